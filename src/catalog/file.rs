@@ -1,0 +1,116 @@
+//! Reading a catalog from TOML or JSON. Both become one form first, so that they are checked by the same code.
+
+use serde::Deserialize;
+
+use super::{Catalog, InvalidCatalog, Problem, parse};
+
+/// How a catalog is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogFormat {
+    /// TOML 1.0.
+    Toml,
+    /// JSON.
+    Json,
+}
+
+/// The file as written; unknown keys are refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCatalog {
+    pub(super) organizations: Vec<RawOrganization>,
+    pub(super) tenants: Vec<RawTenant>,
+    pub(super) meters: Vec<RawMeter>,
+    pub(super) prices: Vec<RawPrice>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOrganization {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) currency: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTenant {
+    pub(super) id: String,
+    pub(super) organization_id: String,
+    pub(super) name: String,
+    pub(super) plan: String,
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) trial: bool,
+    pub(super) trial_expiry: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMeter {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) unit: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPrice {
+    pub(super) meter: String,
+    pub(super) currency: String,
+    pub(super) billing_region: Option<String>,
+    pub(super) effective_from: String,
+    pub(super) tiers: Vec<RawTier>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTier {
+    pub(super) up_to: Option<String>,
+    pub(super) unit_price: String,
+}
+
+/// Reads and checks a catalog.
+pub fn read(text: &str, format: CatalogFormat) -> Result<Catalog, InvalidCatalog> {
+    let value = match format {
+        CatalogFormat::Toml => toml::from_str::<toml::Value>(text)
+            .map(from_toml)
+            .map_err(|error| syntax(error.to_string().trim_end()))?,
+        CatalogFormat::Json => {
+            serde_json::from_str(text).map_err(|error| syntax(&format!("not JSON: {error}")))?
+        }
+    };
+    let raw: RawCatalog = serde_path_to_error::deserialize(value).map_err(|error| {
+        let place = error.path().to_string();
+        let place = if place == "." { String::new() } else { place };
+        InvalidCatalog(vec![Problem { place, reason: hint(error.inner().to_string()) }])
+    })?;
+    parse::check(raw)
+}
+
+fn syntax(reason: &str) -> InvalidCatalog {
+    InvalidCatalog(vec![Problem { place: String::new(), reason: reason.to_owned() }])
+}
+
+/// The most likely slip is a number where a decimal belongs.
+fn hint(reason: String) -> String {
+    let is_number = reason.contains("floating point") || reason.contains("integer");
+    if is_number && reason.contains("expected a string") {
+        return format!("{reason} (decimals are written in quotes, so that no digit is lost)");
+    }
+    reason
+}
+
+/// TOML's values as JSON's; dates become texts.
+fn from_toml(value: toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(flag) => flag.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(values) => values.into_iter().map(from_toml).collect(),
+        toml::Value::Table(table) => {
+            table.into_iter().map(|(key, value)| (key, from_toml(value))).collect()
+        }
+    }
+}

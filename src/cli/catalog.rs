@@ -1,0 +1,46 @@
+//! `migrate` and `catalog apply`.
+
+use super::{
+    CommandError,
+    args::{CatalogApplyArgs, DatabaseArgs},
+    database::Database,
+};
+use crate::{
+    catalog::{self, CatalogFormat},
+    store::{self, Changes},
+};
+
+pub(super) async fn migrate(args: DatabaseArgs) -> Result<(), CommandError> {
+    let database = Database::open(&args).await?;
+    let applied = store::migrate(&database.url).await?;
+    match applied.as_slice() {
+        [] => println!("the schema is up to date"),
+        applied => println!("applied {}", applied.join(", ")),
+    }
+    Ok(())
+}
+
+pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
+    let path = args.file.display();
+    let format = match args.file.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => CatalogFormat::Toml,
+        Some("json") => CatalogFormat::Json,
+        _ => return Err(format!("{path}: a catalog is a .toml or .json file").into()),
+    };
+    let text = std::fs::read_to_string(&args.file).map_err(|error| format!("{path}: {error}"))?;
+    let refused = |error: &dyn std::fmt::Display| format!("{path} was not applied, and nothing was changed:\n{error}");
+    let catalog = catalog::read(&text, format).map_err(|error| refused(&error))?;
+    let database = Database::open(&args.database).await?;
+    let changes =
+        store::apply_catalog(&database.url, &catalog).await.map_err(|error| refused(&error))?;
+    for (kind, changes) in [
+        ("organizations", changes.organizations),
+        ("tenants", changes.tenants),
+        ("meters", changes.meters),
+        ("prices", changes.prices),
+    ] {
+        let Changes { created, updated, unchanged } = changes;
+        println!("{kind:<14}{created:>6} created {updated:>6} updated {unchanged:>6} unchanged");
+    }
+    Ok(())
+}

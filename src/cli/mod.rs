@@ -1,0 +1,84 @@
+//! The command line: one binary, with the server and its client.
+
+mod args;
+mod catalog;
+mod costs;
+mod database;
+mod demo;
+mod import;
+mod output;
+mod serve;
+mod tenants;
+mod usage;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use args::{Args, Command, LogFormat};
+
+/// Whatever a command fails with: it is told to a person, and nothing else is done with it.
+type CommandError = Box<dyn Error + Send + Sync>;
+
+/// Runs the command line.
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    init_log(&args);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Whoever read our output has had enough of it: no fault.
+            if is_broken_pipe(error.as_ref()) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(args: Args) -> Result<(), CommandError> {
+    match args.command {
+        Command::Serve(command) => serve::run(command).await,
+        Command::Migrate(command) => catalog::migrate(command).await,
+        Command::Catalog(args::CatalogCommand::Apply(command)) => catalog::apply(command).await,
+        Command::Import(command) => import::run(command).await,
+        Command::Tenants(command) => tenants::run(command).await,
+        Command::Usage(command) => usage::run(*command).await,
+        Command::Costs(command) => costs::run(command).await,
+        Command::Healthcheck(command) => serve::healthcheck(&command).await,
+        Command::Demo(command) => demo::run(command).await,
+    }
+}
+
+fn init_log(args: &Args) {
+    let default = match args.command {
+        Command::Serve(_) => "info",
+        _ => "warn",
+    };
+    let filter = EnvFilter::try_new(args.log.as_deref().unwrap_or(default)).unwrap_or_else(|error| {
+        eprintln!("warning: --log: {error}; logging at {default}");
+        EnvFilter::new(default)
+    });
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    match args.log_format {
+        LogFormat::Pretty => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

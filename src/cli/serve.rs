@@ -1,0 +1,55 @@
+//! `serve` and `healthcheck`.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    CommandError,
+    args::{ServeArgs, ServerArgs},
+    database::Database,
+};
+use crate::{
+    client::is_serving,
+    server::{RunningServer, ServerConfig},
+    store::StoreConfig,
+};
+
+pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
+    let database = Database::open(&args.database).await?;
+    let config = ServerConfig {
+        listen: args.listen,
+        store: StoreConfig {
+            short_connections: args.short_connections.max(1),
+            export_connections: args.export_connections.max(1),
+            statement_timeout: Duration::from_secs(args.statement_timeout_seconds),
+            ..StoreConfig::new(&database.url)
+        },
+        insecure_no_auth: args.insecure_no_auth,
+    };
+    let server = RunningServer::bind(config).await?;
+    tracing::info!("listening on {}", server.address());
+    server.serve(stop_signal()?).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ready at the first SIGTERM or SIGINT.
+pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+pub(super) async fn healthcheck(args: &ServerArgs) -> Result<(), CommandError> {
+    if is_serving(&args.server).await? {
+        println!("SERVING");
+        return Ok(());
+    }
+    Err(format!("{} is NOT_SERVING", args.server).into())
+}

@@ -1,0 +1,100 @@
+//! `tenants`.
+
+use serde_json::json;
+
+use super::{
+    CommandError,
+    args::{Format, ServerArgs, TenantsArgs},
+    output::{Rows, month, print_json, text_or_null, time},
+};
+use crate::{
+    client::{Client, ClientConfig, ClientError},
+    model::TenantStatus,
+    proto::Tenant,
+};
+
+pub(super) async fn connect(args: &ServerArgs) -> Result<Client, ClientError> {
+    let token = args.token.clone().filter(|token| !token.is_empty());
+    Client::connect(&ClientConfig { server: args.server.clone(), token }).await
+}
+
+pub(super) async fn run(args: TenantsArgs) -> Result<(), CommandError> {
+    let mut client = connect(&args.server).await?;
+    let tenants = client.tenants(&args.search, args.organization).await?;
+    print(tenants, args.format)
+}
+
+pub(super) fn print(tenants: Vec<Tenant>, format: Format) -> Result<(), CommandError> {
+    match format {
+        Format::Table => {
+            let count = tenants.len();
+            let rows = tenants.into_iter().map(|tenant| {
+                let [first, last] = usage_months(&tenant);
+                let usage = if first.is_empty() { "-".to_owned() } else { format!("{first} to {last}") };
+                let status = status(&tenant).to_owned();
+                vec![tenant.organization_name, tenant.name, tenant.tenant_id, status, tenant.plan, usage]
+            });
+            let headers = vec!["ORGANIZATION", "TENANT", "TENANT ID", "STATUS", "PLAN", "USAGE"];
+            Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_table()?;
+            eprintln!("{count} tenants");
+            Ok(())
+        }
+        Format::Csv => {
+            let headers = vec![
+                "tenantId",
+                "name",
+                "organizationId",
+                "organizationName",
+                "status",
+                "plan",
+                "trial",
+                "trialExpiry",
+                "firstUsageMonth",
+                "lastUsageMonth",
+            ];
+            let rows = tenants.into_iter().map(|tenant| {
+                let [first, last] = usage_months(&tenant);
+                let status = status(&tenant).to_owned();
+                vec![
+                    tenant.tenant_id,
+                    tenant.name,
+                    tenant.organization_id,
+                    tenant.organization_name,
+                    status,
+                    tenant.plan,
+                    if tenant.trial { "TRUE" } else { "FALSE" }.to_owned(),
+                    time(tenant.trial_expiry),
+                    first,
+                    last,
+                ]
+            });
+            Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()
+        }
+        Format::Json => Ok(print_json(&tenants.into_iter().map(to_json).collect())?),
+    }
+}
+
+fn to_json(tenant: Tenant) -> serde_json::Value {
+    let [first, last] = usage_months(&tenant);
+    let status = status(&tenant);
+    json!({
+        "tenantId": tenant.tenant_id,
+        "name": tenant.name,
+        "organizationId": tenant.organization_id,
+        "organizationName": tenant.organization_name,
+        "status": status,
+        "plan": tenant.plan,
+        "trial": tenant.trial,
+        "trialExpiry": text_or_null(time(tenant.trial_expiry)),
+        "firstUsageMonth": text_or_null(first),
+        "lastUsageMonth": text_or_null(last),
+    })
+}
+
+fn usage_months(tenant: &Tenant) -> [String; 2] {
+    [month(tenant.first_usage_month), month(tenant.last_usage_month)]
+}
+
+fn status(tenant: &Tenant) -> &'static str {
+    TenantStatus::from_code(tenant.status).map_or("?", TenantStatus::as_str)
+}

@@ -1,0 +1,122 @@
+//! `usage`: a report as a CSV file, whole or not at all.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+
+use super::{CommandError, args::UsageArgs, output, tenants::connect};
+use crate::{
+    client::{UsageDownload, UsageQuery},
+    model::{CsvFormat, CsvWriter, LineEnd},
+    proto::ReportHeader,
+    report::UsageFilter,
+};
+
+pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
+    let mut client = connect(&args.server).await?;
+    let query = UsageQuery {
+        tenant_id: client.find_tenant(&args.tenant).await?,
+        month: args.month,
+        filter: UsageFilter {
+            asset_types: args.asset_type,
+            asset_ids: args.asset_id,
+            meter_names: args.meter,
+            billing_regions: args.region,
+            trial: args.trial,
+        },
+        as_of: args.as_of,
+    };
+    let download = client.detailed_usage(&query).await?;
+    let format = CsvFormat {
+        line_end: if args.crlf { LineEnd::Crlf } else { LineEnd::Lf },
+        neutralize_formulas: args.neutralize_formulas,
+    };
+    match args.output {
+        Some(path) if path.as_os_str() == "-" => pipe(download, format).await,
+        path => {
+            let path = path.unwrap_or_else(|| default_path(download.header()));
+            save(download, format, &path).await
+        }
+    }
+}
+
+/// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without what a file name cannot hold.
+fn default_path(header: &ReportHeader) -> PathBuf {
+    let safe = |character: char| if character.is_control() || r#"/\:*?"<>|"#.contains(character) { '_' } else { character };
+    let name: String = header.tenant_name.chars().map(safe).collect();
+    let name = name.trim_start_matches('.');
+    PathBuf::from(format!("{name}_detailed_usage_{}.csv", output::month(header.month)))
+}
+
+/// Writes the file under a temporary name, and gives it its own when the report is complete.
+pub(super) async fn save(
+    download: UsageDownload,
+    format: CsvFormat,
+    path: &Path,
+) -> Result<(), CommandError> {
+    let header = download.header().clone();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let name = path.file_name().ok_or_else(|| format!("{}: is not a file's name", path.display()))?;
+    if path.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()).into());
+    }
+    let mut file = tempfile::Builder::new();
+    // As any new file: the process's umask takes away what it should.
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    let file = file.prefix(&prefix).suffix(".part").permissions(readable).tempfile_in(folder).map_err(failed)?;
+    let bar = progress_bar(header.record_count.cast_unsigned());
+    let file = write(download, format, file, &bar).await?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    bar.finish_and_clear();
+    let path = path.display();
+    if header.record_count == 0 {
+        eprintln!(
+            "{path}: {} has no usage in {} that matches; the file has the header line only",
+            output::printable(&header.tenant_name),
+            output::month(header.month)
+        );
+    } else {
+        let count = HumanCount(header.record_count.cast_unsigned());
+        eprintln!("{path}: {count} rows, revision {}", header.revision);
+    }
+    Ok(())
+}
+
+async fn pipe(download: UsageDownload, format: CsvFormat) -> Result<(), CommandError> {
+    write(download, format, io::stdout(), &ProgressBar::hidden()).await.map(drop)
+}
+
+async fn write<W: Write>(
+    mut download: UsageDownload,
+    format: CsvFormat,
+    out: W,
+    bar: &ProgressBar,
+) -> Result<W, CommandError> {
+    let mut csv = CsvWriter::new(out, format);
+    csv.write_header()?;
+    while let Some(records) = download.next().await? {
+        for record in &records {
+            csv.write(record)?;
+        }
+        bar.inc(records.len() as u64);
+    }
+    csv.flush()?;
+    Ok(csv.into_inner()?)
+}
+
+/// Shown on a terminal only.
+fn progress_bar(record_count: u64) -> ProgressBar {
+    let bar = ProgressBar::new(record_count);
+    let template = "{wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

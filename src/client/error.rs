@@ -1,0 +1,79 @@
+//! Why a client did not get what it asked for.
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// A call failed, or its answer cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The URL is not one.
+    #[error("{server:?} is not the URL of a server ({reason}); it looks like http://127.0.0.1:50051")]
+    InvalidServer {
+        /// What was given.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The token has characters that a header cannot have.
+    #[error("the token is not one: it holds a line end or another character that a header cannot have")]
+    InvalidToken,
+    /// Nothing answers.
+    #[error("cannot reach the server at {server}: {cause}. Is it running? `secure-connect-reports serve` starts one, and --server names another")]
+    Unreachable {
+        /// The URL.
+        server: String,
+        /// What the network said.
+        cause: String,
+    },
+    /// No tenant that the caller may see has the name.
+    #[error("there is no tenant named {0:?}; `secure-connect-reports tenants` lists those that you may see")]
+    UnknownTenant(String),
+    /// Several tenants have the name.
+    #[error("several tenants are named {name:?}; name one by its id:\n  {}", candidates.join("\n  "))]
+    AmbiguousTenant {
+        /// The name.
+        name: String,
+        /// Id and organization of each.
+        candidates: Vec<String>,
+    },
+    /// The server refused or failed.
+    #[error("{message}")]
+    Refused {
+        /// The gRPC code.
+        code: Code,
+        /// The server's reason, for instance `TENANT_NOT_FOUND`; empty where it gave none.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+    /// The stream ended before the report did.
+    #[error("the stream ended after {received} of {expected} records; nothing of it can be used")]
+    Incomplete {
+        /// How many came.
+        received: u64,
+        /// How many there are.
+        expected: u64,
+    },
+    /// The records are not what the summary says.
+    #[error("the records do not add up to the report's summary: {0}; nothing of it can be used")]
+    Mismatch(String),
+    /// The server sent what the contract does not allow.
+    #[error("the server sent an invalid {0}")]
+    Malformed(String),
+}
+
+impl ClientError {
+    pub(super) fn from_status(server: &str, status: Status) -> Self {
+        let code = status.code();
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let message = match code {
+            Code::Unavailable if reason.is_empty() => {
+                format!("the connection to {server} was lost: {}", status.message())
+            }
+            Code::NotFound => format!("{}; `secure-connect-reports tenants` lists what you may see", status.message()),
+            Code::Unimplemented => format!("{server} does not serve Secure Connect reports"),
+            _ => status.message().to_owned(),
+        };
+        Self::Refused { code, reason, message }
+    }
+}

@@ -1,0 +1,172 @@
+//! Downloading a detailed usage report, and holding it against its summary.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bigdecimal::BigDecimal;
+use tonic::Streaming;
+
+use super::{
+    ClientError,
+    from_proto::{RecordReader, region},
+};
+use crate::{
+    model::{DecimalSum, Meter, Month, TenantId, UsageKey, UsageRecord, UtcTime, plain},
+    proto,
+    report::UsageFilter,
+};
+
+/// Which report.
+#[derive(Clone, Debug)]
+pub struct UsageQuery {
+    /// Whose usage.
+    pub tenant_id: TenantId,
+    /// Of which month.
+    pub month: Month,
+    /// Which records.
+    pub filter: UsageFilter,
+    /// As it stood then; `None`: as it stands now.
+    pub as_of: Option<UtcTime>,
+}
+
+/// A report that is being downloaded.
+pub struct UsageDownload {
+    stream: Streaming<proto::GetDetailedUsageResponse>,
+    server: String,
+    header: proto::ReportHeader,
+    /// What came with the header.
+    first: Option<Vec<proto::UsageRecord>>,
+    reader: RecordReader,
+    received: u64,
+    sums: HashMap<UsageKey<Arc<Meter>>, (i64, DecimalSum)>,
+    summary: Option<proto::ReportSummary>,
+}
+
+// === impl UsageQuery ===
+
+impl UsageQuery {
+    /// The whole report as it stands now.
+    pub fn new(tenant_id: TenantId, month: Month) -> Self {
+        Self { tenant_id, month, filter: UsageFilter::default(), as_of: None }
+    }
+
+    pub(super) fn to_request(&self) -> proto::GetDetailedUsageRequest {
+        let filter = &self.filter;
+        proto::GetDetailedUsageRequest {
+            tenant_id: self.tenant_id.to_string(),
+            month: Some(self.month.into()),
+            filter: Some(proto::UsageFilter {
+                asset_types: filter.asset_types.iter().map(|value| value.code().into()).collect(),
+                asset_ids: filter.asset_ids.clone(),
+                meter_names: filter.meter_names.clone(),
+                billing_regions: filter.billing_regions.iter().map(|value| value.code().into()).collect(),
+                trial: filter.trial,
+            }),
+            as_of: self.as_of.map(Into::into),
+            resume_token: String::new(),
+        }
+    }
+}
+
+// === impl UsageDownload ===
+
+impl UsageDownload {
+    pub(super) async fn start(
+        mut stream: Streaming<proto::GetDetailedUsageResponse>,
+        server: String,
+    ) -> Result<Self, ClientError> {
+        let first = stream.message().await.map_err(|status| ClientError::from_status(&server, status))?;
+        let first = first.ok_or(ClientError::Incomplete { received: 0, expected: 0 })?;
+        let header = first.header.ok_or_else(|| ClientError::Malformed("first message: no header".to_owned()))?;
+        Ok(Self {
+            stream,
+            server,
+            header,
+            first: Some(first.records),
+            reader: RecordReader::default(),
+            received: 0,
+            sums: HashMap::new(),
+            summary: first.summary,
+        })
+    }
+
+    /// What the report is about.
+    pub fn header(&self) -> &proto::ReportHeader {
+        &self.header
+    }
+
+    /// The next records; `None` when the report is complete and agrees with its summary.
+    pub async fn next(&mut self) -> Result<Option<Vec<UsageRecord>>, ClientError> {
+        if let Some(records) = self.first.take().filter(|records| !records.is_empty()) {
+            return self.take_in(records).map(Some);
+        }
+        while self.summary.is_none() {
+            let message = self.stream.message().await;
+            let message = message.map_err(|status| ClientError::from_status(&self.server, status))?;
+            let message = message.ok_or(ClientError::Incomplete {
+                received: self.received,
+                expected: self.header.record_count.cast_unsigned(),
+            })?;
+            self.summary = message.summary;
+            if !message.records.is_empty() {
+                return self.take_in(message.records).map(Some);
+            }
+        }
+        self.check()?;
+        Ok(None)
+    }
+
+    fn take_in(&mut self, records: Vec<proto::UsageRecord>) -> Result<Vec<UsageRecord>, ClientError> {
+        let records: Vec<UsageRecord> =
+            records.into_iter().map(|record| self.reader.read(record)).collect::<Result<_, _>>()?;
+        for record in &records {
+            let key = UsageKey {
+                meter: Arc::clone(&record.meter),
+                billing_region: record.billing_region,
+                trial: record.trial,
+            };
+            let (count, sum) = self.sums.entry(key).or_default();
+            *count += 1;
+            sum.add(record.quantity);
+        }
+        self.received += records.len() as u64;
+        Ok(records)
+    }
+
+    /// Holds what came against the header and the summary.
+    fn check(&self) -> Result<(), ClientError> {
+        let Some(summary) = &self.summary else { return Ok(()) };
+        let received = self.received;
+        for (what, count) in
+            [("the summary", summary.record_count), ("the header", self.header.record_count)]
+        {
+            if count.cast_unsigned() != received {
+                return Err(ClientError::Mismatch(format!("{what} counts {count} records, and {received} came")));
+            }
+        }
+        if summary.totals.len() != self.sums.len() {
+            return Err(ClientError::Mismatch("it has other meters, regions or trials".to_owned()));
+        }
+        for total in &summary.totals {
+            let meter = Meter {
+                id: total.meter_id.parse().map_err(|_| ClientError::Malformed("meter_id".to_owned()))?,
+                name: total.meter_name.clone(),
+                unit: String::new(),
+            };
+            let region = region(total.billing_region)?;
+            let key = UsageKey { meter: Arc::new(meter), billing_region: region, trial: total.trial };
+            let (count, sum) = self.sums.get(&key).cloned().unwrap_or_default();
+            let expected: BigDecimal =
+                total.quantity.parse().map_err(|_| ClientError::Malformed("quantity".to_owned()))?;
+            if count != total.record_count || sum.total() != expected {
+                return Err(ClientError::Mismatch(format!(
+                    "{} in {region} adds up to {} in {count} records, and should to {} in {}",
+                    total.meter_name,
+                    plain(&sum.total()),
+                    total.quantity,
+                    total.record_count
+                )));
+            }
+        }
+        Ok(())
+    }
+}

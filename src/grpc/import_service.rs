@@ -1,0 +1,159 @@
+//! `UsageImportService`: what the `import` command does, for back ends.
+
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::principal;
+use crate::{
+    import::{Import, ImportError, ImportReport, LoadOutcome},
+    model::{AssetType, BillingRegion, Platform, Source, UtcTime},
+    proto::{self, usage_import_service_server::UsageImportService},
+    report::InvalidField,
+    store::StoreConfig,
+};
+
+/// Imports usage into a database.
+#[derive(Clone)]
+pub struct ImportService {
+    config: StoreConfig,
+}
+
+// === impl ImportService ===
+
+impl ImportService {
+    /// Imports into this database.
+    pub fn new(config: StoreConfig) -> Self {
+        Self { config }
+    }
+}
+
+#[tonic::async_trait]
+impl UsageImportService for ImportService {
+    async fn import_usage(
+        &self,
+        request: Request<Streaming<proto::ImportUsageRequest>>,
+    ) -> Result<Response<proto::ImportUsageResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut messages = request.into_inner();
+        let Some(first) = messages.message().await? else {
+            return Ok(Response::new(proto::ImportUsageResponse::default()));
+        };
+        let source = source(&first.source)?;
+        let import = Import::new(self.config.clone(), &principal, source.clone()).await?;
+        let mut intake = import.intake("record");
+        let mut next = Some(first);
+        let mut number = 0;
+        while let Some(message) = next {
+            if !message.source.is_empty() && message.source != source.as_str() {
+                let reason = format!("the stream began with {source}; one stream has one source");
+                return Err(InvalidField::new("source", reason).into());
+            }
+            for record in &message.records {
+                let texts = Texts::from(record);
+                let added = intake.add(number, &texts.raw(record));
+                added.map_err(|error| ImportError::Io { place: "sorting".to_owned(), error })?;
+                number += 1;
+            }
+            next = messages.message().await?;
+        }
+        let prepared = import.prepare(intake).await?;
+        let report = import.publish(prepared, "ImportUsage", false).await?;
+        Ok(Response::new(report.into()))
+    }
+}
+
+fn source(text: &str) -> Result<Source, InvalidField> {
+    if text.is_empty() {
+        return Ok(Source::default());
+    }
+    text.parse().map_err(|error| InvalidField::new("source", error))
+}
+
+/// A record's values that are no texts in the message, as the texts that the check reads: one check serves all.
+struct Texts {
+    asset_type: String,
+    start: String,
+    end: String,
+    billing_region: String,
+    platform: String,
+    trial_expiry: String,
+}
+
+impl From<&proto::UsageRecord> for Texts {
+    fn from(record: &proto::UsageRecord) -> Self {
+        Self {
+            asset_type: name(record.asset_type, AssetType::from_code, AssetType::as_str),
+            start: time(record.start.as_ref()),
+            end: time(record.end.as_ref()),
+            billing_region: name(record.billing_region, BillingRegion::from_code, BillingRegion::as_str),
+            platform: name(record.platform, Platform::from_code, Platform::as_str),
+            trial_expiry: time(record.trial_expiry.as_ref()),
+        }
+    }
+}
+
+impl Texts {
+    /// All fields, in the report's order.
+    fn raw<'a>(&'a self, record: &'a proto::UsageRecord) -> crate::import::RawRecord<'a> {
+        [
+            &record.organization_id,
+            &record.tenant_id,
+            &record.asset_name,
+            &record.asset_id,
+            &self.asset_type,
+            &record.meter_name,
+            &record.meter_id,
+            &self.start,
+            &self.end,
+            &record.quantity,
+            &self.billing_region,
+            &self.platform,
+            if record.trial { "TRUE" } else { "FALSE" },
+            &self.trial_expiry,
+        ]
+    }
+}
+
+/// 0 is unset; a number that stands for nothing is shown as it is, for the error.
+fn name<T>(code: i32, from_code: impl Fn(i32) -> Option<T>, as_str: impl Fn(T) -> &'static str) -> String {
+    match from_code(code) {
+        Some(value) => as_str(value).to_owned(),
+        None if code == 0 => String::new(),
+        None => code.to_string(),
+    }
+}
+
+fn time(time: Option<&Timestamp>) -> String {
+    let Some(time) = time else { return String::new() };
+    match UtcTime::from_unix(time.seconds, time.nanos) {
+        Ok(time) => time.to_string(),
+        Err(_) => format!("{} s and {} ns", time.seconds, time.nanos),
+    }
+}
+
+impl From<ImportReport> for proto::ImportUsageResponse {
+    fn from(report: ImportReport) -> Self {
+        let loads = report.loads.iter().map(|load| {
+            let (outcome, superseded_record_count) = match &load.outcome {
+                LoadOutcome::Published => (proto::LoadOutcome::Published, 0),
+                LoadOutcome::Restated(restatement) => {
+                    (proto::LoadOutcome::Restated, restatement.superseded_record_count.into())
+                }
+                LoadOutcome::Unchanged => (proto::LoadOutcome::Unchanged, 0),
+            };
+            proto::ImportedLoad {
+                tenant_id: load.tenant_id.to_string(),
+                usage_day: load.usage_day.to_string(),
+                outcome: outcome.into(),
+                record_count: load.record_count.into(),
+                superseded_record_count,
+                digest: load.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            }
+        });
+        Self {
+            loads: loads.collect(),
+            record_count: report.record_count.cast_signed(),
+            published_at: report.published_at.map(Into::into),
+        }
+    }
+}

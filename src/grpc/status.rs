@@ -1,0 +1,117 @@
+//! Errors as the contract has them: a code, a reason, and for bad input the field.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::{
+    import::{ImportError, InvalidUsage},
+    report::{InvalidField, ReportError},
+    store::StoreError,
+};
+
+const DOMAIN: &str = "secureconnect.reports";
+/// When to try again after an outage.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+fn details(reason: &str) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
+}
+
+fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    Status::with_error_details(code, message, details(reason))
+}
+
+fn unavailable(reason: &str, message: impl Into<String>) -> Status {
+    let mut details = details(reason);
+    details.set_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(Code::Unavailable, message, details)
+}
+
+pub(super) fn unauthenticated() -> Status {
+    status(Code::Unauthenticated, "UNAUTHENTICATED", "the call says not who makes it")
+}
+
+impl From<InvalidField> for Status {
+    fn from(error: InvalidField) -> Self {
+        let mut details = details("INVALID_ARGUMENT");
+        details.add_bad_request_violation(&error.field, &error.reason);
+        Self::with_error_details(Code::InvalidArgument, error.to_string(), details)
+    }
+}
+
+impl From<ReportError> for Status {
+    fn from(error: ReportError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReportError::Invalid(error) => error.into(),
+            ReportError::TenantNotFound => status(Code::NotFound, "TENANT_NOT_FOUND", message),
+            ReportError::OrganizationNotFound => status(Code::NotFound, "ORGANIZATION_NOT_FOUND", message),
+            ReportError::ResumeTokenExpired => {
+                status(Code::FailedPrecondition, "RESUME_TOKEN_EXPIRED", message)
+            }
+            ReportError::PageTokenExpired => {
+                status(Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message)
+            }
+            ReportError::NotReplicated => unavailable("NOT_REPLICATED", message),
+            ReportError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What the database said is for the log, not for the caller.
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "a call failed");
+                unavailable("DATABASE_UNAVAILABLE", "the database is not available; try again")
+            }
+            StoreError::Database(_) | StoreError::Corrupt(_) => {
+                tracing::error!(%error, "a call failed");
+                internal()
+            }
+        }
+    }
+}
+
+impl From<ImportError> for Status {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Invalid(error) => error.into(),
+            ImportError::Io { .. } => {
+                tracing::error!(%error, "an import failed");
+                internal()
+            }
+            ImportError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvalidUsage> for Status {
+    fn from(error: InvalidUsage) -> Self {
+        let violations = error.first.iter().map(|problem| {
+            let field = match problem.column {
+                "" => format!("records[{}]", problem.place),
+                column => format!("records[{}].{column}", problem.place),
+            };
+            FieldViolation::new(field, format!("{:?}: {}", problem.value, problem.reason))
+        });
+        let violations: Vec<_> = violations.collect();
+        let message = match violations.first() {
+            Some(first) => format!(
+                "{} problems, nothing was imported; the first: {}: {}",
+                error.total, first.field, first.description
+            ),
+            None => "nothing was imported".to_owned(),
+        };
+        let mut details = details("INVALID_USAGE");
+        details.set_bad_request(violations);
+        Self::with_error_details(Code::InvalidArgument, message, details)
+    }
+}
+
+fn internal() -> Status {
+    status(Code::Internal, "INTERNAL", "an internal error; the server's log has the details")
+}

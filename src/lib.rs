@@ -1,0 +1,20 @@
+//! What Secure Connect tenants used and what it costs.
+//!
+//! Data flows one way; a module knows only what lies to its right:
+//!
+//! ```text
+//! cli → client, server → grpc → import, report → store → catalog, auth → model
+//! ```
+
+pub mod auth;
+pub mod catalog;
+pub mod cli;
+pub mod client;
+pub mod grpc;
+pub mod import;
+pub mod model;
+pub mod postgres;
+pub mod proto;
+pub mod report;
+pub mod server;
+pub mod store;

@@ -1,0 +1,156 @@
+//! The report as CSV: the columns, and how a record becomes a line.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use super::UsageRecord;
+
+/// The columns of the report.
+pub struct Columns;
+
+/// Where lines end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineEnd {
+    /// LF: the report's own.
+    #[default]
+    Lf,
+    /// CR LF: as RFC 4180 has it.
+    Crlf,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CsvFormat {
+    /// Where lines end.
+    pub line_end: LineEnd,
+    /// Puts a `'` before texts that a spreadsheet would run as a formula (OWASP ASVS 1.2.10).
+    pub neutralize_formulas: bool,
+}
+
+/// Writes records as CSV: UTF-8, quoted by RFC 4180 where needed.
+pub struct CsvWriter<W: Write> {
+    out: csv::Writer<W>,
+    format: CsvFormat,
+    /// The text of the field at hand, kept to spare allocations.
+    field: String,
+}
+
+// === impl Columns ===
+
+impl Columns {
+    /// The headers, in the report's order.
+    pub const NAMES: [&'static str; 14] = [
+        "organizationId",
+        "tenantId",
+        "assetName",
+        "assetId",
+        "assetType",
+        "meterName",
+        "meterId",
+        "start",
+        "end",
+        "quantity",
+        "billingRegion",
+        "platform",
+        "trial",
+        "trialExpiry",
+    ];
+}
+
+// === impl CsvWriter ===
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes to `out`, which needs no buffer of its own. Nothing is written until the first line is.
+    pub fn new(out: W, format: CsvFormat) -> Self {
+        let terminator = match format.line_end {
+            LineEnd::Lf => csv::Terminator::Any(b'\n'),
+            LineEnd::Crlf => csv::Terminator::CRLF,
+        };
+        let out = csv::WriterBuilder::new().terminator(terminator).buffer_capacity(64 << 10).from_writer(out);
+        Self { out, format, field: String::new() }
+    }
+
+    /// Writes the header line.
+    pub fn write_header(&mut self) -> io::Result<()> {
+        self.out.write_record(Columns::NAMES).map_err(io::Error::from)
+    }
+
+    /// Writes a record as a line.
+    pub fn write(&mut self, record: &UsageRecord) -> io::Result<()> {
+        self.display(record.organization_id)?;
+        self.display(record.tenant_id)?;
+        self.text(&record.asset.name)?;
+        self.text(&record.asset.id)?;
+        self.raw(record.asset.asset_type.as_str())?;
+        self.text(&record.meter.name)?;
+        self.display(record.meter.id)?;
+        self.display(record.start)?;
+        self.display(record.end)?;
+        self.display(record.quantity)?;
+        self.raw(record.billing_region.as_str())?;
+        self.raw(record.platform.map_or("", super::Platform::as_str))?;
+        self.raw(if record.trial { "TRUE" } else { "FALSE" })?;
+        match record.trial_expiry {
+            Some(expiry) => self.display(expiry)?,
+            None => self.raw("")?,
+        }
+        self.out.write_record(None::<&[u8]>).map_err(io::Error::from)
+    }
+
+    /// Hands everything to the writer below.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// The writer below, after a flush.
+    pub fn into_inner(self) -> io::Result<W> {
+        self.out.into_inner().map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        if !(self.format.neutralize_formulas && runs_as_formula(text)) {
+            return self.raw(text);
+        }
+        self.field.clear();
+        self.field.push('\'');
+        self.field.push_str(text);
+        self.out.write_field(&self.field).map_err(io::Error::from)
+    }
+
+    fn display(&mut self, value: impl std::fmt::Display) -> io::Result<()> {
+        self.field.clear();
+        write!(self.field, "{value}").map_err(io::Error::other)?;
+        self.out.write_field(&self.field).map_err(io::Error::from)
+    }
+
+    fn raw(&mut self, text: &str) -> io::Result<()> {
+        self.out.write_field(text).map_err(io::Error::from)
+    }
+}
+
+/// Whether a spreadsheet would take a text for a formula. A number with a sign is none.
+fn runs_as_formula(text: &str) -> bool {
+    let Some(first) = text.chars().next() else { return false };
+    match first {
+        '=' | '@' | '\t' | '\r' => true,
+        '+' | '-' => text.parse::<f64>().is_err(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_told_from_numbers() {
+        for text in ["=1+1", "+cmd", "-cmd|x", "@SUM(A1)", "\tx", "\rx", "-1-1"] {
+            assert!(runs_as_formula(text), "{text:?}");
+        }
+        for text in ["", "x=1", "-12.5", "+3", "東京", "'=x", " =x"] {
+            assert!(!runs_as_formula(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Currencies by ISO 4217.
+
+use std::{fmt, str::FromStr};
+
+use bigdecimal::{BigDecimal, RoundingMode};
+
+/// A currency with a minor unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Currency(iso_currency::Currency);
+
+/// A text is no currency that can be billed in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an ISO 4217 currency code such as USD")]
+pub struct InvalidCurrency;
+
+impl Currency {
+    /// The code of three letters.
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// How many digits stand behind the point: JPY 0, USD 2, KWD 3.
+    pub fn minor_digits(self) -> u16 {
+        // Parsing has refused the codes without one (gold, test codes).
+        self.0.exponent().unwrap_or(0)
+    }
+
+    /// Rounds half away from zero to the minor unit.
+    pub fn round(self, amount: &BigDecimal) -> BigDecimal {
+        amount.with_scale_round(i64::from(self.minor_digits()), RoundingMode::HalfUp)
+    }
+}
+
+impl FromStr for Currency {
+    type Err = InvalidCurrency;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCurrency> {
+        iso_currency::Currency::from_code(text)
+            .filter(|currency| currency.exponent().is_some())
+            .map(Self)
+            .ok_or(InvalidCurrency)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_half_away_from_zero_to_the_minor_unit() {
+        for (code, amount, rounded) in [
+            ("JPY", "10.5", "11"),
+            ("JPY", "10.49", "10"),
+            ("USD", "0.005", "0.01"),
+            ("USD", "0.0049999999", "0.00"),
+            ("USD", "2.5", "2.50"),
+            ("KWD", "1.0005", "1.001"),
+        ] {
+            let currency: Currency = code.parse().expect(code);
+            let amount: BigDecimal = amount.parse().expect(amount);
+            assert_eq!(currency.round(&amount).to_plain_string(), rounded, "{code} {amount}");
+        }
+    }
+
+    #[test]
+    fn codes_are_iso_4217() {
+        for text in ["", "usd", "US", "XXX", "XAU", "ABC"] {
+            assert_eq!(text.parse::<Currency>(), Err(InvalidCurrency), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Decimals as they were written: never floating point, never rounded on the way.
+
+use std::{fmt, str::FromStr};
+
+use bigdecimal::{
+    BigDecimal,
+    num_bigint::{BigInt, BigUint},
+};
+
+/// A plain decimal that is not negative, with at most 38 digits, exactly as written: `1.50` stays `1.50`.
+///
+/// 38 digits are what fits an integer of 128 bits; no meter needs more, and arithmetic on it needs no allocation.
+/// Two decimals are equal when they are written alike: `1.5` and `1.50` are the same amount and different content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decimal {
+    /// The digits without the point.
+    coefficient: u128,
+    /// How many of the digits are behind the point.
+    scale: u8,
+}
+
+/// A sum of [`Decimal`]s, exact and without a limit.
+#[derive(Clone, Debug, Default)]
+pub struct DecimalSum {
+    /// Partial sums by scale: meters report with one or two scales, so this stays tiny.
+    by_scale: Vec<(u8, u128)>,
+    /// What no longer fitted a partial sum.
+    spilled: BigDecimal,
+}
+
+/// A text is not a plain decimal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDecimal {
+    /// Something else than digits with at most one point between digits.
+    #[error("not a plain decimal such as 12.50 (digits and one point; no sign, exponent or separators)")]
+    Form,
+    /// More digits than can be kept.
+    #[error("has more than {} digits", Decimal::MAX_DIGITS)]
+    TooLong,
+}
+
+// === impl Decimal ===
+
+impl Decimal {
+    /// The most digits that a decimal has, in all and behind the point.
+    pub const MAX_DIGITS: u8 = 38;
+    const LIMIT: u128 = 10_u128.pow(Self::MAX_DIGITS as u32);
+
+    /// `coefficient / 10^scale`; `None` where that has more than 38 digits.
+    pub fn new(coefficient: u128, scale: u8) -> Option<Self> {
+        (coefficient < Self::LIMIT && scale <= Self::MAX_DIGITS)
+            .then_some(Self { coefficient, scale })
+    }
+
+    /// The digits without the point.
+    pub fn coefficient(self) -> u128 {
+        self.coefficient
+    }
+
+    /// How many of the digits are behind the point.
+    pub fn scale(self) -> u8 {
+        self.scale
+    }
+
+    /// The same amount for arithmetic.
+    pub fn to_big(self) -> BigDecimal {
+        big(self.coefficient, self.scale)
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = InvalidDecimal;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
+        let (whole, fraction) = match text.split_once('.') {
+            Some((_, "")) => return Err(InvalidDecimal::Form),
+            Some(parts) => parts,
+            None => (text, ""),
+        };
+        if whole.is_empty() {
+            return Err(InvalidDecimal::Form);
+        }
+        let mut coefficient: u128 = 0;
+        let mut too_long = false;
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            if !byte.is_ascii_digit() {
+                return Err(InvalidDecimal::Form);
+            }
+            // Past the limit only the form matters, so the value may stay where it is.
+            if too_long || coefficient >= Self::LIMIT / 10 {
+                too_long = true;
+                continue;
+            }
+            coefficient = coefficient * 10 + u128::from(byte - b'0');
+        }
+        let scale = u8::try_from(fraction.len()).map_err(|_| InvalidDecimal::TooLong)?;
+        if too_long {
+            return Err(InvalidDecimal::TooLong);
+        }
+        Self::new(coefficient, scale).ok_or(InvalidDecimal::TooLong)
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scale == 0 {
+            return write!(f, "{}", self.coefficient);
+        }
+        let unit = 10_u128.pow(u32::from(self.scale));
+        let (whole, fraction) = (self.coefficient / unit, self.coefficient % unit);
+        write!(f, "{whole}.{fraction:0width$}", width = usize::from(self.scale))
+    }
+}
+
+// === impl DecimalSum ===
+
+impl DecimalSum {
+    /// Adds one amount.
+    pub fn add(&mut self, amount: Decimal) {
+        for (scale, sum) in &mut self.by_scale {
+            if *scale == amount.scale {
+                if let Some(more) = sum.checked_add(amount.coefficient) {
+                    *sum = more;
+                } else {
+                    self.spilled += big(*sum, *scale);
+                    *sum = amount.coefficient;
+                }
+                return;
+            }
+        }
+        self.by_scale.push((amount.scale, amount.coefficient));
+    }
+
+    /// The exact sum.
+    pub fn total(&self) -> BigDecimal {
+        self.by_scale
+            .iter()
+            .fold(self.spilled.clone(), |total, &(scale, sum)| total + big(sum, scale))
+    }
+}
+
+/// A decimal without exponent and without trailing zeros behind the point: one amount, one text.
+pub fn plain(amount: &BigDecimal) -> String {
+    amount.normalized().to_plain_string()
+}
+
+fn big(coefficient: u128, scale: u8) -> BigDecimal {
+    BigDecimal::new(BigInt::from(BigUint::from(coefficient)), i64::from(scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Decimal, InvalidDecimal> {
+        text.parse()
+    }
+
+    #[test]
+    fn keeps_what_was_written() {
+        for text in ["0", "0.00", "1.50", "12", "0.000001", "99999999999999999999999999999999999999"] {
+            assert_eq!(parse(text).expect(text).to_string(), text);
+        }
+        let smallest = format!("0.{}1", "0".repeat(37));
+        assert_eq!(parse(&smallest).expect("38 digits behind the point").to_string(), smallest);
+    }
+
+    #[test]
+    fn drops_leading_zeros_only() {
+        assert_eq!(parse("007.50").expect("leading zeros").to_string(), "7.50");
+        let padded = format!("{}1", "0".repeat(60));
+        assert_eq!(parse(&padded).expect("leading zeros").to_string(), "1");
+    }
+
+    #[test]
+    fn refuses_what_is_not_plain() {
+        for text in ["", ".", ".5", "5.", "-1", "+1", "1e3", "1,5", " 1", "1 ", "1.2.3", "NaN", "٣", "1_000"] {
+            assert_eq!(parse(text), Err(InvalidDecimal::Form), "{text:?}");
+        }
+        let long = "1".repeat(39);
+        for text in [long.clone(), format!("0.{long}"), format!("0.{}", "0".repeat(300))] {
+            assert_eq!(parse(&text), Err(InvalidDecimal::TooLong), "{text:?}");
+        }
+        assert_eq!(parse(&format!("{long}x")), Err(InvalidDecimal::Form));
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trip(coefficient in 0..Decimal::LIMIT, scale in 0..=Decimal::MAX_DIGITS) {
+            let decimal = Decimal::new(coefficient, scale).expect("in range");
+            prop_assert_eq!(parse(&decimal.to_string()), Ok(decimal));
+        }
+
+        #[test]
+        fn sum_is_that_of_integers(parts in prop::collection::vec((0..Decimal::LIMIT, 0..=Decimal::MAX_DIGITS), 0..40)) {
+            let mut sum = DecimalSum::default();
+            let mut units = BigUint::from(0_u8);
+            for &(coefficient, scale) in &parts {
+                sum.add(Decimal::new(coefficient, scale).expect("in range"));
+                units += BigUint::from(coefficient) * BigUint::from(10_u8).pow(u32::from(38 - scale));
+            }
+            prop_assert_eq!(sum.total(), BigDecimal::new(BigInt::from(units), 38));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The closed sets of the report. Their codes are those of the contract and of the database; their order is the
+//! report's.
+
+use std::{fmt, str::FromStr};
+
+/// A text names no value of a closed set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not one of {expected}")]
+pub struct InvalidName {
+    expected: String,
+}
+
+/// Defines a closed set with its names and codes; names are read in upper or lower case.
+macro_rules! closed_set {
+    ($(#[$meta:meta])* $set:ident { $($(#[$value_meta:meta])* $value:ident = $code:literal $name:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $set {
+            $($(#[$value_meta])* $value = $code),+
+        }
+
+        impl $set {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$value),+];
+
+            /// The name, as it stands in the CSV.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$value => $name),+ }
+            }
+
+            /// The number in the contract and in the database, 1 or more.
+            pub fn code(self) -> i16 {
+                self as i16
+            }
+
+            /// The value of a number in the contract or in the database.
+            pub fn from_code(code: i32) -> Option<Self> {
+                match code { $($code => Some(Self::$value),)+ _ => None }
+            }
+        }
+
+        impl FromStr for $set {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::ALL.iter().copied().find(|value| value.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+                    InvalidName { expected: [$($name),+].join(", ") }
+                })
+            }
+        }
+
+        impl fmt::Display for $set {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+closed_set! {
+    /// What kind of thing generated the usage.
+    AssetType {
+        /// A person.
+        User = 1 "USER",
+        /// A transport between gateways.
+        Transport = 2 "TRANSPORT",
+        /// The tenant itself.
+        Tenant = 3 "TENANT",
+        /// A gateway.
+        Gateway = 4 "GATEWAY",
+        /// A device or server at the end of a connection.
+        Endpoint = 5 "ENDPOINT",
+    }
+}
+
+closed_set! {
+    /// Where usage is billed.
+    BillingRegion {
+        /// Africa.
+        Af = 1 "AF",
+        /// Asia and the Pacific.
+        Ap = 2 "AP",
+        /// Europe.
+        Eu = 3 "EU",
+        /// North America.
+        Na = 4 "NA",
+    }
+}
+
+closed_set! {
+    /// The platform that hosts a device; for bandwidth meters only.
+    Platform {
+        /// `mcp`.
+        Mcp = 1 "mcp",
+        /// `azure`.
+        Azure = 2 "azure",
+    }
+}
+
+closed_set! {
+    /// The state of a tenant.
+    TenantStatus {
+        /// Being set up.
+        Pending = 1 "PENDING",
+        /// Set-up failed.
+        Failed = 2 "FAILED",
+        /// In service.
+        Normal = 3 "NORMAL",
+        /// Suspended.
+        Suspended = 4 "SUSPENDED",
+        /// Cancelled.
+        Cancelled = 5 "CANCELLED",
+    }
+}

@@ -1,0 +1,24 @@
+//! The words of the service as types that cannot be wrong: input is parsed into them at the edge, once.
+
+mod csv_format;
+mod currency;
+mod decimal;
+mod enums;
+mod ids;
+mod month;
+mod price;
+mod record;
+mod time;
+
+pub use csv_format::{Columns, CsvFormat, CsvWriter, LineEnd};
+pub use currency::{Currency, InvalidCurrency};
+pub use decimal::{Decimal, DecimalSum, InvalidDecimal, plain};
+pub use enums::{AssetType, BillingRegion, InvalidName, Platform, TenantStatus};
+pub use ids::{InvalidId, MeterId, OrganizationId, TenantId};
+pub use month::{InvalidMonth, InvalidMonthRange, Month, MonthRange};
+pub use price::PriceTier;
+pub use record::{
+    Asset, InvalidText, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Meter, Source, UsageKey,
+    UsageRecord, checked_text,
+};
+pub use time::{InvalidTime, UtcTime};

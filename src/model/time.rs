@@ -1,0 +1,147 @@
+//! Moments in UTC, to the microsecond.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SecondsFormat, Timelike as _, Utc};
+
+/// A moment in UTC with microseconds, which is what PostgreSQL keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UtcTime(DateTime<Utc>);
+
+/// A text or a pair of numbers is no moment that can be kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTime {
+    /// The text has another form.
+    #[error("not an ISO 8601 date and time in UTC such as 2022-02-01T13:00:00Z")]
+    Form,
+    /// The text has another time zone.
+    #[error("the time must be in UTC (a Z at the end)")]
+    NotUtc,
+    /// More precise than can be kept.
+    #[error("the time has more than 6 digits behind the second")]
+    Precision,
+    /// Outside the years 1 to 9999.
+    #[error("the year must be 1 to 9999")]
+    Year,
+}
+
+impl UtcTime {
+    /// From a clock or the database; what is finer than a microsecond is cut off.
+    pub fn from_chrono(time: DateTime<Utc>) -> Self {
+        let micros = time.nanosecond() / 1_000 * 1_000;
+        Self(time.with_nanosecond(micros).unwrap_or(time))
+    }
+
+    /// From seconds since 1970 and nanoseconds, as protobuf has it.
+    pub fn from_unix(seconds: i64, nanos: i32) -> Result<Self, InvalidTime> {
+        let nanos = u32::try_from(nanos).map_err(|_| InvalidTime::Form)?;
+        let time = DateTime::from_timestamp(seconds, nanos).ok_or(InvalidTime::Year)?;
+        Self::checked(time)
+    }
+
+    /// The start of a day.
+    pub fn midnight(day: NaiveDate) -> Self {
+        Self(day.and_time(NaiveTime::MIN).and_utc())
+    }
+
+    /// For arithmetic and the database.
+    pub fn as_chrono(self) -> DateTime<Utc> {
+        self.0
+    }
+
+    /// The UTC date.
+    pub fn day(self) -> NaiveDate {
+        self.0.date_naive()
+    }
+
+    /// Microseconds since 1970.
+    pub fn unix_micros(self) -> i64 {
+        self.0.timestamp_micros()
+    }
+
+    /// From microseconds since 1970; `None` where the calendar ends.
+    pub fn from_unix_micros(micros: i64) -> Option<Self> {
+        DateTime::from_timestamp_micros(micros).map(Self)
+    }
+
+    fn checked(time: DateTime<Utc>) -> Result<Self, InvalidTime> {
+        if time.nanosecond() >= 1_000_000_000 {
+            // A leap second: PostgreSQL has none.
+            return Err(InvalidTime::Form);
+        }
+        if time.nanosecond() % 1_000 != 0 {
+            return Err(InvalidTime::Precision);
+        }
+        if !(1..=9999).contains(&time.year()) {
+            return Err(InvalidTime::Year);
+        }
+        Ok(Self(time))
+    }
+}
+
+impl FromStr for UtcTime {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let Ok(time) = DateTime::parse_from_rfc3339(text) else {
+            // A common slip deserves its own answer.
+            let without_zone = DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok();
+            return Err(if without_zone { InvalidTime::NotUtc } else { InvalidTime::Form });
+        };
+        if time.offset().local_minus_utc() != 0 {
+            return Err(InvalidTime::NotUtc);
+        }
+        Self::checked(time.to_utc())
+    }
+}
+
+/// ISO 8601 with a `Z`; whole seconds where there is no fraction, and no trailing zeros in one.
+impl fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.nanosecond() == 0 {
+            return f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true));
+        }
+        let text = self.0.to_rfc3339_opts(SecondsFormat::Micros, false);
+        let text = text.strip_suffix("+00:00").unwrap_or(&text);
+        write!(f, "{}Z", text.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_moment_has_one_text() {
+        for (text, written) in [
+            ("2022-02-01T13:00:00Z", "2022-02-01T13:00:00Z"),
+            ("2022-02-01T13:00:00.000Z", "2022-02-01T13:00:00Z"),
+            ("2022-02-01T13:00:00+00:00", "2022-02-01T13:00:00Z"),
+            ("2022-02-01T13:00:00.500Z", "2022-02-01T13:00:00.5Z"),
+            ("2022-02-01T13:00:00.000001Z", "2022-02-01T13:00:00.000001Z"),
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+        ] {
+            let time: UtcTime = text.parse().expect(text);
+            assert_eq!(time.to_string(), written);
+            assert_eq!(UtcTime::from_unix_micros(time.unix_micros()), Some(time));
+        }
+    }
+
+    #[test]
+    fn nothing_is_guessed_or_rounded() {
+        for (text, error) in [
+            ("", InvalidTime::Form),
+            ("2022-02-30T00:00:00Z", InvalidTime::Form),
+            ("2022-02-01", InvalidTime::Form),
+            ("1/2/2022 13:00", InvalidTime::Form),
+            ("2022-02-01T23:59:60Z", InvalidTime::Form),
+            ("2022-02-01T13:00:00", InvalidTime::NotUtc),
+            ("2022-02-01T13:00:00+01:00", InvalidTime::NotUtc),
+            ("2022-02-01T13:00:00.0000001Z", InvalidTime::Precision),
+            ("0000-01-01T00:00:00Z", InvalidTime::Year),
+        ] {
+            assert_eq!(text.parse::<UtcTime>(), Err(error), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Which account runs PostgreSQL: it refuses to run as root.
+
+use std::{
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use nix::unistd::{Uid, User, chown};
+
+use super::{ServerError, io_error};
+
+/// Who runs the server.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    /// Set where this program is root and must be someone else for the server.
+    other: Option<User>,
+}
+
+// === impl Account ===
+
+impl Account {
+    pub(super) fn is_root() -> bool {
+        Uid::effective().is_root()
+    }
+
+    /// The account of this program; in root's stead `postgres`, or else `nobody`.
+    pub(super) fn for_server() -> Result<Self, ServerError> {
+        if !Self::is_root() {
+            return Ok(Self { other: None });
+        }
+        ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten())
+            .map(|user| Self { other: Some(user) })
+            .ok_or(ServerError::NoAccount)
+    }
+
+    /// A command of this account. Its working folder is `/`, which every account may be in.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").stdin(Stdio::null());
+        if let Some(user) = &self.other {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", "/");
+        }
+        command
+    }
+
+    /// Gives a folder to the account.
+    pub(super) fn own(&self, folder: &Path) -> Result<(), ServerError> {
+        let Some(user) = &self.other else { return Ok(()) };
+        chown(folder, Some(user.uid), Some(user.gid)).map_err(|error| io_error(folder, error.into()))
+    }
+
+    /// Makes sure that the account can get to a folder.
+    pub(super) fn check_reach(&self, folder: &Path) -> Result<(), ServerError> {
+        let Some(user) = &self.other else { return Ok(()) };
+        let reachable = self
+            .command(Path::new("test"))
+            .args(["-x".as_ref(), folder.as_os_str()])
+            .status()
+            .is_ok_and(|status| status.success());
+        if reachable {
+            return Ok(());
+        }
+        Err(ServerError::Unreachable {
+            folder: folder.display().to_string(),
+            account: user.name.clone(),
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! A database cluster: its folder, its socket, and the programs that work on it.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{Account, Binaries, ServerError, io_error};
+
+/// The longest path of a unix socket that every system takes, less the name of PostgreSQL's socket.
+const MAX_SOCKET_FOLDER_BYTES: usize = 80;
+
+#[derive(Clone, Debug)]
+pub(super) struct Cluster {
+    binaries: Binaries,
+    account: Account,
+    /// What PostgreSQL calls the data directory.
+    folder: PathBuf,
+    socket_folder: PathBuf,
+    log: PathBuf,
+    durable: bool,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// The cluster of a folder that the account owns. One that is not durable may lose everything in a crash.
+    pub(super) fn new(
+        binaries: Binaries,
+        account: Account,
+        home: &Path,
+        durable: bool,
+    ) -> Result<Self, ServerError> {
+        let socket_folder = socket_folder(home, &account)?;
+        Ok(Self {
+            binaries,
+            account,
+            folder: home.join("cluster"),
+            socket_folder,
+            log: home.join("postgresql.log"),
+            durable,
+        })
+    }
+
+    /// Makes the cluster where it is not there yet.
+    pub(super) fn create(&self) -> Result<(), ServerError> {
+        if self.folder.exists() {
+            return Ok(());
+        }
+        // Renamed when it is complete, so that an interrupted start leaves no half of one.
+        let unfinished = self.folder.with_extension("new");
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished).map_err(|error| io_error(&unfinished, error))?;
+        }
+        let mut initdb = self.account.command(&self.binaries.program("initdb"));
+        initdb.arg("--pgdata").arg(&unfinished).args([
+            "--username=postgres",
+            // Only the owner of the socket's folder gets to the socket.
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
+        if !self.durable {
+            initdb.arg("--no-sync");
+        }
+        run("initdb", &mut initdb)?;
+        std::fs::rename(&unfinished, &self.folder).map_err(|error| io_error(&unfinished, error))
+    }
+
+    pub(super) fn is_running(&self) -> Result<bool, ServerError> {
+        let mut status = self.pg_ctl("status");
+        let output = status.output().map_err(|error| io_error(&self.binaries.program("pg_ctl"), error))?;
+        Ok(output.status.success())
+    }
+
+    pub(super) fn start(&self) -> Result<(), ServerError> {
+        let mut options = format!(
+            "-c listen_addresses= -c unix_socket_directories={} -c log_min_messages=warning",
+            shell_quoted(&self.socket_folder)
+        );
+        // Sized for a small machine and large imports.
+        options.push_str(" -c shared_buffers=256MB -c max_wal_size=4GB -c max_connections=200");
+        if !self.durable {
+            options.push_str(" -c fsync=off -c synchronous_commit=off -c full_page_writes=off");
+        }
+        let mut start = self.pg_ctl("start");
+        start.arg("-w").arg("-l").arg(&self.log).arg("-o").arg(options);
+        run("pg_ctl start", &mut start).map_err(|error| match error {
+            ServerError::Program { program, output } => {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                let last: Vec<&str> = last.into_iter().rev().collect();
+                ServerError::Program { program, output: format!("{output}\n{}", last.join("\n")) }
+            }
+            other => other,
+        })
+    }
+
+    pub(super) fn stop(&self) -> Result<(), ServerError> {
+        run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", "fast"]))
+    }
+
+    /// A shell command that stops the server at once.
+    pub(super) fn stop_command(&self) -> (Command, String) {
+        let shell = self.account.command(Path::new("/bin/sh"));
+        let script = format!(
+            "{} stop -s -m immediate -D {}; rm -rf {}",
+            shell_quoted(&self.binaries.program("pg_ctl")),
+            shell_quoted(&self.folder),
+            shell_quoted(&self.socket_folder),
+        );
+        (shell, script)
+    }
+
+    pub(super) fn database_url(&self, database: &str) -> String {
+        let folder = self.socket_folder.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
+        format!("host='{folder}' user=postgres dbname={database}")
+    }
+
+    fn pg_ctl(&self, action: &str) -> Command {
+        let mut command = self.account.command(&self.binaries.program("pg_ctl"));
+        command.arg(action).arg("-D").arg(&self.folder);
+        command
+    }
+}
+
+/// Where the socket is: a folder that only the account can enter, with a path short enough for a socket.
+fn socket_folder(home: &Path, account: &Account) -> Result<PathBuf, ServerError> {
+    let inside = home.join("socket");
+    let folder = if inside.as_os_str().len() <= MAX_SOCKET_FOLDER_BYTES {
+        inside
+    } else {
+        let mut hasher = DefaultHasher::new();
+        home.hash(&mut hasher);
+        PathBuf::from(format!("/tmp/secure-connect-reports-{:016x}", hasher.finish()))
+    };
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
+    match made {
+        Ok(()) => account.own(&folder)?,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            // In a folder for everyone someone else may have been first.
+            let metadata = folder.symlink_metadata().map_err(|error| io_error(&folder, error))?;
+            let home = home.metadata().map_err(|error| io_error(home, error))?;
+            if !metadata.is_dir() || metadata.uid() != home.uid() || metadata.mode() & 0o077 != 0 {
+                let reason = std::io::Error::other("is not a private folder of the account that runs PostgreSQL");
+                return Err(io_error(&folder, reason));
+            }
+        }
+        Err(error) => return Err(io_error(&folder, error)),
+    }
+    Ok(folder)
+}
+
+fn shell_quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+fn run(name: &str, command: &mut Command) -> Result<(), ServerError> {
+    // The server inherits these, so they must be files: a pipe would be read until the server ends.
+    let mut output = tempfile::tempfile().map_err(|error| io_error(Path::new(name), error))?;
+    let clone = || output.try_clone().map_err(|error| io_error(Path::new(name), error));
+    let status = command.stdout(clone()?).stderr(clone()?).status();
+    let status = status.map_err(|error| io_error(Path::new(command.get_program()), error))?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut text = String::new();
+    // What it said is a help, and its loss no reason to fail in another way.
+    let _ = std::io::Seek::rewind(&mut output)
+        .and_then(|()| std::io::Read::read_to_string(&mut output, &mut text));
+    Err(ServerError::Program { program: name.to_owned(), output: text.trim().to_owned() })
+}

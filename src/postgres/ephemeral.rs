@@ -1,0 +1,78 @@
+//! A server that goes away with the program that made it, however that ends.
+
+use std::{
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::{Child, Stdio},
+};
+
+use super::{Account, Binaries, Cluster, ServerError, io_error};
+
+/// A server with an empty cluster in a temporary folder. It trades durability for speed.
+pub struct EphemeralServer {
+    cluster: Cluster,
+    /// Waits for the end of its input, which is this program's end, and cleans up.
+    watchdog: Child,
+}
+
+// === impl EphemeralServer ===
+
+impl EphemeralServer {
+    /// Makes and starts a server.
+    pub fn start() -> Result<Self, ServerError> {
+        let binaries = Binaries::find()?;
+        let account = Account::for_server()?;
+        let home = home(&account)?;
+        let cluster = Cluster::new(binaries, account, &home, false)?;
+        let (mut shell, stop) = cluster.stop_command();
+        let script = format!("cat; {stop}; rm -rf '{}'", home.display());
+        let watchdog = shell
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A Ctrl-C at the terminal is not for the watchdog.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| io_error(Path::new("/bin/sh"), error))?;
+        let server = Self { cluster, watchdog };
+        server.cluster.create()?;
+        server.cluster.start()?;
+        Ok(server)
+    }
+
+    /// How to connect to a database of the server.
+    pub fn database_url(&self, database: &str) -> String {
+        self.cluster.database_url(database)
+    }
+}
+
+impl Drop for EphemeralServer {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        // It ends by itself; waiting only makes sure that all is gone when this program is.
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// A new folder of the account, in the first place for temporary files that the account can reach.
+fn home(account: &Account) -> Result<std::path::PathBuf, ServerError> {
+    let mut last = None;
+    for parent in [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()] {
+        let made = tempfile::Builder::new()
+            .prefix("scr-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir_in(&parent)
+            .map_err(|error| io_error(&parent, error));
+        let result = made.and_then(|folder| {
+            account.own(folder.path())?;
+            account.check_reach(folder.path())?;
+            Ok(folder.keep())
+        });
+        match result {
+            Ok(folder) => return Ok(folder),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or(ServerError::NoAccount))
+}

@@ -1,0 +1,145 @@
+//! A PostgreSQL of one's own, run from the server binaries that the machine has: for trying things out, for tests, and
+//! for small installations. It listens on a unix socket only.
+
+mod account;
+mod binaries;
+mod cluster;
+mod ephemeral;
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+};
+
+pub use ephemeral::EphemeralServer;
+
+use account::Account;
+use binaries::Binaries;
+use cluster::Cluster;
+
+/// A private server could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The machine has no server binaries.
+    #[error(
+        "no PostgreSQL server (14 or later) was found: looked for pg_ctl and initdb in PATH, where pg_config points to, \
+         and in the usual folders. Install it (Debian: apt-get install postgresql; Fedora: dnf install \
+         postgresql-server; macOS: brew install postgresql), or set DATABASE_URL to a server that is there"
+    )]
+    NotInstalled,
+    /// PostgreSQL refuses to run as root, and there is no other account for it.
+    #[error("PostgreSQL does not run as root, and this machine has no account \"postgres\" or \"nobody\" to run it as")]
+    NoAccount,
+    /// The account that runs PostgreSQL cannot reach the folder.
+    #[error(
+        "{folder}: the account {account}, which runs PostgreSQL since it does not run as root, cannot reach this \
+         folder. Choose another --data-dir, for instance below /var/lib"
+    )]
+    Unreachable {
+        /// The folder.
+        folder: String,
+        /// The account.
+        account: String,
+    },
+    /// A program of PostgreSQL failed.
+    #[error("{program} failed: {output}")]
+    Program {
+        /// Which program.
+        program: String,
+        /// What it said.
+        output: String,
+    },
+    /// A file could not be used.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// A server that is kept under a folder and shared by all programs that use the folder: the first one starts it, and the
+/// last one out stops it.
+pub struct PrivateServer {
+    cluster: Cluster,
+    /// Locked while a server is started or stopped.
+    start_lock: File,
+    /// Every user holds a shared lock: who gets it alone is the last.
+    users_lock: Option<File>,
+}
+
+// === impl PrivateServer ===
+
+impl PrivateServer {
+    /// Starts the server of a folder, or joins it where it is running. A folder that is not there yet is made.
+    pub fn start_or_join(data_dir: &Path) -> Result<Self, ServerError> {
+        let binaries = Binaries::find()?;
+        let account = Account::for_server()?;
+        std::fs::create_dir_all(data_dir).map_err(|error| io_error(data_dir, error))?;
+        // The server has a working folder of its own, so a relative path would not be found.
+        let data_dir = data_dir.canonicalize().map_err(|error| io_error(data_dir, error))?;
+        account.own(&data_dir)?;
+        account.check_reach(&data_dir)?;
+        let start_lock = lock_file(&data_dir.join("start.lock"))?;
+        start_lock.lock().map_err(|error| io_error(&data_dir, error))?;
+        let users_lock = lock_file(&data_dir.join("users.lock"))?;
+        users_lock.lock_shared().map_err(|error| io_error(&data_dir, error))?;
+        let cluster = Cluster::new(binaries, account, &data_dir, true)?;
+        cluster.create()?;
+        if !cluster.is_running()? {
+            cluster.start()?;
+        }
+        start_lock.unlock().map_err(|error| io_error(&data_dir, error))?;
+        Ok(Self { cluster, start_lock, users_lock: Some(users_lock) })
+    }
+
+    /// How to connect.
+    pub fn database_url(&self) -> String {
+        self.cluster.database_url("postgres")
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        let Some(users_lock) = self.users_lock.take() else { return };
+        if self.start_lock.lock().is_err() || users_lock.unlock().is_err() {
+            return;
+        }
+        match users_lock.try_lock() {
+            Ok(()) => {
+                if let Err(error) = self.cluster.stop() {
+                    tracing::warn!(%error, "the private PostgreSQL could not be stopped");
+                }
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => tracing::warn!(%error, "users.lock"),
+        }
+    }
+}
+
+/// Where the private server is kept unless someone says otherwise.
+pub fn default_data_dir() -> PathBuf {
+    let name = env!("CARGO_PKG_NAME");
+    if Account::is_root() {
+        // The home of root is closed to the account that runs PostgreSQL.
+        return Path::new("/var/lib").join(name);
+    }
+    let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map_or_else(|| PathBuf::from(format!(".{name}")), |base| base.join(name))
+}
+
+fn lock_file(path: &Path) -> Result<File, ServerError> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| io_error(path, error))
+}
+
+fn io_error(path: &Path, error: std::io::Error) -> ServerError {
+    ServerError::Io { path: path.display().to_string(), error }
+}

@@ -1,0 +1,150 @@
+//! What an organization owes: stored totals, rated.
+
+mod compute;
+mod page_token;
+
+use bigdecimal::BigDecimal;
+
+use super::{
+    PageSize, RatedTier, ReportError,
+    manifest::{self, Revision},
+};
+use crate::{
+    auth::TenantScope,
+    model::{
+        BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, TenantId, UtcTime,
+    },
+    store::Store,
+};
+use page_token::PageToken;
+
+/// Which costs.
+#[derive(Clone, Debug)]
+pub struct CostsRequest {
+    /// Whose costs.
+    pub organization_id: OrganizationId,
+    /// Of this tenant only.
+    pub tenant_id: Option<TenantId>,
+    /// Of which months.
+    pub months: MonthRange,
+    /// By the usage and prices as they stood then; `None`: as they stand now.
+    pub as_of: Option<UtcTime>,
+    /// How many lines at most.
+    pub page_size: PageSize,
+    /// Where the page before ended; empty: the first page.
+    pub page_token: String,
+}
+
+/// A page of costs.
+#[derive(Clone, Debug)]
+pub struct Costs {
+    /// Whose costs.
+    pub organization_id: OrganizationId,
+    /// What they are in.
+    pub currency: Currency,
+    /// The lines, by month, tenant name, tenant id, meter name and region.
+    pub lines: Vec<CostLine>,
+    /// The sum of the lines of each month, over all pages.
+    pub totals: Vec<CostTotal>,
+    /// The reports that the lines come from.
+    pub tenant_months: Vec<TenantMonth>,
+    /// Asks for the next page; empty on the last one.
+    pub next_page_token: String,
+}
+
+/// What a tenant owes for a meter in a region and month.
+#[derive(Clone, Debug)]
+pub struct CostLine {
+    /// The month.
+    pub month: Month,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Its name.
+    pub tenant_name: String,
+    /// Its plan.
+    pub plan: String,
+    /// The meter.
+    pub meter: std::sync::Arc<Meter>,
+    /// The region.
+    pub billing_region: BillingRegion,
+    /// The exact billable quantity.
+    pub quantity: BigDecimal,
+    /// The exact quantity under trial.
+    pub trial_quantity: BigDecimal,
+    /// The slices by the tiers of the price.
+    pub tiers: Vec<RatedTier>,
+    /// The cost, rounded; `None` where no price covers the quantity.
+    pub cost: Option<BigDecimal>,
+    /// How many records it adds up.
+    pub record_count: i64,
+}
+
+/// What is owed for a month.
+#[derive(Clone, Debug)]
+pub struct CostTotal {
+    /// The month.
+    pub month: Month,
+    /// The sum of its lines' costs.
+    pub cost: BigDecimal,
+}
+
+/// The report of a tenant's month.
+#[derive(Clone, Debug)]
+pub struct TenantMonth {
+    /// The month.
+    pub month: Month,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The revision of its detailed usage report.
+    pub revision: Revision,
+    /// When its newest load was published.
+    pub data_as_of: Option<UtcTime>,
+}
+
+/// Computes what an organization owes.
+pub async fn get_costs(
+    store: &Store,
+    scope: &TenantScope,
+    request: &CostsRequest,
+) -> Result<Costs, ReportError> {
+    let query = PageToken::query(request);
+    let token = PageToken::open(&request.page_token, query)?;
+    let organization = store
+        .find_organization(scope, request.organization_id)
+        .await?
+        .ok_or(ReportError::OrganizationNotFound)?;
+    let horizon = match &token {
+        Some(token) => token.horizon(),
+        None => manifest::horizon(store, request.as_of).await?,
+    };
+    let data =
+        store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
+    if request.tenant_id.is_some() && data.tenants.is_empty() {
+        return Err(ReportError::TenantNotFound);
+    }
+    let meters = store.meters().await?;
+    let currency = organization.currency();
+    let lines = compute::lines(&data, &meters, currency)?;
+    let totals = compute::totals(&lines, request.months, currency);
+
+    let order = page_token::order_digest(&lines);
+    let start = match &token {
+        None => 0,
+        Some(token) => token.offset(order).ok_or(ReportError::PageTokenExpired)?,
+    };
+    let end = lines.len().min(start.saturating_add(request.page_size.get().into()));
+    let next_page_token = if end < lines.len() {
+        PageToken::new(query, horizon, order, end).seal()
+    } else {
+        String::new()
+    };
+    let lines: Vec<CostLine> = lines.into_iter().skip(start).take(end - start).collect();
+    Ok(Costs {
+        organization_id: organization.id(),
+        currency,
+        tenant_months: compute::tenant_months(&data, &lines),
+        lines,
+        totals,
+        next_page_token,
+    })
+}

@@ -1,0 +1,18 @@
+//! What the reports are: the tenants that one may see, what they used, and what that costs.
+
+mod costs;
+mod error;
+mod manifest;
+mod page;
+mod rating;
+mod tenants;
+mod token;
+mod usage;
+
+pub use costs::{CostLine, CostTotal, Costs, CostsRequest, TenantMonth, get_costs};
+pub use error::{InvalidField, ReportError};
+pub use manifest::Revision;
+pub use page::{InvalidPageSize, PageSize};
+pub use rating::{RatedTier, Rating, rate};
+pub use tenants::{Tenants, TenantsRequest, list_tenants};
+pub use usage::{UsageChunk, UsageFilter, UsageHeader, UsageReport, UsageRequest, UsageTotal};

@@ -1,0 +1,176 @@
+//! Rating: what a quantity costs by a graduated price. All arithmetic is exact but for one rounding at the end.
+
+use bigdecimal::{BigDecimal, Zero as _};
+
+use crate::model::{Currency, PriceTier};
+
+/// What a quantity costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rating {
+    /// The tiers that the quantity reaches, in order.
+    pub tiers: Vec<RatedTier>,
+    /// The sum of the tiers' amounts, rounded once, half away from zero, to the currency's minor unit.
+    pub cost: BigDecimal,
+}
+
+/// The part of a quantity that falls into a tier.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RatedTier {
+    /// Where the tier starts, exclusive.
+    pub from: BigDecimal,
+    /// Where it ends, inclusive; `None`: the last tier.
+    pub to: Option<BigDecimal>,
+    /// How much of the quantity falls into it.
+    pub quantity: BigDecimal,
+    /// Price of one unit.
+    pub unit_price: BigDecimal,
+    /// Quantity times price, exact.
+    pub amount: BigDecimal,
+}
+
+/// Rates a quantity, which is not negative, by tiers that go up and end with one without an end.
+pub fn rate(quantity: &BigDecimal, tiers: &[PriceTier], currency: Currency) -> Rating {
+    let mut rated = Vec::new();
+    let mut from = BigDecimal::zero();
+    let mut sum = BigDecimal::zero();
+    for tier in tiers {
+        if *quantity <= from {
+            break;
+        }
+        let to = tier.up_to.map(crate::model::Decimal::to_big);
+        let reached = to.as_ref().map_or(quantity, |to| quantity.min(to));
+        let part = reached - &from;
+        let unit_price = tier.unit_price.to_big();
+        let amount = &part * &unit_price;
+        sum += &amount;
+        let next = to.clone();
+        rated.push(RatedTier { from, to, quantity: part, unit_price, amount });
+        match next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    Rating { tiers: rated, cost: currency.round(&sum) }
+}
+
+#[cfg(test)]
+mod tests {
+    use num_bigint::BigInt;
+    use num_rational::BigRational;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Decimal;
+
+    fn decimal(text: &str) -> BigDecimal {
+        text.parse().expect(text)
+    }
+
+    fn tier(up_to: Option<&str>, unit_price: &str) -> PriceTier {
+        PriceTier {
+            up_to: up_to.map(|text| text.parse().expect(text)),
+            unit_price: unit_price.parse().expect(unit_price),
+        }
+    }
+
+    /// The price list of the design: 50 free, then 0.085 up to 1000, then 0.06.
+    fn bandwidth() -> Vec<PriceTier> {
+        vec![tier(Some("50"), "0"), tier(Some("1000"), "0.085"), tier(None, "0.06")]
+    }
+
+    #[test]
+    fn a_tier_includes_its_end_and_not_its_start() {
+        let usd: Currency = "USD".parse().expect("USD");
+        for (quantity, cost, reached) in [
+            ("0", "0.00", 0),
+            ("0.000001", "0.00", 1),
+            ("50", "0.00", 1),
+            ("50.000001", "0.00", 2),
+            ("50.06", "0.01", 2),
+            ("1000", "80.75", 2),
+            ("1000.000001", "80.75", 3),
+            ("1234.5", "94.82", 3),
+        ] {
+            let rating = rate(&decimal(quantity), &bandwidth(), usd);
+            assert_eq!(rating.cost.to_plain_string(), cost, "{quantity}");
+            assert_eq!(rating.tiers.len(), reached, "{quantity}");
+        }
+    }
+
+    #[test]
+    fn tiers_show_the_slices() {
+        let rating = rate(&decimal("1234.5"), &bandwidth(), "USD".parse().expect("USD"));
+        let tier = |from: &str, to: Option<&str>, quantity: &str, unit_price: &str, amount: &str| RatedTier {
+            from: decimal(from),
+            to: to.map(decimal),
+            quantity: decimal(quantity),
+            unit_price: decimal(unit_price),
+            amount: decimal(amount),
+        };
+        assert_eq!(
+            rating.tiers,
+            [
+                tier("0", Some("50"), "50", "0", "0"),
+                tier("50", Some("1000"), "950", "0.085", "80.75"),
+                tier("1000", None, "234.5", "0.06", "14.07"),
+            ]
+        );
+    }
+
+    fn rational(coefficient: u128, scale: u8) -> BigRational {
+        BigRational::new(BigInt::from(coefficient), BigInt::from(10).pow(u32::from(scale)))
+    }
+
+    /// The slow and obvious way: each unit's slice in exact fractions, and one rounding.
+    fn reference(quantity: &BigRational, tiers: &[(Option<BigRational>, BigRational)], digits: u32) -> BigInt {
+        let zero = BigRational::from_integer(BigInt::from(0));
+        let mut sum = zero.clone();
+        for (index, (end, price)) in tiers.iter().enumerate() {
+            let start = if index == 0 { zero.clone() } else { tiers[index - 1].0.clone().expect("an end") };
+            let capped = match end {
+                Some(end) if quantity > end => end.clone(),
+                _ => quantity.clone(),
+            };
+            let slice = if capped > start { capped - start } else { zero.clone() };
+            sum += slice * price;
+        }
+        let minor_units = sum * BigRational::from_integer(BigInt::from(10).pow(digits));
+        let half = BigRational::new(BigInt::from(1), BigInt::from(2));
+        (minor_units + half).floor().to_integer()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_exact_fractions(
+            quantity in (0..10_u128.pow(12), 0..10_u8),
+            steps in prop::collection::vec((1..10_u128.pow(9), 0..10_u128.pow(8), 0..9_u8), 1..6),
+            scale in 0..7_u8,
+            on_edge in any::<Option<prop::sample::Index>>(),
+            currency in prop::sample::select(vec![("JPY", 0_u32), ("USD", 2), ("KWD", 3)]),
+        ) {
+            let mut end = 0;
+            let ends: Vec<u128> = steps.iter().map(|&(step, ..)| { end += step; end }).collect();
+            let last = steps.len() - 1;
+            let quantity = match on_edge {
+                Some(edge) if last > 0 => (ends[edge.index(last)], scale),
+                _ => quantity,
+            };
+            let tiers: Vec<PriceTier> = steps.iter().enumerate().map(|(index, &(_, price, price_scale))| PriceTier {
+                up_to: (index < last).then(|| Decimal::new(ends[index], scale).expect("in range")),
+                unit_price: Decimal::new(price, price_scale).expect("in range"),
+            }).collect();
+            let exact: Vec<_> = steps.iter().enumerate().map(|(index, &(_, price, price_scale))| {
+                ((index < last).then(|| rational(ends[index], scale)), rational(price, price_scale))
+            }).collect();
+            let amount = Decimal::new(quantity.0, quantity.1).expect("in range").to_big();
+            let rating = rate(&amount, &tiers, currency.0.parse().expect("a currency"));
+
+            let expected = reference(&rational(quantity.0, quantity.1), &exact, currency.1);
+            let (minor_units, scale) = rating.cost.as_bigint_and_exponent();
+            prop_assert_eq!(scale, i64::from(currency.1));
+            prop_assert_eq!(minor_units, expected);
+            let slices: BigDecimal = rating.tiers.iter().map(|tier| tier.quantity.clone()).sum();
+            prop_assert_eq!(slices, amount);
+        }
+    }
+}

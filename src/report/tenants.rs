@@ -1,0 +1,109 @@
+//! The list of tenants.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    InvalidField, PageSize, ReportError,
+    token::{self, Kind, short_digest},
+};
+use crate::{
+    auth::TenantScope,
+    model::{OrganizationId, TenantId},
+    store::{Store, TenantPosition, TenantSearch, TenantSummary},
+};
+
+/// Which tenants to list.
+#[derive(Clone, Debug)]
+pub struct TenantsRequest {
+    /// A part of a tenant's name, id or organization name, in upper or lower case.
+    pub search: String,
+    /// Of this organization only.
+    pub organization_id: Option<OrganizationId>,
+    /// How many at most.
+    pub page_size: PageSize,
+    /// Where the page before ended; empty: the first page.
+    pub page_token: String,
+}
+
+/// A page of tenants.
+#[derive(Clone, Debug)]
+pub struct Tenants {
+    /// The tenants, in order.
+    pub tenants: Vec<TenantSummary>,
+    /// Asks for the next page; empty on the last one.
+    pub next_page_token: String,
+    /// How many there are in all.
+    pub total_size: i64,
+}
+
+/// What a page token holds: the query, by its digest, and the last tenant of the page.
+#[derive(Serialize, Deserialize)]
+struct PageToken {
+    #[serde(rename = "q")]
+    query: [u8; 8],
+    #[serde(rename = "o")]
+    organization_name: String,
+    #[serde(rename = "n")]
+    tenant_name: String,
+    #[serde(rename = "t")]
+    tenant_id: String,
+}
+
+/// Lists the tenants in scope.
+pub async fn list_tenants(
+    store: &Store,
+    scope: &TenantScope,
+    request: &TenantsRequest,
+) -> Result<Tenants, ReportError> {
+    if request.search.contains('\0') {
+        return Err(InvalidField::new("search", "holds a NUL character").into());
+    }
+    let text = request.search.to_lowercase();
+    let organization = request.organization_id.map(|id| id.to_string()).unwrap_or_default();
+    let query = short_digest(format!("{organization} {text}").as_bytes());
+    let after = position(&request.page_token, query)?;
+    // Names hold no control characters, so nothing can match; and the separator of the search text is one.
+    if text.chars().any(char::is_control) {
+        return Ok(Tenants { tenants: Vec::new(), next_page_token: String::new(), total_size: 0 });
+    }
+    let size = request.page_size.get();
+    let search =
+        TenantSearch { text, organization_id: request.organization_id, after, limit: size + 1 };
+    let mut page = store.list_tenants(scope, &search).await?;
+    // One more than asked for tells whether there is a next page.
+    let has_more = page.tenants.len() > usize::from(size);
+    page.tenants.truncate(size.into());
+    let last = page.tenants.last().filter(|_| has_more);
+    let next_page_token = last.map_or_else(String::new, |tenant| seal(query, tenant));
+    Ok(Tenants { tenants: page.tenants, next_page_token, total_size: page.total_size })
+}
+
+fn seal(query: [u8; 8], last: &TenantSummary) -> String {
+    let payload = PageToken {
+        query,
+        organization_name: last.organization_name.clone(),
+        tenant_name: last.name.clone(),
+        tenant_id: last.id.to_string(),
+    };
+    // Texts and numbers always have a JSON form.
+    token::seal(Kind::Tenants, &serde_json::to_vec(&payload).unwrap_or_default())
+}
+
+fn position(page_token: &str, query: [u8; 8]) -> Result<Option<TenantPosition>, InvalidField> {
+    const FIELD: &str = "page_token";
+    if page_token.is_empty() {
+        return Ok(None);
+    }
+    let payload = token::open(Kind::Tenants, page_token).map_err(|error| InvalidField::new(FIELD, error))?;
+    let damaged = || InvalidField::new(FIELD, token::InvalidToken::Damaged);
+    let token: PageToken = serde_json::from_slice(&payload).map_err(|_| damaged())?;
+    if token.query != query {
+        return Err(InvalidField::new(FIELD, "a token of another search; repeat the search of the page before"));
+    }
+    let tenant_id: TenantId = token.tenant_id.parse().map_err(|_| damaged())?;
+    Ok(Some(TenantPosition {
+        organization_name: token.organization_name,
+        tenant_name: token.tenant_name,
+        tenant_id,
+    }))
+}

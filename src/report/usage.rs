@@ -1,0 +1,306 @@
+//! The detailed usage report: a fixed manifest, read load by load, a range of rows at a time.
+
+mod assets;
+mod filter;
+mod position;
+
+use std::{collections::HashMap, sync::Arc};
+
+use bigdecimal::BigDecimal;
+
+use super::{
+    InvalidField, ReportError,
+    manifest::{self, Revision},
+};
+use crate::{
+    auth::TenantScope,
+    model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UsageRecord, UtcTime},
+    store::{
+        Horizon, Load, MeterKey, Meters, RecordFilter, RecordRow, RowRange, Store, StoreError,
+        VisibleTenant,
+    },
+};
+use assets::Assets;
+pub use filter::UsageFilter;
+use position::{Position, Resume};
+
+/// How many rows are read at a time.
+const RANGE_ROWS: i32 = 4096;
+/// How many rows are looked through at a time when a filter lets few of them pass.
+const MAX_RANGE_ROWS: i32 = 8 * RANGE_ROWS;
+
+/// Which report.
+#[derive(Clone, Debug)]
+pub struct UsageRequest {
+    /// Whose usage.
+    pub tenant_id: TenantId,
+    /// Of which month.
+    pub month: Month,
+    /// Which records.
+    pub filter: UsageFilter,
+    /// As it stood then; `None`: as it stands now.
+    pub as_of: Option<UtcTime>,
+    /// Where an earlier stream ended; empty: from the start.
+    pub resume_token: String,
+}
+
+/// What a report is about.
+#[derive(Clone, Debug)]
+pub struct UsageHeader {
+    /// The tenant.
+    pub tenant: VisibleTenant,
+    /// The month.
+    pub month: Month,
+    /// Identifies the content.
+    pub revision: Revision,
+    /// When the newest load was published.
+    pub data_as_of: Option<UtcTime>,
+    /// How many records the whole report has.
+    pub record_count: u64,
+    /// How many of them came before the position that it was resumed from.
+    pub resumed_record_count: u64,
+}
+
+/// Records that follow each other.
+#[derive(Clone, Debug)]
+pub struct UsageChunk {
+    /// The records; at least one.
+    pub records: Vec<UsageRecord>,
+    /// The load and row of each record, for resume tokens.
+    positions: Vec<Position>,
+}
+
+/// What records add up to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsageTotal {
+    /// The meter.
+    pub meter: Arc<Meter>,
+    /// The region.
+    pub billing_region: BillingRegion,
+    /// Whether it is trial usage.
+    pub trial: bool,
+    /// The exact sum.
+    pub quantity: BigDecimal,
+    /// Of how many records.
+    pub record_count: u64,
+}
+
+/// A report that is being read.
+pub struct UsageReport {
+    store: Store,
+    header: UsageHeader,
+    resume: Resume,
+    loads: Vec<Load>,
+    filter: RecordFilter,
+    meters: Meters,
+    assets: Assets,
+    /// What the records must add up to, ordered by meter name, region and trial.
+    totals: Vec<(MeterKey, UsageTotal)>,
+    position: Position,
+    range_rows: i32,
+    read: HashMap<UsageKey<MeterKey>, (u64, DecimalSum)>,
+}
+
+// === impl UsageReport ===
+
+impl UsageReport {
+    /// Finds the report, and its place where it is resumed.
+    pub async fn open(
+        store: Store,
+        scope: &TenantScope,
+        request: &UsageRequest,
+    ) -> Result<Self, ReportError> {
+        let UsageRequest { tenant_id, month, .. } = *request;
+        let filter_digest = request.filter.digest();
+        let resumed = if request.resume_token.is_empty() {
+            None
+        } else {
+            let resume = Resume::open(&request.resume_token).map_err(invalid_resume)?;
+            resume.0.check(tenant_id, month, filter_digest).map_err(invalid_resume)?;
+            Some(resume)
+        };
+        let tenant =
+            store.find_tenant(scope, tenant_id).await?.ok_or(ReportError::TenantNotFound)?;
+        let horizon = match &resumed {
+            Some((resume, _)) => Horizon::known(resume.horizon),
+            None => manifest::horizon(&store, request.as_of).await?,
+        };
+        let loads = store.loads_in_force(&tenant, month, horizon).await?;
+        let revision = manifest::revision(tenant_id, month, &loads);
+        let position = match &resumed {
+            Some((resume, position)) if resume.revision == revision && position.is_in(&loads) => *position,
+            Some(_) => return Err(ReportError::ResumeTokenExpired),
+            None => Position::default(),
+        };
+        let meters = store.meters().await?;
+        let filter = request.filter.resolve(&store, &tenant, &meters).await?;
+        let totals = totals(&store, &tenant, month, &loads, &filter, &meters).await?;
+        Ok(Self {
+            header: UsageHeader {
+                tenant,
+                month,
+                revision,
+                data_as_of: manifest::data_as_of(&loads),
+                record_count: totals.iter().map(|(_, total)| total.record_count).sum(),
+                resumed_record_count: position.records_before,
+            },
+            resume: Resume { tenant_id, month, horizon: horizon.time(), revision, filter_digest },
+            store,
+            loads,
+            filter,
+            meters,
+            assets: Assets::default(),
+            totals,
+            position,
+            range_rows: RANGE_ROWS,
+            read: HashMap::new(),
+        })
+    }
+
+    /// What the report is about.
+    pub fn header(&self) -> &UsageHeader {
+        &self.header
+    }
+
+    /// What the whole report adds up to, ordered by meter name, region and trial.
+    pub fn totals(&self) -> impl Iterator<Item = &UsageTotal> {
+        self.totals.iter().map(|(_, total)| total)
+    }
+
+    /// The token for the position after a record of a chunk.
+    pub fn resume_token(&self, chunk: &UsageChunk, record: usize) -> String {
+        self.resume.seal(chunk.positions[record])
+    }
+
+    /// The next records; `None` at the end, when all that was read has been found to agree with the totals.
+    pub async fn next(&mut self) -> Result<Option<UsageChunk>, ReportError> {
+        while let Some(load) = self.loads.get(self.position.load) {
+            let after = self.position.row;
+            if after >= load.record_count {
+                self.position.load += 1;
+                self.position.row = 0;
+                continue;
+            }
+            let last = load.record_count.min(after.saturating_add(self.range_rows));
+            let range = RowRange { after, last };
+            let tenant = &self.header.tenant;
+            let rows = self.store.read_records(tenant, self.header.month, load, range, &self.filter).await?;
+            self.adapt_range(rows.len());
+            if rows.is_empty() {
+                self.position.row = last;
+                continue;
+            }
+            let chunk = self.chunk(rows).await?;
+            self.position.row = last;
+            return Ok(Some(chunk));
+        }
+        self.check_totals()?;
+        Ok(None)
+    }
+
+    async fn chunk(&mut self, rows: Vec<RecordRow>) -> Result<UsageChunk, ReportError> {
+        self.assets.prefetch(&self.store, &self.header.tenant, &rows).await?;
+        let mut chunk =
+            UsageChunk { records: Vec::with_capacity(rows.len()), positions: Vec::with_capacity(rows.len()) };
+        for row in rows {
+            let key = UsageKey { meter: row.meter, billing_region: row.billing_region, trial: row.trial };
+            let (count, sum) = self.read.entry(key).or_default();
+            *count += 1;
+            sum.add(row.quantity);
+            self.position.records_before += 1;
+            chunk.positions.push(Position { row: row.row_number, ..self.position });
+            chunk.records.push(UsageRecord {
+                organization_id: self.header.tenant.organization_id(),
+                tenant_id: self.header.tenant.id(),
+                asset: self.assets.get(row.asset)?,
+                meter: Arc::clone(self.meters.get(row.meter)?),
+                start: row.start,
+                end: row.end,
+                quantity: row.quantity,
+                billing_region: row.billing_region,
+                platform: row.platform,
+                trial: row.trial,
+                trial_expiry: row.trial_expiry,
+            });
+        }
+        Ok(chunk)
+    }
+
+    /// Where a filter lets few rows pass, more are looked through at a time.
+    fn adapt_range(&mut self, passed: usize) {
+        let passed = i32::try_from(passed).unwrap_or(i32::MAX);
+        if passed > RANGE_ROWS {
+            self.range_rows = RANGE_ROWS;
+        } else if passed < self.range_rows / 8 {
+            self.range_rows = (self.range_rows * 2).min(MAX_RANGE_ROWS);
+        }
+    }
+
+    /// The promise: the records add up to the totals that bills are made from. A stream that was resumed has not read
+    /// them all, so there only the count is held against them; its reader, who has them all, checks the rest.
+    fn check_totals(&self) -> Result<(), StoreError> {
+        let whole = self.header.resumed_record_count == 0;
+        let agrees = if whole {
+            self.read.len() == self.totals.len()
+                && self.totals.iter().all(|(meter, total)| {
+                    let key = UsageKey {
+                        meter: *meter,
+                        billing_region: total.billing_region,
+                        trial: total.trial,
+                    };
+                    self.read.get(&key).is_some_and(|(count, sum)| {
+                        *count == total.record_count && sum.total() == total.quantity
+                    })
+                })
+        } else {
+            self.position.records_before == self.header.record_count
+        };
+        if agrees {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt(format!(
+            "the records of tenant {} in {} do not add up to their stored totals (revision {})",
+            self.header.tenant.id(),
+            self.header.month,
+            self.header.revision
+        )))
+    }
+}
+
+fn invalid_resume(error: impl std::fmt::Display) -> InvalidField {
+    InvalidField::new("resume_token", error)
+}
+
+async fn totals(
+    store: &Store,
+    tenant: &VisibleTenant,
+    month: Month,
+    loads: &[Load],
+    filter: &RecordFilter,
+    meters: &Meters,
+) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
+    let stored = if filter.is_by_asset() {
+        store.added_up_totals(tenant, month, loads, filter).await?
+    } else {
+        store.stored_totals(tenant, loads, filter).await?
+    };
+    let mut totals = stored
+        .into_iter()
+        .map(|total| {
+            let record_count = u64::try_from(total.record_count)
+                .map_err(|_| StoreError::Corrupt("a total has a negative count".to_owned()))?;
+            let named = UsageTotal {
+                meter: Arc::clone(meters.get(total.key.meter)?),
+                billing_region: total.key.billing_region,
+                trial: total.key.trial,
+                quantity: total.quantity,
+                record_count,
+            };
+            Ok((total.key.meter, named))
+        })
+        .collect::<Result<Vec<_>, ReportError>>()?;
+    totals.sort_by(|(_, a), (_, b)| {
+        (&a.meter.name, a.billing_region, a.trial).cmp(&(&b.meter.name, b.billing_region, b.trial))
+    });
+    Ok(totals)
+}

@@ -1,0 +1,80 @@
+//! Filters of the detailed usage report.
+
+use crate::{
+    model::{AssetType, BillingRegion},
+    report::{InvalidField, ReportError, token::short_digest},
+    store::{Meters, RecordFilter, Store, VisibleTenant},
+};
+
+/// Narrows a report. Every list that is not empty must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageFilter {
+    /// Of these types.
+    pub asset_types: Vec<AssetType>,
+    /// Of these assets.
+    pub asset_ids: Vec<String>,
+    /// Of these meters, by name.
+    pub meter_names: Vec<String>,
+    /// Billed in these regions.
+    pub billing_regions: Vec<BillingRegion>,
+    /// Only trial usage, or only other usage.
+    pub trial: Option<bool>,
+}
+
+impl UsageFilter {
+    /// The most asset ids, and the most meter names.
+    pub const MAX_NAMES: usize = 1000;
+
+    /// Tells filters apart; the order and repetition of their values do not matter.
+    pub(super) fn digest(&self) -> [u8; 8] {
+        fn sorted<T: Ord + Clone>(values: &[T]) -> Vec<T> {
+            let mut values = values.to_vec();
+            values.sort();
+            values.dedup();
+            values
+        }
+        let content = (
+            sorted(&self.asset_types),
+            sorted(&self.asset_ids),
+            sorted(&self.meter_names),
+            sorted(&self.billing_regions),
+            self.trial,
+        );
+        // The debug form quotes and escapes texts, so different filters have different forms.
+        short_digest(format!("{content:?}").as_bytes())
+    }
+
+    /// The filter in the terms of the store.
+    pub(super) async fn resolve(
+        &self,
+        store: &Store,
+        tenant: &VisibleTenant,
+        meters: &Meters,
+    ) -> Result<RecordFilter, ReportError> {
+        let mut filter = RecordFilter::default();
+        if !self.meter_names.is_empty() {
+            let mut keys = Vec::with_capacity(self.meter_names.len());
+            for (index, name) in self.meter_names.iter().enumerate() {
+                let found = meters.find(name).and_then(|position| meters.at(position));
+                let (key, _) = found.ok_or_else(|| {
+                    InvalidField::new(format!("filter.meter_names[{index}]"), format!("there is no meter {name:?}"))
+                })?;
+                keys.push(*key);
+            }
+            filter.meters(keys);
+        }
+        if !self.billing_regions.is_empty() {
+            filter.billing_regions(self.billing_regions.iter().copied());
+        }
+        if !self.asset_types.is_empty() {
+            filter.asset_types(self.asset_types.iter().copied());
+        }
+        if !self.asset_ids.is_empty() {
+            filter.assets(store.asset_keys(tenant, &self.asset_ids).await?);
+        }
+        if let Some(trial) = self.trial {
+            filter.trial(trial);
+        }
+        Ok(filter)
+    }
+}

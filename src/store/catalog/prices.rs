@@ -1,0 +1,158 @@
+//! Prices: never updated, but superseded, so that a past bill can be shown again.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use tokio_postgres::Transaction;
+
+use super::{CatalogError, Changes};
+use crate::{
+    catalog::{Price, Problem},
+    store::{StoreError, clock, numeric::Numeric},
+};
+
+/// What a price is for: meter, currency, region (0: every), first month.
+type PriceKey = (i64, String, i16, NaiveDate);
+
+struct PresentPrice {
+    id: i64,
+    tiers: Vec<(Option<Numeric>, Numeric)>,
+}
+
+pub(super) async fn apply(
+    transaction: &Transaction<'_>,
+    declared: &[Price],
+    problems: &mut Vec<Problem>,
+) -> Result<Changes, CatalogError> {
+    let meters = meter_keys(transaction, declared).await?;
+    let present = present_prices(transaction, &meters).await?;
+    let mut changes = Changes::default();
+    let mut write = Vec::new();
+    let mut superseded: Vec<i64> = Vec::new();
+    for (index, price) in declared.iter().enumerate() {
+        let Some(&meter_key) = meters.get(&price.meter) else {
+            problems.push(Problem {
+                place: format!("prices[{index}].meter"),
+                reason: format!("{:?}: there is no such meter, in the file or in the database", price.meter),
+            });
+            continue;
+        };
+        let region = price.billing_region.map_or(0, crate::model::BillingRegion::code);
+        let key = (meter_key, price.currency.code().to_owned(), region, price.effective_from.first_day());
+        match present.get(&key) {
+            None => changes.created += 1,
+            Some(present) if is_as(present, price) => {
+                changes.unchanged += 1;
+                continue;
+            }
+            Some(present) => {
+                changes.updated += 1;
+                superseded.push(present.id);
+            }
+        }
+        write.push((meter_key, price));
+    }
+    if write.is_empty() || !problems.is_empty() {
+        return Ok(changes);
+    }
+    let now = clock::tick(transaction).await?.as_chrono();
+    transaction
+        .execute(
+            "-- catalog: superseded prices
+            UPDATE price SET superseded_at = $1 WHERE price_id = ANY ($2)",
+            &[&now, &superseded],
+        )
+        .await?;
+    for (meter_key, price) in write {
+        insert(transaction, meter_key, price, now).await?;
+    }
+    Ok(changes)
+}
+
+/// Equal amounts, however many zeros they were written with.
+fn is_as(present: &PresentPrice, price: &Price) -> bool {
+    present.tiers.len() == price.tiers.len()
+        && present.tiers.iter().zip(&price.tiers).all(|((up_to, unit_price), tier)| {
+            up_to.map(|end| end.0.to_big()) == tier.up_to.map(crate::model::Decimal::to_big)
+                && unit_price.0.to_big() == tier.unit_price.to_big()
+        })
+}
+
+async fn meter_keys(
+    transaction: &Transaction<'_>,
+    declared: &[Price],
+) -> Result<HashMap<String, i64>, StoreError> {
+    let names: Vec<&str> = declared.iter().map(|price| price.meter.as_str()).collect();
+    let rows = transaction
+        .query("-- catalog: meters of prices\nSELECT name, meter_key FROM meter WHERE name = ANY ($1)", &[&names])
+        .await?;
+    rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("meter_key")?))).collect()
+}
+
+async fn present_prices(
+    transaction: &Transaction<'_>,
+    meters: &HashMap<String, i64>,
+) -> Result<HashMap<PriceKey, PresentPrice>, StoreError> {
+    let keys: Vec<i64> = meters.values().copied().collect();
+    let rows = transaction
+        .query(
+            "-- catalog: prices that are there
+            SELECT p.price_id, p.meter_key, p.currency, coalesce(p.billing_region, 0::smallint) AS billing_region,
+                   p.effective_from, t.up_to, t.unit_price
+            FROM price p JOIN price_tier t USING (price_id)
+            WHERE p.meter_key = ANY ($1) AND p.superseded_at IS NULL
+            ORDER BY p.price_id, t.tier_number",
+            &[&keys],
+        )
+        .await?;
+    let mut prices: HashMap<PriceKey, PresentPrice> = HashMap::new();
+    for row in &rows {
+        let key = (
+            row.try_get("meter_key")?,
+            row.try_get("currency")?,
+            row.try_get("billing_region")?,
+            row.try_get("effective_from")?,
+        );
+        let id = row.try_get("price_id")?;
+        let tier = (row.try_get("up_to")?, row.try_get("unit_price")?);
+        prices.entry(key).or_insert(PresentPrice { id, tiers: Vec::new() }).tiers.push(tier);
+    }
+    Ok(prices)
+}
+
+async fn insert(
+    transaction: &Transaction<'_>,
+    meter_key: i64,
+    price: &Price,
+    applied_at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = transaction
+        .query_one(
+            "-- catalog: price
+            INSERT INTO price (meter_key, currency, billing_region, effective_from, applied_at)
+            VALUES ($1, $2, $3, $4, $5) RETURNING price_id",
+            &[
+                &meter_key,
+                &price.currency.code(),
+                &price.billing_region.map(crate::model::BillingRegion::code),
+                &price.effective_from.first_day(),
+                &applied_at,
+            ],
+        )
+        .await?;
+    let price_id: i64 = row.try_get("price_id")?;
+    let mut previous: Option<Numeric> = None;
+    for (tier, number) in price.tiers.iter().zip(1_i16..) {
+        let up_to = tier.up_to.map(Numeric);
+        transaction
+            .execute(
+                "-- catalog: tier
+                INSERT INTO price_tier (price_id, tier_number, from_quantity, up_to, previous_up_to, unit_price)
+                VALUES ($1, $2, coalesce($3::numeric, 0), $4, $3, $5)",
+                &[&price_id, &number, &previous, &up_to, &Numeric(tier.unit_price)],
+            )
+            .await?;
+        previous = up_to;
+    }
+    Ok(())
+}

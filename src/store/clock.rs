@@ -1,0 +1,103 @@
+//! The publication clock: moments that reports can be fixed to.
+//!
+//! A publisher takes [`PUBLISH_LOCK`], moves the clock on, and commits. So whoever has read the clock knows that nothing
+//! will ever appear at or before what it showed: that is a [`Horizon`].
+
+use tokio_postgres::Transaction;
+
+use super::{Store, StoreError};
+use crate::model::UtcTime;
+
+/// The advisory lock that publishers hold for themselves and `as_of` readers share.
+pub(super) const PUBLISH_LOCK: i64 = 0x0053_4352_0000_0001;
+
+/// A moment such that the set of what was published until then is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon(UtcTime);
+
+/// Whether a report can be fixed to a moment that a caller named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    /// It can.
+    Final(Horizon),
+    /// The moment is yet to come.
+    Future,
+    /// This is a standby, which may not know yet all that was published until then.
+    NotReplicated,
+}
+
+impl Horizon {
+    /// A horizon that an earlier answer was fixed to, from its token.
+    pub fn known(time: UtcTime) -> Self {
+        Self(time)
+    }
+
+    /// The moment.
+    pub fn time(self) -> UtcTime {
+        self.0
+    }
+}
+
+impl Store {
+    /// The newest horizon: everything that is published now.
+    pub async fn horizon(&self) -> Result<Horizon, StoreError> {
+        let client = self.short().await?;
+        let statement = client
+            .prepare_cached("-- horizon\nSELECT last_published_at FROM publication_clock")
+            .await?;
+        let row = client.query_one(&statement, &[]).await?;
+        Ok(Horizon(UtcTime::from_chrono(row.try_get("last_published_at")?)))
+    }
+
+    /// The horizon at a moment of the past.
+    pub async fn horizon_as_of(&self, as_of: UtcTime) -> Result<AsOf, StoreError> {
+        let newest = self.horizon().await?;
+        if as_of <= newest.0 {
+            return Ok(AsOf::Final(Horizon(as_of)));
+        }
+        let mut client = self.short().await?;
+        let transaction = client.build_transaction().read_only(true).start().await?;
+        // A publisher that has drawn its time but not committed yet holds the lock: wait for it. One that comes later
+        // draws a time after ours.
+        transaction
+            .execute("-- horizon_as_of: wait\nSELECT pg_advisory_xact_lock_shared($1)", &[&PUBLISH_LOCK])
+            .await?;
+        let row = transaction
+            .query_one(
+                "-- horizon_as_of: now\nSELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby",
+                &[],
+            )
+            .await?;
+        transaction.commit().await?;
+        if as_of > UtcTime::from_chrono(row.try_get("now")?) {
+            return Ok(AsOf::Future);
+        }
+        // Locks of the primary are not seen on a standby, so there the wait proves nothing.
+        if row.try_get("standby")? {
+            return Ok(AsOf::NotReplicated);
+        }
+        Ok(AsOf::Final(Horizon(as_of)))
+    }
+}
+
+/// Takes the publish lock for the rest of the transaction.
+pub(super) async fn lock_publishing(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    transaction
+        .execute("-- lock_publishing\nSELECT pg_advisory_xact_lock($1)", &[&PUBLISH_LOCK])
+        .await?;
+    Ok(())
+}
+
+/// Moves the clock on. The caller holds the publish lock and commits soon.
+pub(super) async fn tick(transaction: &Transaction<'_>) -> Result<UtcTime, StoreError> {
+    let row = transaction
+        .query_one(
+            "-- tick
+            UPDATE publication_clock
+            SET last_published_at = greatest(clock_timestamp(), last_published_at + interval '1 microsecond')
+            RETURNING last_published_at",
+            &[],
+        )
+        .await?;
+    Ok(UtcTime::from_chrono(row.try_get("last_published_at")?))
+}

@@ -1,0 +1,62 @@
+//! What can go wrong in the store, apart from what the domain calls wrong.
+
+use std::error::Error as _;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+/// The store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection, or it was lost: another try may succeed.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The database refused a statement.
+    #[error("the database failed: {0}")]
+    Database(String),
+    /// The database holds what this version cannot have written.
+    #[error("the database holds unexpected data: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(db_error) = error.as_db_error() else {
+            // The library's own message leaves out the cause.
+            let cause = error.source();
+            let text = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+            let lost = error.is_closed() || cause.is_none_or(|cause| cause.is::<std::io::Error>());
+            return if lost { Self::Unavailable(text) } else { Self::Database(text) };
+        };
+        let code = db_error.code();
+        let detail = db_error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let text = format!("{} [{}]{detail}", db_error.message(), code.code());
+        // Class 08: connection; 53: resources; 57P: the operator or a restart ended it.
+        let transient = ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));
+        if transient || *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
+            Self::Unavailable(text)
+        } else {
+            Self::Database(text)
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::Timeout(_) => {
+                Self::Unavailable("no connection was free or could be made in time".to_owned())
+            }
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}

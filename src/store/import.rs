@@ -1,0 +1,227 @@
+//! Publishing loads: everything in one transaction, so that a killed import leaves nothing behind.
+
+mod assets;
+mod publish;
+
+use std::{collections::HashMap, time::Duration};
+
+use bigdecimal::BigDecimal;
+use chrono::NaiveDate;
+use tokio_postgres::{Client, GenericClient};
+
+use super::{MeterKey, Store, StoreConfig, StoreError, connect, tenants::{TenantKey, scope_filter}};
+use crate::{
+    auth::TenantScope,
+    model::{
+        Asset, BillingRegion, Decimal, Month, OrganizationId, Platform, Source, TenantId, UsageKey,
+        UtcTime,
+    },
+};
+
+pub use publish::{Publication, PublishedLoad};
+
+/// What loads of one source supersede each other by: a tenant's day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoadKey {
+    /// Whose usage.
+    pub tenant: TenantKey,
+    /// The UTC day.
+    pub usage_day: NaiveDate,
+}
+
+/// A load to publish, with what its records add up to.
+#[derive(Clone, Debug)]
+pub struct NewLoad {
+    /// Whose usage of which day.
+    pub key: LoadKey,
+    /// The month of the day.
+    pub month: Month,
+    /// SHA-256 of its content.
+    pub digest: [u8; 32],
+    /// How many records it has.
+    pub record_count: i32,
+    /// What they add up to.
+    pub totals: Vec<NewTotal>,
+}
+
+/// A sum over the records of a load.
+#[derive(Clone, Debug)]
+pub struct NewTotal {
+    /// Of which meter, region and trial.
+    pub key: UsageKey<MeterKey>,
+    /// The exact sum.
+    pub quantity: BigDecimal,
+    /// Of how many records.
+    pub record_count: i32,
+}
+
+/// A record of a load to publish.
+#[derive(Clone, Debug)]
+pub struct RecordToWrite {
+    /// The position of its load among those to publish.
+    pub load: usize,
+    /// Position in the load: 1, 2, 3, ...
+    pub row_number: i32,
+    /// What generated it.
+    pub asset: std::sync::Arc<Asset>,
+    /// What was measured.
+    pub meter: MeterKey,
+    /// The first moment of the period.
+    pub start: UtcTime,
+    /// The first moment after it.
+    pub end: UtcTime,
+    /// The amount.
+    pub quantity: Decimal,
+    /// Where it is billed.
+    pub billing_region: BillingRegion,
+    /// The hosting platform.
+    pub platform: Option<Platform>,
+    /// Whether it was under trial.
+    pub trial: bool,
+    /// When the trial expires or expired.
+    pub trial_expiry: Option<UtcTime>,
+}
+
+/// A load that a new one would supersede.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadInForce {
+    /// Key within the tenant.
+    pub id: i64,
+    /// SHA-256 of its content.
+    pub digest: [u8; 32],
+    /// How many records it has.
+    pub record_count: i32,
+    /// When it was published.
+    pub published_at: UtcTime,
+}
+
+/// A tenant that usage may be imported for.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportTenant {
+    /// The key.
+    pub key: TenantKey,
+    /// Whose tenant.
+    pub organization_id: OrganizationId,
+}
+
+/// Two connections: one for the transaction that publishes, one for what is looked up meanwhile.
+pub struct ImportSession {
+    publisher: Client,
+    lookups: Client,
+    source: Source,
+}
+
+impl Store {
+    /// The tenants that a caller may import for.
+    pub async fn import_tenants(
+        &self,
+        scope: &TenantScope,
+    ) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
+        let client = self.short().await?;
+        let statement = client
+            .prepare_cached(
+                "-- import_tenants
+                SELECT tenant_key, tenant_id, organization_id FROM tenant
+                WHERE $1::uuid[] IS NULL OR organization_id = ANY ($1)",
+            )
+            .await?;
+        let rows = client.query(&statement, &[&scope_filter(scope)]).await?;
+        rows.iter()
+            .map(|row| {
+                let tenant = ImportTenant {
+                    key: TenantKey(row.try_get("tenant_key")?),
+                    organization_id: OrganizationId::from_uuid(row.try_get("organization_id")?),
+                };
+                Ok((TenantId::from_uuid(row.try_get("tenant_id")?), tenant))
+            })
+            .collect()
+    }
+}
+
+// === impl ImportSession ===
+
+impl ImportSession {
+    /// Connects for an import of a source.
+    pub async fn open(config: &StoreConfig, source: Source) -> Result<Self, StoreError> {
+        let open = || connect(&config.database_url, config.connect_timeout);
+        let (publisher, lookups) = (open().await?, open().await?);
+        // A writer that was cut off must not hold locks for ever.
+        let limit = Duration::from_secs(600).as_millis();
+        publisher.batch_execute(&format!("SET idle_in_transaction_session_timeout = {limit}")).await?;
+        Ok(Self { publisher, lookups, source })
+    }
+
+    /// The loads in force for tenants' days.
+    pub async fn in_force(
+        &self,
+        keys: &[LoadKey],
+    ) -> Result<HashMap<LoadKey, LoadInForce>, StoreError> {
+        in_force(&self.lookups, &self.source, keys).await
+    }
+
+    /// What loads add up to, per load and meter.
+    pub async fn meter_totals(
+        &self,
+        loads: &[(TenantKey, i64)],
+    ) -> Result<Vec<((TenantKey, i64), MeterKey, BigDecimal)>, StoreError> {
+        let tenants: Vec<i64> = loads.iter().map(|(tenant, _)| tenant.0).collect();
+        let ids: Vec<i64> = loads.iter().map(|&(_, id)| id).collect();
+        let rows = self
+            .lookups
+            .query(
+                "-- meter_totals
+                SELECT t.tenant_key, t.load_id, t.meter_key, sum(t.quantity)::text AS quantity
+                FROM unnest($1::bigint[], $2::bigint[]) AS wanted (tenant_key, load_id)
+                JOIN usage_total t ON t.tenant_key = wanted.tenant_key AND t.load_id = wanted.load_id
+                GROUP BY t.tenant_key, t.load_id, t.meter_key",
+                &[&tenants, &ids],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let load = (TenantKey(row.try_get("tenant_key")?), row.try_get("load_id")?);
+                let quantity = super::numeric::parse_sum(row.try_get("quantity")?)?;
+                Ok((load, MeterKey(row.try_get("meter_key")?), quantity))
+            })
+            .collect()
+    }
+}
+
+async fn in_force(
+    client: &impl GenericClient,
+    source: &Source,
+    keys: &[LoadKey],
+) -> Result<HashMap<LoadKey, LoadInForce>, StoreError> {
+    let tenants: Vec<i64> = keys.iter().map(|key| key.tenant.0).collect();
+    let days: Vec<NaiveDate> = keys.iter().map(|key| key.usage_day).collect();
+    let rows = client
+        .query(
+            "-- in_force
+            SELECT DISTINCT ON (l.tenant_key, l.usage_day)
+                   l.tenant_key, l.usage_day, l.load_id, l.digest, l.record_count, l.published_at
+            FROM unnest($1::bigint[], $2::date[]) AS wanted (tenant_key, usage_day)
+            JOIN usage_load l ON l.tenant_key = wanted.tenant_key
+                             AND l.usage_month = date_trunc('month', wanted.usage_day)::date
+                             AND l.usage_day = wanted.usage_day
+            WHERE l.source = $3
+            ORDER BY l.tenant_key, l.usage_day, l.published_at DESC",
+            &[&tenants, &days, &source.as_str()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let key = LoadKey {
+                tenant: TenantKey(row.try_get("tenant_key")?),
+                usage_day: row.try_get("usage_day")?,
+            };
+            let digest: &[u8] = row.try_get("digest")?;
+            let load = LoadInForce {
+                id: row.try_get("load_id")?,
+                digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+                record_count: row.try_get("record_count")?,
+                published_at: UtcTime::from_chrono(row.try_get("published_at")?),
+            };
+            Ok((key, load))
+        })
+        .collect()
+}

@@ -1,0 +1,70 @@
+//! Meters: few enough to be read as a whole.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Store, StoreError};
+use crate::model::{Meter, MeterId};
+
+/// Stands for a meter in usage tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MeterKey(pub(super) i64);
+
+/// All meters, ordered by name, byte by byte.
+#[derive(Clone, Debug, Default)]
+pub struct Meters {
+    by_name: Vec<(MeterKey, Arc<Meter>)>,
+    positions: HashMap<MeterKey, usize>,
+}
+
+// === impl Meters ===
+
+impl Meters {
+    fn new(mut by_name: Vec<(MeterKey, Arc<Meter>)>) -> Self {
+        by_name.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        let positions = by_name.iter().enumerate().map(|(position, &(key, _))| (key, position)).collect();
+        Self { by_name, positions }
+    }
+
+    /// The meter of a key.
+    pub fn get(&self, key: MeterKey) -> Result<&Arc<Meter>, StoreError> {
+        self.position(key).map(|position| &self.by_name[position].1)
+    }
+
+    /// Where a meter stands in the order of names.
+    pub fn position(&self, key: MeterKey) -> Result<usize, StoreError> {
+        let position = self.positions.get(&key).copied();
+        position.ok_or_else(|| StoreError::corrupt(format!("there is no meter {}", key.0)))
+    }
+
+    /// The meter at a position in the order of names.
+    pub fn at(&self, position: usize) -> Option<&(MeterKey, Arc<Meter>)> {
+        self.by_name.get(position)
+    }
+
+    /// The position of a name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.binary_search_by(|(_, meter)| meter.name.as_str().cmp(name)).ok()
+    }
+}
+
+impl Store {
+    /// Reads all meters.
+    pub async fn meters(&self) -> Result<Meters, StoreError> {
+        let client = self.short().await?;
+        let statement =
+            client.prepare_cached("-- meters\nSELECT meter_key, meter_id, name, unit FROM meter").await?;
+        let rows = client.query(&statement, &[]).await?;
+        let meters = rows
+            .iter()
+            .map(|row| {
+                let meter = Meter {
+                    id: MeterId::from_uuid(row.try_get("meter_id")?),
+                    name: row.try_get("name")?,
+                    unit: row.try_get("unit")?,
+                };
+                Ok((MeterKey(row.try_get("meter_key")?), Arc::new(meter)))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Meters::new(meters))
+    }
+}

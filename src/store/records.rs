@@ -1,0 +1,213 @@
+//! Records of a load, a range of rows at a time.
+//!
+//! Rows are numbered from 1 without gaps, so a range has a known size whatever plan the database chooses. Nothing stays
+//! open between two ranges: a slow reader holds no connection, no snapshot and no memory of the database.
+
+use tokio_postgres::Row;
+
+use super::{Load, MeterKey, Store, StoreError, VisibleTenant, loads::billing_region, numeric::Numeric};
+use crate::model::{Asset, AssetType, BillingRegion, Decimal, Month, Platform, UtcTime};
+
+/// Stands for an asset of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AssetKey(pub(super) i64);
+
+/// Which records; `None` lets everything pass.
+#[derive(Clone, Debug, Default)]
+pub struct RecordFilter {
+    pub(super) meter_keys: Option<Vec<i64>>,
+    pub(super) billing_regions: Option<Vec<i16>>,
+    pub(super) trial: Option<bool>,
+    pub(super) asset_types: Option<Vec<i16>>,
+    pub(super) asset_keys: Option<Vec<i64>>,
+}
+
+/// Rows `after + 1` to `last` of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRange {
+    /// The row before the range; 0: from the first on.
+    pub after: i32,
+    /// The last row of the range.
+    pub last: i32,
+}
+
+/// A record as it is stored.
+#[derive(Clone, Debug)]
+pub struct RecordRow {
+    /// Position in the load.
+    pub row_number: i32,
+    /// What generated it.
+    pub asset: AssetKey,
+    /// What was measured.
+    pub meter: MeterKey,
+    /// The first moment of the period.
+    pub start: UtcTime,
+    /// The first moment after it.
+    pub end: UtcTime,
+    /// The amount.
+    pub quantity: Decimal,
+    /// Where it is billed.
+    pub billing_region: BillingRegion,
+    /// The hosting platform.
+    pub platform: Option<Platform>,
+    /// Whether it was under trial.
+    pub trial: bool,
+    /// When the trial expires or expired.
+    pub trial_expiry: Option<UtcTime>,
+}
+
+// === impl RecordFilter ===
+
+impl RecordFilter {
+    /// Only these meters.
+    pub fn meters(&mut self, meters: impl IntoIterator<Item = MeterKey>) {
+        self.meter_keys = Some(meters.into_iter().map(|key| key.0).collect());
+    }
+
+    /// Only these regions.
+    pub fn billing_regions(&mut self, regions: impl IntoIterator<Item = BillingRegion>) {
+        self.billing_regions = Some(regions.into_iter().map(BillingRegion::code).collect());
+    }
+
+    /// Only trial usage, or only other usage.
+    pub fn trial(&mut self, trial: bool) {
+        self.trial = Some(trial);
+    }
+
+    /// Only assets of these types.
+    pub fn asset_types(&mut self, types: impl IntoIterator<Item = AssetType>) {
+        self.asset_types = Some(types.into_iter().map(AssetType::code).collect());
+    }
+
+    /// Only these assets.
+    pub fn assets(&mut self, assets: impl IntoIterator<Item = AssetKey>) {
+        self.asset_keys = Some(assets.into_iter().map(|key| key.0).collect());
+    }
+
+    /// Whether it looks at assets, which stored totals know nothing of.
+    pub fn is_by_asset(&self) -> bool {
+        self.asset_types.is_some() || self.asset_keys.is_some()
+    }
+
+    /// Whether it lets every record pass.
+    pub fn is_empty(&self) -> bool {
+        !self.is_by_asset() && self.meter_keys.is_none() && self.billing_regions.is_none() && self.trial.is_none()
+    }
+}
+
+// === impl RecordRow ===
+
+impl RecordRow {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let platform: Option<i16> = row.try_get("platform")?;
+        let Numeric(quantity) = row.try_get("quantity")?;
+        Ok(Self {
+            row_number: row.try_get("row_number")?,
+            asset: AssetKey(row.try_get("asset_key")?),
+            meter: MeterKey(row.try_get("meter_key")?),
+            start: UtcTime::from_chrono(row.try_get("period_start")?),
+            end: UtcTime::from_chrono(row.try_get("period_end")?),
+            quantity,
+            billing_region: billing_region(row.try_get("billing_region")?)?,
+            platform: platform.and_then(|code| Platform::from_code(code.into())),
+            trial: row.try_get("trial")?,
+            trial_expiry: row.try_get::<_, Option<_>>("trial_expiry")?.map(UtcTime::from_chrono),
+        })
+    }
+}
+
+impl Store {
+    /// The records of a range that pass the filter, in order.
+    pub async fn read_records(
+        &self,
+        tenant: &VisibleTenant,
+        month: Month,
+        load: &Load,
+        range: RowRange,
+        filter: &RecordFilter,
+    ) -> Result<Vec<RecordRow>, StoreError> {
+        let client = self.export().await?;
+        let statement = client
+            .prepare_cached(
+                "-- read_records
+                SELECT row_number, asset_key, meter_key, period_start, period_end, quantity, billing_region, platform,
+                       trial, trial_expiry
+                FROM usage_record
+                WHERE tenant_key = $1 AND usage_month = $2 AND load_id = $3 AND row_number > $4 AND row_number <= $5
+                  AND ($6::bigint[] IS NULL OR meter_key = ANY ($6))
+                  AND ($7::smallint[] IS NULL OR billing_region = ANY ($7))
+                  AND ($8::boolean IS NULL OR trial = $8)
+                  AND ($9::smallint[] IS NULL OR asset_type = ANY ($9))
+                  AND ($10::bigint[] IS NULL OR asset_key = ANY ($10))
+                ORDER BY row_number",
+            )
+            .await?;
+        let rows = client
+            .query(
+                &statement,
+                &[
+                    &tenant.key(),
+                    &month.first_day(),
+                    &load.id,
+                    &range.after,
+                    &range.last,
+                    &filter.meter_keys,
+                    &filter.billing_regions,
+                    &filter.trial,
+                    &filter.asset_types,
+                    &filter.asset_keys,
+                ],
+            )
+            .await?;
+        rows.iter().map(RecordRow::from_row).collect()
+    }
+
+    /// The assets of keys, in no order.
+    pub async fn assets(
+        &self,
+        tenant: &VisibleTenant,
+        keys: &[AssetKey],
+    ) -> Result<Vec<(AssetKey, Asset)>, StoreError> {
+        let keys: Vec<i64> = keys.iter().map(|key| key.0).collect();
+        let client = self.export().await?;
+        let statement = client
+            .prepare_cached(
+                "-- assets
+                SELECT asset_key, asset_type, asset_id, asset_name
+                FROM asset
+                WHERE tenant_key = $1 AND asset_key = ANY ($2)",
+            )
+            .await?;
+        let rows = client.query(&statement, &[&tenant.key(), &keys]).await?;
+        rows.iter()
+            .map(|row| {
+                let code: i16 = row.try_get("asset_type")?;
+                let asset = Asset {
+                    asset_type: AssetType::from_code(code.into())
+                        .ok_or_else(|| StoreError::corrupt(format!("there is no asset type {code}")))?,
+                    id: row.try_get("asset_id")?,
+                    name: row.try_get("asset_name")?,
+                };
+                Ok((AssetKey(row.try_get("asset_key")?), asset))
+            })
+            .collect()
+    }
+
+    /// The keys of assets with these ids, of every type and name.
+    pub async fn asset_keys(
+        &self,
+        tenant: &VisibleTenant,
+        asset_ids: &[String],
+    ) -> Result<Vec<AssetKey>, StoreError> {
+        let client = self.short().await?;
+        let statement = client
+            .prepare_cached(
+                "-- asset_keys
+                SELECT asset_key FROM asset
+                WHERE tenant_key = $1 AND asset_type = ANY ('{1,2,3,4,5}') AND asset_id = ANY ($2)",
+            )
+            .await?;
+        let rows = client.query(&statement, &[&tenant.key(), &asset_ids]).await?;
+        rows.iter().map(|row| Ok(AssetKey(row.try_get("asset_key")?))).collect()
+    }
+}

@@ -1,0 +1,300 @@
+//! Tenants, always within a scope.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::{
+    auth::TenantScope,
+    model::{Currency, Month, OrganizationId, TenantId, TenantStatus, UtcTime},
+};
+
+/// Stands for a tenant in per-tenant tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantKey(pub(super) i64);
+
+/// A tenant that a scope was found to include. Only [`Store::find_tenant`] makes one, and reports are read by it.
+#[derive(Clone, Debug)]
+pub struct VisibleTenant {
+    key: TenantKey,
+    id: TenantId,
+    name: String,
+    organization_id: OrganizationId,
+}
+
+/// An organization that a scope was found to include.
+#[derive(Clone, Debug)]
+pub struct VisibleOrganization {
+    id: OrganizationId,
+    currency: Currency,
+}
+
+/// A tenant in a list.
+#[derive(Clone, Debug)]
+pub struct TenantSummary {
+    /// The GUID.
+    pub id: TenantId,
+    /// The name.
+    pub name: String,
+    /// Whose tenant.
+    pub organization_id: OrganizationId,
+    /// The organization's name.
+    pub organization_name: String,
+    /// The state.
+    pub status: TenantStatus,
+    /// The plan.
+    pub plan: String,
+    /// Whether it is on trial.
+    pub trial: bool,
+    /// When the trial expires or expired.
+    pub trial_expiry: Option<UtcTime>,
+    /// The first and the last month with usage.
+    pub usage_months: Option<(Month, Month)>,
+}
+
+/// Which tenants to list.
+#[derive(Clone, Debug, Default)]
+pub struct TenantSearch {
+    /// A part of the search text, in lower case; empty: all.
+    pub text: String,
+    /// Of this organization.
+    pub organization_id: Option<OrganizationId>,
+    /// After this position in the order.
+    pub after: Option<TenantPosition>,
+    /// At most so many.
+    pub limit: u16,
+}
+
+/// A position in the order of tenants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantPosition {
+    /// The organization's name.
+    pub organization_name: String,
+    /// The tenant's name.
+    pub tenant_name: String,
+    /// The tenant.
+    pub tenant_id: TenantId,
+}
+
+/// A page of tenants.
+#[derive(Clone, Debug)]
+pub struct TenantPage {
+    /// The tenants, in order.
+    pub tenants: Vec<TenantSummary>,
+    /// How many tenants match in all.
+    pub total_size: i64,
+}
+
+/// The text that searches look into. `U+001F` cannot stand in a name, so no search reaches across fields.
+pub(super) fn search_text(tenant_name: &str, tenant_id: TenantId, organization_name: &str) -> String {
+    format!("{tenant_name}\u{1f}{tenant_id}\u{1f}{organization_name}").to_lowercase()
+}
+
+// === impl VisibleTenant ===
+
+impl VisibleTenant {
+    pub(super) fn key(&self) -> i64 {
+        self.key.0
+    }
+
+    /// The GUID.
+    pub fn id(&self) -> TenantId {
+        self.id
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whose tenant.
+    pub fn organization_id(&self) -> OrganizationId {
+        self.organization_id
+    }
+}
+
+// === impl VisibleOrganization ===
+
+impl VisibleOrganization {
+    /// The GUID.
+    pub fn id(&self) -> OrganizationId {
+        self.id
+    }
+
+    /// What it is billed in.
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+}
+
+// === impl TenantSummary ===
+
+impl TenantSummary {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let code: i16 = row.try_get("status")?;
+        let status = TenantStatus::from_code(code.into())
+            .ok_or_else(|| StoreError::corrupt(format!("a tenant has status {code}")))?;
+        let month = |column: &str| -> Result<Option<Month>, StoreError> {
+            Ok(row.try_get::<_, Option<_>>(column)?.and_then(Month::of))
+        };
+        Ok(Self {
+            id: TenantId::from_uuid(row.try_get("tenant_id")?),
+            name: row.try_get("name")?,
+            organization_id: OrganizationId::from_uuid(row.try_get("organization_id")?),
+            organization_name: row.try_get("organization_name")?,
+            status,
+            plan: row.try_get("plan")?,
+            trial: row.try_get("trial")?,
+            trial_expiry: row.try_get::<_, Option<_>>("trial_expiry")?.map(UtcTime::from_chrono),
+            usage_months: month("first_usage_month")?.zip(month("last_usage_month")?),
+        })
+    }
+
+    /// Where it stands in the order.
+    pub fn position(&self) -> TenantPosition {
+        TenantPosition {
+            organization_name: self.organization_name.clone(),
+            tenant_name: self.name.clone(),
+            tenant_id: self.id,
+        }
+    }
+}
+
+impl Store {
+    /// Lists tenants, ordered by organization name, tenant name and tenant id.
+    pub async fn list_tenants(
+        &self,
+        scope: &TenantScope,
+        search: &TenantSearch,
+    ) -> Result<TenantPage, StoreError> {
+        let client = self.short().await?;
+        let organizations = scope_filter(scope);
+        let organization = search.organization_id.map(OrganizationId::as_uuid);
+        let pattern = contains_pattern(&search.text);
+
+        let count = client
+            .prepare_cached(
+                "-- list_tenants: count
+                SELECT count(*) AS total_size
+                FROM tenant t
+                WHERE ($1::uuid[] IS NULL OR t.organization_id = ANY ($1))
+                  AND ($2::uuid IS NULL OR t.organization_id = $2)
+                  AND t.search_text LIKE $3",
+            )
+            .await?;
+        let page = client
+            .prepare_cached(
+                "-- list_tenants: page
+                SELECT t.tenant_id, t.name, t.organization_id, o.name AS organization_name, t.status, t.plan, t.trial,
+                       t.trial_expiry, usage.first_usage_month, usage.last_usage_month
+                FROM (
+                    SELECT t.tenant_key
+                    FROM tenant t JOIN organization o USING (organization_id)
+                    WHERE ($1::uuid[] IS NULL OR t.organization_id = ANY ($1))
+                      AND ($2::uuid IS NULL OR t.organization_id = $2)
+                      AND t.search_text LIKE $3
+                      AND ($4::text IS NULL OR (o.name, t.name, t.tenant_id) > ($4, $5, $6::uuid))
+                    ORDER BY o.name, t.name, t.tenant_id
+                    LIMIT $7
+                ) page
+                JOIN tenant t USING (tenant_key)
+                JOIN organization o USING (organization_id)
+                CROSS JOIN LATERAL (
+                    SELECT min(l.usage_month) AS first_usage_month, max(l.usage_month) AS last_usage_month
+                    FROM usage_load l
+                    WHERE l.tenant_key = t.tenant_key
+                ) usage
+                ORDER BY o.name, t.name, t.tenant_id",
+            )
+            .await?;
+        let total_size =
+            client.query_one(&count, &[&organizations, &organization, &pattern]).await?.try_get("total_size")?;
+        let after = search.after.as_ref();
+        let rows = client
+            .query(
+                &page,
+                &[
+                    &organizations,
+                    &organization,
+                    &pattern,
+                    &after.map(|position| position.organization_name.as_str()),
+                    &after.map(|position| position.tenant_name.as_str()),
+                    &after.map(|position| position.tenant_id.as_uuid()),
+                    &i64::from(search.limit),
+                ],
+            )
+            .await?;
+        let tenants = rows.iter().map(TenantSummary::from_row).collect::<Result<_, _>>()?;
+        Ok(TenantPage { tenants, total_size })
+    }
+
+    /// Finds a tenant within a scope. Outside it, a tenant is as good as unknown.
+    pub async fn find_tenant(
+        &self,
+        scope: &TenantScope,
+        id: TenantId,
+    ) -> Result<Option<VisibleTenant>, StoreError> {
+        let client = self.short().await?;
+        let statement = client
+            .prepare_cached(
+                "-- find_tenant
+                SELECT tenant_key, name, organization_id
+                FROM tenant
+                WHERE tenant_id = $1 AND ($2::uuid[] IS NULL OR organization_id = ANY ($2))",
+            )
+            .await?;
+        let row = client.query_opt(&statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
+        row.map(|row| {
+            Ok(VisibleTenant {
+                key: TenantKey(row.try_get("tenant_key")?),
+                id,
+                name: row.try_get("name")?,
+                organization_id: OrganizationId::from_uuid(row.try_get("organization_id")?),
+            })
+        })
+        .transpose()
+    }
+
+    /// Finds an organization within a scope.
+    pub async fn find_organization(
+        &self,
+        scope: &TenantScope,
+        id: OrganizationId,
+    ) -> Result<Option<VisibleOrganization>, StoreError> {
+        let client = self.short().await?;
+        let statement = client
+            .prepare_cached(
+                "-- find_organization
+                SELECT currency
+                FROM organization
+                WHERE organization_id = $1 AND ($2::uuid[] IS NULL OR organization_id = ANY ($2))",
+            )
+            .await?;
+        let row = client.query_opt(&statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
+        row.map(|row| Ok(VisibleOrganization { id, currency: currency(&row)? })).transpose()
+    }
+}
+
+/// The scope as a parameter: null stands for every organization.
+pub(super) fn scope_filter(scope: &TenantScope) -> Option<Vec<Uuid>> {
+    scope.organizations().map(|ids| ids.iter().map(|id| id.as_uuid()).collect())
+}
+
+pub(super) fn currency(row: &Row) -> Result<Currency, StoreError> {
+    let code: String = row.try_get("currency")?;
+    code.parse().map_err(|_| StoreError::corrupt(format!("{code:?} is not a currency")))
+}
+
+/// A pattern of LIKE that finds a text anywhere, each of its characters as itself.
+fn contains_pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
