@@ -1,5 +1,193 @@
-//! demo
-use super::{CommandError, args::DemoArgs};
-pub(super) async fn run(_args: DemoArgs) -> Result<(), CommandError> {
-    Err("todo".into())
+//! `demo`: the main job on this machine, from nothing. Each step is a command that anyone could type.
+
+mod generate;
+mod reconcile;
+mod samples;
+
+use std::{io::Write as _, net::SocketAddr, path::Path, time::Instant};
+
+use clap::Parser as _;
+use tokio::sync::oneshot;
+
+use super::{
+    CommandError,
+    args::{Args, DemoArgs},
+    serve::stop_signal,
+};
+use crate::{
+    postgres::EphemeralServer,
+    server::{RunningServer, ServeError, ServerConfig},
+    store::{self, StoreConfig},
+};
+
+/// The tenant and month that are generated, and the organization that pays.
+const LARGE_TENANT: &str = "contoso-global";
+const LARGE_MONTH: &str = "2022-03";
+const SAMPLE_MONTH: &str = "2022-02";
+const CONTOSO: &str = "6b0e7a52-91f1-4b2c-a5e2-5ba3e2a7d701";
+const SHOWN_LINES: usize = 5;
+
+/// What the steps work with.
+struct Demo {
+    database_url: String,
+    server: String,
+}
+
+pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
+    let stop = stop_signal()?;
+    let output_dir = args.output_dir.as_path();
+    std::fs::create_dir_all(output_dir).map_err(|error| format!("{}: {error}", output_dir.display()))?;
+
+    title("Starting a private PostgreSQL, which goes away with the demo");
+    let postgres = tokio::task::spawn_blocking(EphemeralServer::start).await??;
+    let database_url = postgres.database_url("postgres");
+    println!("DATABASE_URL=\"{database_url}\"");
+    store::migrate(&database_url).await?;
+
+    let (server, address) = bind(&database_url, args.listen).await?;
+    let (stop_server, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve(async {
+        let _ = stopped.await;
+    }));
+    let demo = Demo { database_url, server: format!("http://{address}") };
+    let steps = demo.steps(output_dir).await;
+    if steps.is_ok() && !args.once {
+        demo.print_invitation(address);
+        stop.await;
+        println!("\nStopping.");
+    }
+    let _ = stop_server.send(());
+    serving.await??;
+    tokio::task::spawn_blocking(move || drop(postgres)).await?;
+    steps
+}
+
+/// Listens where it was asked to, or on a free port where that one is taken.
+async fn bind(
+    database_url: &str,
+    listen: SocketAddr,
+) -> Result<(RunningServer, SocketAddr), CommandError> {
+    let config = |listen| ServerConfig {
+        listen,
+        store: StoreConfig::new(database_url),
+        insecure_no_auth: true,
+    };
+    let server = match RunningServer::bind(config(listen)).await {
+        Err(ServeError::Listen { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            println!("{listen} is in use; taking a free port");
+            RunningServer::bind(config(SocketAddr::new(listen.ip(), 0))).await?
+        }
+        result => result?,
+    };
+    let address = server.address();
+    Ok((server, address))
+}
+
+// === impl Demo ===
+
+impl Demo {
+    async fn steps(&self, output_dir: &Path) -> Result<(), CommandError> {
+        let path = |name: &str| output_dir.join(name).display().to_string();
+        samples::write(output_dir)?;
+
+        title("Declaring organizations, tenants, meters and price lists");
+        self.database_command(&["catalog", "apply", &path("catalog.toml")]).await?;
+
+        title("Importing three days of usage, and one of them again: nothing is doubled");
+        let days = samples::USAGE_DAYS.map(path);
+        let mut import = vec!["import"];
+        import.extend(days.iter().map(String::as_str));
+        self.database_command(&import).await?;
+        self.database_command(&["import", &days[0]]).await?;
+
+        title("A correction restates a day, and says what it changed");
+        self.database_command(&["import", &path(samples::CORRECTION)]).await?;
+
+        title("Generating and importing a large month");
+        let large = path("generated-2022-03.csv.gz");
+        let rows = generate::write_month(Path::new(&large))?;
+        println!("{large}: {rows} rows");
+        self.timed(self.database_command(&["import", "--source", "generator", &large])).await?;
+
+        title("Which tenants may I see?");
+        self.client_command(&["tenants"]).await?;
+
+        title("What did each asset use?");
+        let sample = path("contoso-hq_detailed_usage_2022-02.csv");
+        self.client_command(&["usage", "--tenant", "contoso-hq", "--month", SAMPLE_MONTH, "-o", &sample]).await?;
+        print_first_lines(Path::new(&sample))?;
+        let report = path("contoso-global_detailed_usage_2022-03.csv");
+        let usage = ["usage", "--tenant", LARGE_TENANT, "--month", LARGE_MONTH, "-o", &report];
+        self.timed(self.client_command(&usage)).await?;
+        print_first_lines(Path::new(&report))?;
+
+        title("What does the organization owe, and why?");
+        self.client_command(&["costs", "--organization", CONTOSO, "--month", SAMPLE_MONTH, "--to", LARGE_MONTH])
+            .await?;
+
+        title("Does the detail reconcile with the bill? Adding up the CSV files, and comparing with the costs");
+        reconcile::check(&self.server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample)).await?;
+        reconcile::check(&self.server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report)).await
+    }
+
+    /// Runs a command that works on the database.
+    async fn database_command(&self, command: &[&str]) -> Result<(), CommandError> {
+        run_command(command, ["--database-url", &self.database_url]).await
+    }
+
+    /// Runs a command that asks the server.
+    async fn client_command(&self, command: &[&str]) -> Result<(), CommandError> {
+        run_command(command, ["--server", &self.server]).await
+    }
+
+    async fn timed(
+        &self,
+        command: impl Future<Output = Result<(), CommandError>>,
+    ) -> Result<(), CommandError> {
+        let start = Instant::now();
+        command.await?;
+        println!("({:.1} s)", start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn print_invitation(&self, address: SocketAddr) {
+        title("The server stays up. Paste these into another terminal; Ctrl-C ends the demo");
+        let Self { database_url, server } = self;
+        let program = std::env::current_exe().map_or_else(|_| "secure-connect-reports".to_owned(), |path| path.display().to_string());
+        println!(
+            r#"grpcurl -plaintext {address} list
+grpcurl -plaintext {address} describe secureconnect.reports.v1.ReportsService
+grpcurl -plaintext -d '{{"search": "contoso"}}' {address} secureconnect.reports.v1.ReportsService/ListTenants
+grpcurl -plaintext -d '{{"tenant_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "month": {{"year": 2022, "month": 2}}}}' {address} secureconnect.reports.v1.ReportsService/GetDetailedUsage
+grpcurl -plaintext -d '{{"organization_id": "{CONTOSO}", "start_month": {{"year": 2022, "month": 2}}}}' {address} secureconnect.reports.v1.ReportsService/GetMonthlyCosts
+
+export SCR_SERVER={server} DATABASE_URL="{database_url}"
+"{program}" tenants fabrikam
+"{program}" usage --tenant fabrikam-werk --month 2022-02 -o -
+"{program}" costs --organization {CONTOSO} --month 2022-02 --format json"#
+        );
+    }
+}
+
+async fn run_command(command: &[&str], option: [&str; 2]) -> Result<(), CommandError> {
+    let quoted = command.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
+    println!("$ secure-connect-reports {}", quoted.collect::<Vec<_>>().join(" "));
+    std::io::stdout().flush()?;
+    let words = std::iter::once("secure-connect-reports").chain(command.iter().copied()).chain(option);
+    let args = Args::try_parse_from(words)?;
+    // The demo is a command itself, so this future would contain itself.
+    Box::pin(super::dispatch(args)).await
+}
+
+fn title(text: &str) {
+    println!("\n== {text}");
+}
+
+fn print_first_lines(path: &Path) -> Result<(), CommandError> {
+    let file = std::io::BufReader::new(std::fs::File::open(path)?);
+    for line in std::io::BufRead::lines(file).take(SHOWN_LINES) {
+        println!("{}", line?);
+    }
+    println!("...");
+    Ok(())
 }
