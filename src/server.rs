@@ -22,8 +22,6 @@ use crate::{
 
 /// How often the database is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// How long calls that are running may go on after a signal to stop.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const MAX_STREAMS_PER_CONNECTION: u32 = 200;
 const MAX_LOCAL_RESETS: usize = 100;
@@ -37,6 +35,8 @@ pub struct ServerConfig {
     pub store: StoreConfig,
     /// Everyone who reaches the server may see and do everything. Only for loopback.
     pub insecure_no_auth: bool,
+    /// How long calls that are running may go on after a signal to stop.
+    pub drain_limit: Duration,
 }
 
 /// The server could not start, or it failed.
@@ -158,9 +158,10 @@ impl RunningServer {
                 Authenticate,
             ))
             .add_service(InterceptedService::new(
-                UsageImportServiceServer::new(ImportService::new(self.config.store)),
+                UsageImportServiceServer::new(ImportService::new(self.config.store.clone())),
                 Authenticate,
             ));
+        let drain_limit = self.config.drain_limit;
         let (drain, draining) = oneshot::channel::<()>();
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let server = router.serve_with_incoming_shutdown(incoming, async {
@@ -171,11 +172,11 @@ impl RunningServer {
             result = &mut server => return Ok(result?),
             () = stop => {}
         }
-        tracing::info!("stopping: running calls may go on for {} s", DRAIN_LIMIT.as_secs());
+        tracing::info!("stopping: running calls may go on for {} s", drain_limit.as_secs());
         monitor.abort();
         set_health(&health_reporter, false).await;
         let _ = drain.send(());
-        match tokio::time::timeout(DRAIN_LIMIT, server).await {
+        match tokio::time::timeout(drain_limit, server).await {
             Ok(result) => result?,
             // A watcher of the health service, for one, never ends by itself.
             Err(_) => tracing::warn!("calls that were still running were cut off"),

@@ -98,6 +98,9 @@ pub(super) struct ServeArgs {
     /// How long one statement in the database may take.
     #[arg(long, env = "SCR_STATEMENT_TIMEOUT_SECONDS", default_value_t = 30, value_name = "SECONDS")]
     pub(super) statement_timeout_seconds: u64,
+    /// How long calls that are running may go on after SIGTERM or SIGINT.
+    #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    pub(super) drain_seconds: u64,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
 }

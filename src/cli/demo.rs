@@ -4,7 +4,7 @@ mod generate;
 mod reconcile;
 mod samples;
 
-use std::{io::Write as _, net::SocketAddr, path::Path, time::Instant};
+use std::{io::Write as _, net::SocketAddr, path::Path, time::{Duration, Instant}};
 
 use clap::Parser as _;
 use tokio::sync::oneshot;
@@ -71,6 +71,7 @@ async fn bind(
         listen,
         store: StoreConfig::new(database_url),
         insecure_no_auth: true,
+        drain_limit: Duration::from_secs(1),
     };
     let server = match RunningServer::bind(config(listen)).await {
         Err(ServeError::Listen { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {

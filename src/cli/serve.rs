@@ -26,6 +26,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
             ..StoreConfig::new(&database.url)
         },
         insecure_no_auth: args.insecure_no_auth,
+        drain_limit: Duration::from_secs(args.drain_seconds),
     };
     let server = RunningServer::bind(config).await?;
     tracing::info!("listening on {}", server.address());

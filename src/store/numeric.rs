@@ -79,25 +79,30 @@ fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
         return Err("a quantity is negative or not a number".into());
     }
     let too_long = || BoxError::from("a quantity has more than 38 digits");
-    let mut coefficient: u128 = 0;
-    for &group in groups {
-        coefficient = coefficient
-            .checked_mul(BASE)
-            .and_then(|shifted| shifted.checked_add(u128::from(group)))
-            .ok_or_else(too_long)?;
-    }
-    // The exponent of the last digit, then that of the scale.
-    let last = (i32::from(weight.cast_signed()) + 1 - i32::from(*count)) * i32::from(GROUP_DIGITS);
-    let shift = last + i32::from(*scale);
-    let power = 10_u128.checked_pow(shift.unsigned_abs()).ok_or_else(too_long)?;
-    let coefficient = if coefficient == 0 {
-        0
-    } else if shift < 0 {
-        coefficient / power
-    } else {
-        coefficient.checked_mul(power).ok_or_else(too_long)?
-    };
     let scale = u8::try_from(*scale).map_err(|_| too_long())?;
+    let Some((&last, higher)) = groups.split_last() else {
+        return Decimal::new(0, scale).ok_or_else(too_long);
+    };
+    let append = |coefficient: u128, digits: u32, value: u16| {
+        let shifted = 10_u128.checked_pow(digits)?.checked_mul(coefficient)?;
+        shifted.checked_add(u128::from(value))
+    };
+    let mut coefficient = 0;
+    for &group in higher {
+        coefficient = append(coefficient, GROUP_DIGITS.into(), group).ok_or_else(too_long)?;
+    }
+    // How many digits the scale has below the last group; fewer than none, where the group reaches below the scale.
+    let group_end = (i32::from(weight.cast_signed()) + 1 - i32::from(*count)) * i32::from(GROUP_DIGITS);
+    let below = group_end + i32::from(scale);
+    let coefficient = if below < 0 {
+        let surplus = below.unsigned_abs();
+        let digits = u32::from(GROUP_DIGITS).checked_sub(surplus).ok_or("a numeric has digits below its scale")?;
+        append(coefficient, digits, last / 10_u16.pow(surplus))
+    } else {
+        append(coefficient, GROUP_DIGITS.into(), last)
+            .and_then(|coefficient| append(coefficient, below.unsigned_abs(), 0))
+    };
+    let coefficient = coefficient.ok_or_else(too_long)?;
     Decimal::new(coefficient, scale).ok_or_else(too_long)
 }
 

@@ -1,1 +1,17 @@
-fn main(){}
+//! The integration tests: one program, so that one PostgreSQL serves them all.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod boundaries;
+mod catalog;
+mod clients;
+mod command_line;
+mod concurrency;
+mod costs;
+mod import;
+mod kill;
+mod listing;
+mod properties;
+mod schema;
+mod support;
+mod usage;

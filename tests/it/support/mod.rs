@@ -1,0 +1,236 @@
+//! What tests stand on: a real PostgreSQL, a database for each test, a real server and a real client.
+
+pub(crate) mod builder;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use secure_connect_reports::{
+    auth::Principal,
+    catalog::{self, CatalogFormat},
+    client::{Client, ClientConfig, UsageDownload, UsageQuery},
+    import::{Import, ImportError, ImportReport, Input},
+    model::{CsvFormat, CsvWriter, Source},
+    postgres::EphemeralServer,
+    proto::reports_service_client::ReportsServiceClient,
+    server::{RunningServer, ServerConfig},
+    store::{self, StoreConfig},
+};
+use tokio::sync::oneshot;
+use tokio_postgres::NoTls;
+use tonic::transport::Channel;
+
+/// Started by the first test that needs it; a machine without PostgreSQL fails that test. It ends with this program.
+static POSTGRES: LazyLock<EphemeralServer> =
+    LazyLock::new(|| EphemeralServer::start().expect("the tests need a PostgreSQL server"));
+
+/// Databases are made one at a time, since a template must be at rest.
+static MAKING: Mutex<u32> = Mutex::new(0);
+static TEMPLATE: OnceLock<()> = OnceLock::new();
+
+/// A migrated database of its own.
+pub(crate) struct Database {
+    pub(crate) url: String,
+}
+
+/// A server on a free port of loopback.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(future)
+        };
+        scope.spawn(run).join().expect("a helper of the tests failed")
+    })
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+// === impl Database ===
+
+impl Database {
+    /// A database with the current schema, and nothing in it.
+    pub(crate) fn migrated() -> Self {
+        Self::create(true)
+    }
+
+    /// A database without a schema.
+    pub(crate) fn empty() -> Self {
+        Self::create(false)
+    }
+
+    fn create(migrated: bool) -> Self {
+        let mut count = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        *count += 1;
+        let name = format!("test_{count}");
+        let admin = POSTGRES.database_url("postgres");
+        block_on(async {
+            let client = connect(&admin).await;
+            if migrated && TEMPLATE.get().is_none() {
+                client.batch_execute("CREATE DATABASE migrated").await.expect("a database");
+                store::migrate(&POSTGRES.database_url("migrated")).await.expect("migrations");
+                let _ = TEMPLATE.set(());
+            }
+            let template = if migrated { "migrated" } else { "template0" };
+            // The migration's connection may take a moment to go away.
+            for attempt in 0.. {
+                let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+                match client.batch_execute(&create).await {
+                    Ok(()) => break,
+                    Err(error) if attempt < 100 && error.to_string().contains("db error") => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    Err(error) => panic!("{create}: {error:?}"),
+                }
+            }
+        });
+        Self { url: POSTGRES.database_url(&name) }
+    }
+
+    pub(crate) fn config(&self) -> StoreConfig {
+        StoreConfig::new(&self.url)
+    }
+
+    /// For looking behind the scenes.
+    pub(crate) async fn sql(&self) -> tokio_postgres::Client {
+        connect(&self.url).await
+    }
+
+    pub(crate) async fn apply(&self, catalog: &str) {
+        let catalog = catalog::read(catalog, CatalogFormat::Toml).expect("a sound catalog");
+        store::apply_catalog(&self.url, &catalog).await.expect("a catalog that applies");
+    }
+
+    pub(crate) async fn import(&self, csv: &str) -> ImportReport {
+        self.try_import(csv, "default", false).await.expect("a sound file")
+    }
+
+    pub(crate) async fn import_from(&self, source: &str, csv: &str) -> ImportReport {
+        self.try_import(csv, source, false).await.expect("a sound file")
+    }
+
+    pub(crate) async fn try_import(
+        &self,
+        csv: &str,
+        source: &str,
+        dry_run: bool,
+    ) -> Result<ImportReport, ImportError> {
+        let file = tempfile::Builder::new().suffix(".csv").tempfile().expect("a file");
+        std::fs::write(file.path(), csv).expect("room for a file");
+        self.import_file(file.path().to_owned(), source, dry_run).await
+    }
+
+    pub(crate) async fn import_file(
+        &self,
+        path: PathBuf,
+        source: &str,
+        dry_run: bool,
+    ) -> Result<ImportReport, ImportError> {
+        let source: Source = source.parse().expect("a source");
+        let import = Import::new(self.config(), &Principal::operator("test"), source).await?;
+        let prepared = import.read(Input::File(path)).await?;
+        import.publish(prepared, "test.csv", dry_run).await
+    }
+
+    pub(crate) fn serve(&self) -> Server {
+        Server::start(self.config())
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    fn start(store: StoreConfig) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        // A runtime of its own, so that it outlives nothing and is shared by nobody.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listen = "127.0.0.1:0".parse().unwrap();
+                let drain_limit = Duration::from_millis(50);
+                let config = ServerConfig { listen, store, insecure_no_auth: true, drain_limit };
+                let server = RunningServer::bind(config).await.expect("a server");
+                tell.send(server.address()).unwrap();
+                let stop = async {
+                    let _ = stopped.await;
+                };
+                server.serve(stop).await.expect("a server that stops well");
+            });
+        });
+        let address = told.recv().expect("a server that starts");
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&ClientConfig::new(self.url())).await.expect("a client")
+    }
+
+    /// The generated stub, as other programs have it.
+    pub(crate) async fn stub(&self) -> ReportsServiceClient<Channel> {
+        let channel = Channel::from_shared(self.url()).unwrap().connect().await.expect("a connection");
+        ReportsServiceClient::new(channel)
+    }
+
+    /// A whole report as CSV, with its revision.
+    pub(crate) async fn csv(&self, query: &UsageQuery) -> (String, String) {
+        let mut client = self.client().await;
+        let download = client.detailed_usage(query).await.expect("a report");
+        let revision = download.header().revision.clone();
+        (to_csv(download).await, revision)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let result = thread.join();
+            if !std::thread::panicking() {
+                result.expect("a server that stops well");
+            }
+        }
+    }
+}
+
+pub(crate) async fn to_csv(mut download: UsageDownload) -> String {
+    let mut csv = CsvWriter::new(Vec::new(), CsvFormat::default());
+    csv.write_header().unwrap();
+    while let Some(records) = download.next().await.expect("records") {
+        for record in &records {
+            csv.write(record).unwrap();
+        }
+    }
+    String::from_utf8(csv.into_inner().unwrap()).unwrap()
+}
+
+/// The program under test.
+pub(crate) fn program() -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_secure-connect-reports"));
+    // Only what a test says counts, not what the shell around it has.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SCR_") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("DATABASE_URL");
+    command
+}
