@@ -126,7 +126,9 @@ BEGIN
     IF to_regclass(quote_ident(partition_name)) IS NOT NULL THEN
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(x'53435200000002'::bigint);
+    -- What attaching takes too: importers take turns, and reports go on. After a lock on a table, unlike an advisory one,
+    -- the catalog is looked at anew.
+    LOCK TABLE usage_record IN SHARE UPDATE EXCLUSIVE MODE;
     IF to_regclass(quote_ident(partition_name)) IS NOT NULL THEN
         RETURN;
     END IF;

@@ -153,10 +153,7 @@ impl RunningServer {
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .add_service(InterceptedService::new(
-                ReportsServiceServer::new(Reports::new(self.store)),
-                Authenticate,
-            ))
+            .add_service(InterceptedService::new(ReportsServiceServer::new(Reports::new(self.store)), Authenticate))
             .add_service(InterceptedService::new(
                 UsageImportServiceServer::new(ImportService::new(self.config.store.clone())),
                 Authenticate,
@@ -210,11 +207,7 @@ async fn monitor(store: Store, reporter: HealthReporter) {
 }
 
 async fn set_health(reporter: &HealthReporter, serving: bool) {
-    let status = if serving {
-        tonic_health::ServingStatus::Serving
-    } else {
-        tonic_health::ServingStatus::NotServing
-    };
+    let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
     for service in ["", "secureconnect.reports.v1.ReportsService", "secureconnect.reports.v1.UsageImportService"] {
         reporter.set_service_status(service, status).await;
     }

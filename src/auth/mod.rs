@@ -25,26 +25,17 @@ enum Organizations {
 impl Principal {
     /// Whoever reaches a server without authentication, which listens on loopback only: every organization.
     pub fn insecure_local() -> Self {
-        Self {
-            subject: "insecure-local".to_owned(),
-            scope: TenantScope { organizations: Organizations::All },
-        }
+        Self { subject: "insecure-local".to_owned(), scope: TenantScope { organizations: Organizations::All } }
     }
 
     /// The account of this process, which has the database's credentials anyway: every organization.
     pub fn operator(account: &str) -> Self {
-        Self {
-            subject: account.to_owned(),
-            scope: TenantScope { organizations: Organizations::All },
-        }
+        Self { subject: account.to_owned(), scope: TenantScope { organizations: Organizations::All } }
     }
 
     /// A member of these organizations, and of no other.
     pub fn member(subject: &str, organizations: Vec<OrganizationId>) -> Self {
-        Self {
-            subject: subject.to_owned(),
-            scope: TenantScope { organizations: Organizations::Only(organizations) },
-        }
+        Self { subject: subject.to_owned(), scope: TenantScope { organizations: Organizations::Only(organizations) } }
     }
 
     /// The name to log and to keep.

@@ -72,12 +72,10 @@ pub(super) struct RawTier {
 /// Reads and checks a catalog.
 pub fn read(text: &str, format: CatalogFormat) -> Result<Catalog, InvalidCatalog> {
     let value = match format {
-        CatalogFormat::Toml => toml::from_str::<toml::Value>(text)
-            .map(from_toml)
-            .map_err(|error| syntax(error.to_string().trim_end()))?,
-        CatalogFormat::Json => {
-            serde_json::from_str(text).map_err(|error| syntax(&format!("not JSON: {error}")))?
+        CatalogFormat::Toml => {
+            toml::from_str::<toml::Value>(text).map(from_toml).map_err(|error| syntax(error.to_string().trim_end()))?
         }
+        CatalogFormat::Json => serde_json::from_str(text).map_err(|error| syntax(&format!("not JSON: {error}")))?,
     };
     let raw: RawCatalog = serde_path_to_error::deserialize(value).map_err(|error| {
         let place = error.path().to_string();
@@ -109,8 +107,6 @@ fn from_toml(value: toml::Value) -> serde_json::Value {
         toml::Value::Boolean(flag) => flag.into(),
         toml::Value::Datetime(time) => time.to_string().into(),
         toml::Value::Array(values) => values.into_iter().map(from_toml).collect(),
-        toml::Value::Table(table) => {
-            table.into_iter().map(|(key, value)| (key, from_toml(value))).collect()
-        }
+        toml::Value::Table(table) => table.into_iter().map(|(key, value)| (key, from_toml(value))).collect(),
     }
 }

@@ -7,10 +7,7 @@ use std::fmt;
 
 pub use file::{CatalogFormat, read};
 
-use crate::model::{
-    BillingRegion, Currency, Meter, Month, OrganizationId, PriceTier, TenantId, TenantStatus,
-    UtcTime,
-};
+use crate::model::{BillingRegion, Currency, Meter, Month, OrganizationId, PriceTier, TenantId, TenantStatus, UtcTime};
 
 /// What a catalog file declares; each entry is sound by itself and none is there twice.
 #[derive(Clone, Debug, Default)]

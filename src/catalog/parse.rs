@@ -23,9 +23,7 @@ impl Problems {
 
     /// Parses a field, or names it.
     fn parse<T: FromStr<Err: Display>>(&mut self, entry: &str, field: &str, text: &str) -> Option<T> {
-        text.parse()
-            .map_err(|error| self.add(format!("{entry}.{field}"), format!("{text:?}: {error}")))
-            .ok()
+        text.parse().map_err(|error| self.add(format!("{entry}.{field}"), format!("{text:?}: {error}"))).ok()
     }
 
     /// A name that people read: not empty, no control characters.
@@ -170,8 +168,7 @@ fn tiers(entry: &str, raw: &[RawTier], problems: &mut Problems) -> Option<Vec<Pr
         let tier = format!("{place}[{index}]");
         let unit_price = problems.parse(&tier, "unit_price", &raw_tier.unit_price);
         let is_last = index + 1 == raw.len();
-        let up_to: Option<Decimal> =
-            raw_tier.up_to.as_deref().and_then(|text| problems.parse(&tier, "up_to", text));
+        let up_to: Option<Decimal> = raw_tier.up_to.as_deref().and_then(|text| problems.parse(&tier, "up_to", text));
         let field = format!("{tier}.up_to");
         match up_to {
             None if is_last || raw_tier.up_to.is_some() => {}

@@ -15,15 +15,14 @@ use crate::{
 };
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
-    let months = MonthRange::new(args.month, args.to.unwrap_or(args.month))
-        .map_err(|error| format!("--to: {error}"))?;
+    let months =
+        MonthRange::new(args.month, args.to.unwrap_or(args.month)).map_err(|error| format!("--to: {error}"))?;
     let mut client = connect(&args.server).await?;
     let tenant_id = match &args.tenant {
         Some(tenant) => Some(client.find_tenant(tenant).await?),
         None => None,
     };
-    let query =
-        CostsQuery { organization_id: args.organization, tenant_id, months, as_of: args.as_of };
+    let query = CostsQuery { organization_id: args.organization, tenant_id, months, as_of: args.as_of };
     print(client.monthly_costs(&query).await?, args.format)
 }
 
@@ -62,8 +61,7 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
         row[8] = total.currency.clone();
         rows.push(row);
     }
-    let headers =
-        vec!["MONTH", "TENANT", "METER", "REGION", "QUANTITY", "TRIAL", "UNIT", "COST", "CURRENCY"];
+    let headers = vec!["MONTH", "TENANT", "METER", "REGION", "QUANTITY", "TRIAL", "UNIT", "COST", "CURRENCY"];
     Rows { headers, numbers: vec![4, 5, 7], rows }.print_table()?;
     for unpriced in &costs.unpriced_meters {
         eprintln!(

@@ -20,8 +20,7 @@ impl Database {
             return Ok(Self { url, _server: None });
         }
         let data_dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
-        let server =
-            tokio::task::spawn_blocking(move || PrivateServer::start_or_join(&data_dir)).await??;
+        let server = tokio::task::spawn_blocking(move || PrivateServer::start_or_join(&data_dir)).await??;
         let url = server.database_url();
         // Nobody else looks after a private database's schema.
         store::migrate(&url).await?;

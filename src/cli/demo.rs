@@ -4,7 +4,12 @@ mod generate;
 mod reconcile;
 mod samples;
 
-use std::{io::Write as _, net::SocketAddr, path::Path, time::{Duration, Instant}};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use clap::Parser as _;
 use tokio::sync::oneshot;
@@ -63,10 +68,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
 }
 
 /// Listens where it was asked to, or on a free port where that one is taken.
-async fn bind(
-    database_url: &str,
-    listen: SocketAddr,
-) -> Result<(RunningServer, SocketAddr), CommandError> {
+async fn bind(database_url: &str, listen: SocketAddr) -> Result<(RunningServer, SocketAddr), CommandError> {
     let config = |listen| ServerConfig {
         listen,
         store: StoreConfig::new(database_url),
@@ -141,10 +143,7 @@ impl Demo {
         run_command(command, ["--server", &self.server]).await
     }
 
-    async fn timed(
-        &self,
-        command: impl Future<Output = Result<(), CommandError>>,
-    ) -> Result<(), CommandError> {
+    async fn timed(&self, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
         let start = Instant::now();
         command.await?;
         println!("({:.1} s)", start.elapsed().as_secs_f64());
@@ -154,7 +153,8 @@ impl Demo {
     fn print_invitation(&self, address: SocketAddr) {
         title("The server stays up. Paste these into another terminal; Ctrl-C ends the demo");
         let Self { database_url, server } = self;
-        let program = std::env::current_exe().map_or_else(|_| "secure-connect-reports".to_owned(), |path| path.display().to_string());
+        let program = std::env::current_exe()
+            .map_or_else(|_| "secure-connect-reports".to_owned(), |path| path.display().to_string());
         println!(
             r#"grpcurl -plaintext {address} list
 grpcurl -plaintext {address} describe secureconnect.reports.v1.ReportsService

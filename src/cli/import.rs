@@ -12,10 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{CommandError, args::ImportArgs, database::Database};
 use crate::{
     auth::Principal,
-    import::{
-        Import, ImportError, ImportReport, Input, InvalidUsage, LoadOutcome, LoadReport, Prepared,
-        Progress,
-    },
+    import::{Import, ImportError, ImportReport, Input, InvalidUsage, LoadOutcome, LoadReport, Prepared, Progress},
     model::{Source, TenantId},
     store::StoreConfig,
 };
@@ -31,8 +28,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     for file in args.files {
         let input = Input::from(file);
         let name = input.name();
-        let report =
-            import_file(&database.url, &principal, &args.source, input, args.dry_run, &mut days).await;
+        let report = import_file(&database.url, &principal, &args.source, input, args.dry_run, &mut days).await;
         let report = report.map_err(|error| format!("{name}: {error}"))?;
         print_report(&name, &report, args.dry_run);
     }
@@ -158,7 +154,9 @@ fn print_report(name: &str, report: &ImportReport, dry_run: bool) {
         return;
     }
     let done = if dry_run { "dry run, nothing was published; would be: " } else { "" };
-    println!("{name}: {records} records; {done}{published} loads published, {restated} restated, {unchanged} unchanged");
+    println!(
+        "{name}: {records} records; {done}{published} loads published, {restated} restated, {unchanged} unchanged"
+    );
     let restatements = report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Restated(_)));
     for load in restatements.take(SHOWN_RESTATEMENTS) {
         print_restatement(load);

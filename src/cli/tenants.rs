@@ -70,13 +70,13 @@ pub(super) fn print(tenants: Vec<Tenant>, format: Format) -> Result<(), CommandE
             });
             Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()
         }
-        Format::Json => Ok(print_json(&tenants.into_iter().map(to_json).collect())?),
+        Format::Json => Ok(print_json(&tenants.iter().map(to_json).collect())?),
     }
 }
 
-fn to_json(tenant: Tenant) -> serde_json::Value {
-    let [first, last] = usage_months(&tenant);
-    let status = status(&tenant);
+fn to_json(tenant: &Tenant) -> serde_json::Value {
+    let [first, last] = usage_months(tenant);
+    let status = status(tenant);
     json!({
         "tenantId": tenant.tenant_id,
         "name": tenant.name,

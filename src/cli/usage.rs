@@ -45,18 +45,15 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
 
 /// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without what a file name cannot hold.
 fn default_path(header: &ReportHeader) -> PathBuf {
-    let safe = |character: char| if character.is_control() || r#"/\:*?"<>|"#.contains(character) { '_' } else { character };
+    let safe =
+        |character: char| if character.is_control() || r#"/\:*?"<>|"#.contains(character) { '_' } else { character };
     let name: String = header.tenant_name.chars().map(safe).collect();
     let name = name.trim_start_matches('.');
     PathBuf::from(format!("{name}_detailed_usage_{}.csv", output::month(header.month)))
 }
 
 /// Writes the file under a temporary name, and gives it its own when the report is complete.
-pub(super) async fn save(
-    download: UsageDownload,
-    format: CsvFormat,
-    path: &Path,
-) -> Result<(), CommandError> {
+pub(super) async fn save(download: UsageDownload, format: CsvFormat, path: &Path) -> Result<(), CommandError> {
     let header = download.header().clone();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: io::Error| format!("{}: {error}", path.display());

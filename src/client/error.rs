@@ -18,7 +18,9 @@ pub enum ClientError {
     #[error("the token is not one: it holds a line end or another character that a header cannot have")]
     InvalidToken,
     /// Nothing answers.
-    #[error("cannot reach the server at {server}: {cause}. Is it running? `secure-connect-reports serve` starts one, and --server names another")]
+    #[error(
+        "cannot reach the server at {server}: {cause}. Is it running? `secure-connect-reports serve` starts one, and --server names another"
+    )]
     Unreachable {
         /// The URL.
         server: String,
@@ -63,7 +65,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    pub(super) fn from_status(server: &str, status: Status) -> Self {
+    pub(super) fn from_status(server: &str, status: &Status) -> Self {
         let code = status.code();
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         let message = match code {

@@ -109,8 +109,8 @@ impl Client {
         if let Some(token) = &mut token {
             token.set_sensitive(true);
         }
-        let reports = ReportsServiceClient::with_interceptor(channel, Bearer(token))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let reports =
+            ReportsServiceClient::with_interceptor(channel, Bearer(token)).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self { reports, server: config.server.clone() })
     }
 
@@ -131,7 +131,7 @@ impl Client {
                 page_token,
             };
             let page = self.reports.list_tenants(request).await;
-            let page = page.map_err(|status| self.failed(status))?.into_inner();
+            let page = page.map_err(|status| self.failed(&status))?.into_inner();
             tenants.extend(page.tenants);
             if page.next_page_token.is_empty() {
                 return Ok(tenants);
@@ -166,15 +166,12 @@ impl Client {
     /// Starts to download a detailed usage report.
     pub async fn detailed_usage(&mut self, query: &UsageQuery) -> Result<UsageDownload, ClientError> {
         let stream = self.reports.get_detailed_usage(query.to_request()).await;
-        let stream = stream.map_err(|status| self.failed(status))?.into_inner();
+        let stream = stream.map_err(|status| self.failed(&status))?.into_inner();
         UsageDownload::start(stream, self.server.clone()).await
     }
 
     /// Asks what an organization owes; all pages are put together.
-    pub async fn monthly_costs(
-        &mut self,
-        query: &CostsQuery,
-    ) -> Result<proto::GetMonthlyCostsResponse, ClientError> {
+    pub async fn monthly_costs(&mut self, query: &CostsQuery) -> Result<proto::GetMonthlyCostsResponse, ClientError> {
         let mut request = proto::GetMonthlyCostsRequest {
             organization_id: query.organization_id.to_string(),
             tenant_id: query.tenant_id.map(|id| id.to_string()).unwrap_or_default(),
@@ -187,7 +184,7 @@ impl Client {
         let mut costs = proto::GetMonthlyCostsResponse::default();
         loop {
             let page = self.reports.get_monthly_costs(request.clone()).await;
-            let page = page.map_err(|status| self.failed(status))?.into_inner();
+            let page = page.map_err(|status| self.failed(&status))?.into_inner();
             costs.lines.extend(page.lines);
             for report in page.tenant_months {
                 // The lines of one report may stand on two pages.
@@ -204,19 +201,17 @@ impl Client {
         }
     }
 
-    fn failed(&self, status: Status) -> ClientError {
+    fn failed(&self, status: &Status) -> ClientError {
         ClientError::from_status(&self.server, status)
     }
 }
 
 /// Whether the server says that it is SERVING.
 pub async fn is_serving(server: &str) -> Result<bool, ClientError> {
-    use tonic_health::pb::{
-        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-    };
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
     let mut client = HealthClient::new(channel(server).await?);
     let answer = client.check(HealthCheckRequest::default()).await;
-    let answer = answer.map_err(|status| ClientError::from_status(server, status))?;
+    let answer = answer.map_err(|status| ClientError::from_status(server, &status))?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }
 
@@ -230,10 +225,8 @@ async fn channel(server: &str) -> Result<Channel, ClientError> {
     if endpoint.uri().path_and_query().is_some_and(|path| path != &PathAndQuery::from_static("/")) {
         return Err(invalid("the URL must end with the host and port".to_owned()));
     }
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .tcp_nodelay(true);
+    let endpoint =
+        endpoint.connect_timeout(CONNECT_TIMEOUT).http2_keep_alive_interval(KEEPALIVE_INTERVAL).tcp_nodelay(true);
     endpoint.connect().await.map_err(|error| {
         let mut cause: &dyn std::error::Error = &error;
         while let Some(source) = cause.source() {

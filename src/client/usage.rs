@@ -74,7 +74,7 @@ impl UsageDownload {
         mut stream: Streaming<proto::GetDetailedUsageResponse>,
         server: String,
     ) -> Result<Self, ClientError> {
-        let first = stream.message().await.map_err(|status| ClientError::from_status(&server, status))?;
+        let first = stream.message().await.map_err(|status| ClientError::from_status(&server, &status))?;
         let first = first.ok_or(ClientError::Incomplete { received: 0, expected: 0 })?;
         let header = first.header.ok_or_else(|| ClientError::Malformed("first message: no header".to_owned()))?;
         Ok(Self {
@@ -101,7 +101,7 @@ impl UsageDownload {
         }
         while self.summary.is_none() {
             let message = self.stream.message().await;
-            let message = message.map_err(|status| ClientError::from_status(&self.server, status))?;
+            let message = message.map_err(|status| ClientError::from_status(&self.server, &status))?;
             let message = message.ok_or(ClientError::Incomplete {
                 received: self.received,
                 expected: self.header.record_count.cast_unsigned(),
@@ -136,9 +136,7 @@ impl UsageDownload {
     fn check(&self) -> Result<(), ClientError> {
         let Some(summary) = &self.summary else { return Ok(()) };
         let received = self.received;
-        for (what, count) in
-            [("the summary", summary.record_count), ("the header", self.header.record_count)]
-        {
+        for (what, count) in [("the summary", summary.record_count), ("the header", self.header.record_count)] {
             if count.cast_unsigned() != received {
                 return Err(ClientError::Mismatch(format!("{what} counts {count} records, and {received} came")));
             }

@@ -5,9 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use prost_types::Timestamp;
 
 use crate::{
-    model::{
-        AssetType, BillingRegion, MAX_ASSET_ID_BYTES, Month, MonthRange, UtcTime, checked_text,
-    },
+    model::{AssetType, BillingRegion, MAX_ASSET_ID_BYTES, Month, MonthRange, UtcTime, checked_text},
     proto,
     report::{CostsRequest, InvalidField, PageSize, TenantsRequest, UsageFilter, UsageRequest},
 };
@@ -82,13 +80,10 @@ fn filter(filter: proto::UsageFilter) -> Result<UsageFilter, InvalidField> {
     })
 }
 
-fn codes<T>(
-    field: &str,
-    codes: &[i32],
-    from_code: impl Fn(i32) -> Option<T>,
-) -> Result<Vec<T>, InvalidField> {
+fn codes<T>(field: &str, codes: &[i32], from_code: impl Fn(i32) -> Option<T>) -> Result<Vec<T>, InvalidField> {
     let known = |(index, &code): (usize, &i32)| {
-        from_code(code).ok_or_else(|| InvalidField::new(format!("{field}[{index}]"), format!("there is no value {code}")))
+        from_code(code)
+            .ok_or_else(|| InvalidField::new(format!("{field}[{index}]"), format!("there is no value {code}")))
     };
     codes.iter().enumerate().map(known).collect()
 }

@@ -48,12 +48,8 @@ impl From<ReportError> for Status {
             ReportError::Invalid(error) => error.into(),
             ReportError::TenantNotFound => status(Code::NotFound, "TENANT_NOT_FOUND", message),
             ReportError::OrganizationNotFound => status(Code::NotFound, "ORGANIZATION_NOT_FOUND", message),
-            ReportError::ResumeTokenExpired => {
-                status(Code::FailedPrecondition, "RESUME_TOKEN_EXPIRED", message)
-            }
-            ReportError::PageTokenExpired => {
-                status(Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message)
-            }
+            ReportError::ResumeTokenExpired => status(Code::FailedPrecondition, "RESUME_TOKEN_EXPIRED", message),
+            ReportError::PageTokenExpired => status(Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message),
             ReportError::NotReplicated => unavailable("NOT_REPLICATED", message),
             ReportError::Store(error) => error.into(),
         }

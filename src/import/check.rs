@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     model::{
-        Columns, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Month, OrganizationId, TenantId, UtcTime,
-        checked_text,
+        Columns, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Month, OrganizationId, TenantId, UtcTime, checked_text,
     },
     store::{ImportTenant, Meters},
 };
@@ -43,11 +42,7 @@ impl Row<'_> {
     }
 
     /// An empty value is unset.
-    fn parse_optional<T: FromStr<Err: Display>>(
-        &mut self,
-        column: usize,
-        value: &str,
-    ) -> Option<Option<T>> {
+    fn parse_optional<T: FromStr<Err: Display>>(&mut self, column: usize, value: &str) -> Option<Option<T>> {
         if value.is_empty() { Some(None) } else { self.parse(column, value).map(Some) }
     }
 }
@@ -83,12 +78,7 @@ impl Checker {
     }
 
     /// Checks a row. All of its problems are named, not only the first.
-    pub(super) fn check<'r>(
-        &self,
-        place: u64,
-        raw: &RawRecord<'r>,
-        problems: &mut Problems,
-    ) -> Option<CheckedRow<'r>> {
+    pub(super) fn check<'r>(&self, place: u64, raw: &RawRecord<'r>, problems: &mut Problems) -> Option<CheckedRow<'r>> {
         let mut row = Row { place, problems };
         let tenant_id = self.check_tenant(raw, &mut row);
         let asset_name = check_text(ASSET_NAME, raw, 0, MAX_ASSET_NAME_BYTES, &mut row);
@@ -131,7 +121,11 @@ impl Checker {
             return None;
         };
         if tenant.organization_id != organization_id? {
-            row.refuse(ORGANIZATION_ID, raw[ORGANIZATION_ID], format!("tenant {tenant_id} belongs to another organization"));
+            row.refuse(
+                ORGANIZATION_ID,
+                raw[ORGANIZATION_ID],
+                format!("tenant {tenant_id} belongs to another organization"),
+            );
             return None;
         }
         Some(tenant_id)
@@ -153,13 +147,7 @@ impl Checker {
     }
 }
 
-fn check_text<'r>(
-    column: usize,
-    raw: &RawRecord<'r>,
-    min: usize,
-    max: usize,
-    row: &mut Row<'_>,
-) -> Option<&'r str> {
+fn check_text<'r>(column: usize, raw: &RawRecord<'r>, min: usize, max: usize, row: &mut Row<'_>) -> Option<&'r str> {
     let value = raw[column];
     checked_text(value, min, max).map_err(|error| row.refuse(column, value, error)).ok()
 }

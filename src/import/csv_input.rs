@@ -82,11 +82,8 @@ pub(super) fn read(input: &Input, mut intake: Intake) -> io::Result<Intake> {
     if bytes.fill_buf()?.starts_with("\u{feff}".as_bytes()) {
         bytes.consume("\u{feff}".len());
     }
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .buffer_capacity(BUFFER_BYTES)
-        .from_reader(bytes);
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).buffer_capacity(BUFFER_BYTES).from_reader(bytes);
     let mut record = csv::ByteRecord::new();
     if !next(&mut reader, &mut record)? {
         intake.refuse(UsageProblem::new(1, "", "", "the file is empty; the first line must name the columns"));

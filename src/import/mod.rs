@@ -145,7 +145,7 @@ pub struct Intake {
 
 impl Intake {
     /// Checks a row. `place` is its line in a file, or its number in a stream. The error means that the disk is full or
-    /// broken; what is wrong with the row is kept for [`Intake::finish`].
+    /// broken; what is wrong with the row is told when the intake is prepared.
     pub fn add(&mut self, place: u64, raw: &RawRecord<'_>) -> std::io::Result<()> {
         self.record_count += 1;
         self.progress.rows_read.fetch_add(1, Ordering::Relaxed);
@@ -163,10 +163,7 @@ impl Intake {
     fn finish(mut self) -> std::io::Result<Result<Prepared, InvalidUsage>> {
         let mut sorted = self.sorter.finish()?;
         let plan = plan::plan(&mut sorted, &self.checker, self.place_word, &mut self.problems)?;
-        Ok(self
-            .problems
-            .into_result()
-            .map(|()| Prepared { sorted, plan, record_count: self.record_count }))
+        Ok(self.problems.into_result().map(|()| Prepared { sorted, plan, record_count: self.record_count }))
     }
 }
 
@@ -174,11 +171,7 @@ impl Intake {
 
 impl Import {
     /// Reads what rows are checked against.
-    pub async fn new(
-        config: StoreConfig,
-        principal: &Principal,
-        source: Source,
-    ) -> Result<Self, ImportError> {
+    pub async fn new(config: StoreConfig, principal: &Principal, source: Source) -> Result<Self, ImportError> {
         let store = Store::new(&config)?;
         let tenants = store.import_tenants(principal.scope()).await?;
         let meters = store.meters().await?;
@@ -218,9 +211,7 @@ impl Import {
     pub async fn read(&self, input: Input) -> Result<Prepared, ImportError> {
         let intake = self.intake("line");
         let place = input.name();
-        let result = tokio::task::spawn_blocking(move || {
-            csv_input::read(&input, intake).and_then(Intake::finish)
-        });
+        let result = tokio::task::spawn_blocking(move || csv_input::read(&input, intake).and_then(Intake::finish));
         match result.await {
             Ok(Ok(prepared)) => Ok(prepared?),
             Ok(Err(error)) => Err(ImportError::Io { place, error }),
@@ -236,12 +227,7 @@ impl Import {
     }
 
     /// Publishes every load that differs from the one in force. With `dry_run`, it only says what it would do.
-    pub async fn publish(
-        &self,
-        prepared: Prepared,
-        name: &str,
-        dry_run: bool,
-    ) -> Result<ImportReport, ImportError> {
+    pub async fn publish(&self, prepared: Prepared, name: &str, dry_run: bool) -> Result<ImportReport, ImportError> {
         let Prepared { sorted, plan, record_count } = prepared;
         let mut session = ImportSession::open(&self.config, self.source.clone()).await?;
         let keys: Vec<LoadKey> = plan.loads.iter().map(|planned| planned.load.key).collect();
@@ -296,10 +282,7 @@ impl Import {
         match reader.await {
             Ok(Ok(())) => Ok(publication?),
             Ok(Err(error)) => Err(ImportError::Io { place: "sorted rows".to_owned(), error }),
-            Err(error) => Err(ImportError::Io {
-                place: "sorted rows".to_owned(),
-                error: std::io::Error::other(error),
-            }),
+            Err(error) => Err(ImportError::Io { place: "sorted rows".to_owned(), error: std::io::Error::other(error) }),
         }
     }
 

@@ -88,10 +88,8 @@ pub(super) fn plan(
     sorted.scan(|key, rest| {
         let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
         if previous.key == key {
-            let reason = format!(
-                "the same asset, meter, region, platform and period as {place_word} {}",
-                previous.place
-            );
+            let reason =
+                format!("the same asset, meter, region, platform and period as {place_word} {}", previous.place);
             problems.add(UsageProblem::new(row.place, "assetId", row.asset_id, reason));
             return Ok(true);
         }
@@ -161,10 +159,8 @@ impl OpenLoad {
         let (count, sum) = self.totals.entry(key).or_default();
         *count += 1;
         sum.add(row.quantity);
-        self.record_count = self
-            .record_count
-            .checked_add(1)
-            .ok_or_else(|| io::Error::other("a load has more than 2^31 rows"))?;
+        self.record_count =
+            self.record_count.checked_add(1).ok_or_else(|| io::Error::other("a load has more than 2^31 rows"))?;
         Ok(())
     }
 

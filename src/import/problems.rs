@@ -38,12 +38,7 @@ pub(super) struct Problems {
 }
 
 impl UsageProblem {
-    pub(super) fn new(
-        place: u64,
-        column: &'static str,
-        value: &str,
-        reason: impl fmt::Display,
-    ) -> Self {
+    pub(super) fn new(place: u64, column: &'static str, value: &str, reason: impl fmt::Display) -> Self {
         let mut shown: String = value.chars().take(SHOWN_VALUE).collect();
         if shown.len() < value.len() {
             shown.push('…');

@@ -65,11 +65,7 @@ impl Sorter {
         let rest = self.bytes.len();
         row.put_rest(&mut self.bytes);
         let position = |at: usize| u32::try_from(at).map_err(io::Error::other);
-        self.entries.push(Entry {
-            start: position(start)?,
-            rest: position(rest)?,
-            end: position(self.bytes.len())?,
-        });
+        self.entries.push(Entry { start: position(start)?, rest: position(rest)?, end: position(self.bytes.len())? });
         if self.bytes.len() + self.entries.len() * size_of::<Entry>() >= self.limit {
             self.spill()?;
         }
@@ -128,10 +124,7 @@ impl Entry {
 
 impl Sorted {
     /// Hands every row, key and rest, to `each`, until it says `false`.
-    pub(super) fn scan(
-        &mut self,
-        mut each: impl FnMut(&[u8], &[u8]) -> io::Result<bool>,
-    ) -> io::Result<()> {
+    pub(super) fn scan(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> io::Result<bool>) -> io::Result<()> {
         if self.runs.is_empty() {
             for entry in &self.entries {
                 if !each(entry.key(&self.bytes), entry.rest(&self.bytes))? {

@@ -48,8 +48,7 @@ impl Decimal {
 
     /// `coefficient / 10^scale`; `None` where that has more than 38 digits.
     pub fn new(coefficient: u128, scale: u8) -> Option<Self> {
-        (coefficient < Self::LIMIT && scale <= Self::MAX_DIGITS)
-            .then_some(Self { coefficient, scale })
+        (coefficient < Self::LIMIT && scale <= Self::MAX_DIGITS).then_some(Self { coefficient, scale })
     }
 
     /// The digits without the point.
@@ -133,9 +132,7 @@ impl DecimalSum {
 
     /// The exact sum.
     pub fn total(&self) -> BigDecimal {
-        self.by_scale
-            .iter()
-            .fold(self.spilled.clone(), |total, &(scale, sum)| total + big(sum, scale))
+        self.by_scale.iter().fold(self.spilled.clone(), |total, &(scale, sum)| total + big(sum, scale))
     }
 }
 

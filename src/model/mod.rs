@@ -18,7 +18,6 @@ pub use ids::{InvalidId, MeterId, OrganizationId, TenantId};
 pub use month::{InvalidMonth, InvalidMonthRange, Month, MonthRange};
 pub use price::PriceTier;
 pub use record::{
-    Asset, InvalidText, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Meter, Source, UsageKey,
-    UsageRecord, checked_text,
+    Asset, InvalidText, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Meter, Source, UsageKey, UsageRecord, checked_text,
 };
 pub use time::{InvalidTime, UtcTime};

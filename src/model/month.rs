@@ -86,8 +86,7 @@ impl Month {
 
     /// The first moment after the month.
     pub fn end(self) -> UtcTime {
-        let first_day_after =
-            if self.month == 12 { day(self.year + 1, 1) } else { day(self.year, self.month + 1) };
+        let first_day_after = if self.month == 12 { day(self.year + 1, 1) } else { day(self.year, self.month + 1) };
         UtcTime::midnight(first_day_after)
     }
 
@@ -194,10 +193,7 @@ mod tests {
         let months: Vec<_> = range.iter().map(|month| month.to_string()).collect();
         assert_eq!(months, ["2021-11", "2021-12", "2022-01", "2022-02"]);
         assert!(MonthRange::new(month("2021-01"), month("2022-06")).is_ok());
-        assert_eq!(
-            MonthRange::new(month("2021-01"), month("2022-07")),
-            Err(InvalidMonthRange::TooLong(19))
-        );
+        assert_eq!(MonthRange::new(month("2021-01"), month("2022-07")), Err(InvalidMonthRange::TooLong(19)));
         let (start, end) = (month("2022-02"), month("2022-01"));
         assert_eq!(MonthRange::new(start, end), Err(InvalidMonthRange::Backwards { start, end }));
     }

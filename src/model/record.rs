@@ -2,9 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{
-    AssetType, BillingRegion, Decimal, MeterId, OrganizationId, Platform, TenantId, UtcTime,
-};
+use super::{AssetType, BillingRegion, Decimal, MeterId, OrganizationId, Platform, TenantId, UtcTime};
 
 /// The longest asset id, in bytes of UTF-8.
 pub const MAX_ASSET_ID_BYTES: usize = 512;

@@ -69,7 +69,7 @@ impl UtcTime {
             // A leap second: PostgreSQL has none.
             return Err(InvalidTime::Form);
         }
-        if time.nanosecond() % 1_000 != 0 {
+        if !time.nanosecond().is_multiple_of(1_000) {
             return Err(InvalidTime::Precision);
         }
         if !(1..=9999).contains(&time.year()) {

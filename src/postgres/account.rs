@@ -63,9 +63,6 @@ impl Account {
         if reachable {
             return Ok(());
         }
-        Err(ServerError::Unreachable {
-            folder: folder.display().to_string(),
-            account: user.name.clone(),
-        })
+        Err(ServerError::Unreachable { folder: folder.display().to_string(), account: user.name.clone() })
     }
 }

@@ -27,12 +27,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// The cluster of a folder that the account owns. One that is not durable may lose everything in a crash.
-    pub(super) fn new(
-        binaries: Binaries,
-        account: Account,
-        home: &Path,
-        durable: bool,
-    ) -> Result<Self, ServerError> {
+    pub(super) fn new(binaries: Binaries, account: Account, home: &Path, durable: bool) -> Result<Self, ServerError> {
         let socket_folder = socket_folder(home, &account)?;
         Ok(Self {
             binaries,
@@ -168,7 +163,6 @@ fn run(name: &str, command: &mut Command) -> Result<(), ServerError> {
     }
     let mut text = String::new();
     // What it said is a help, and its loss no reason to fail in another way.
-    let _ = std::io::Seek::rewind(&mut output)
-        .and_then(|()| std::io::Read::read_to_string(&mut output, &mut text));
+    let _ = std::io::Seek::rewind(&mut output).and_then(|()| std::io::Read::read_to_string(&mut output, &mut text));
     Err(ServerError::Program { program: name.to_owned(), output: text.trim().to_owned() })
 }

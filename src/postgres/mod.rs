@@ -132,12 +132,7 @@ pub fn default_data_dir() -> PathBuf {
 }
 
 fn lock_file(path: &Path) -> Result<File, ServerError> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(|error| io_error(path, error))
+    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(|error| io_error(path, error))
 }
 
 fn io_error(path: &Path, error: std::io::Error) -> ServerError {

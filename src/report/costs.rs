@@ -11,9 +11,7 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    model::{
-        BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, TenantId, UtcTime,
-    },
+    model::{BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, TenantId, UtcTime},
     store::Store,
 };
 use page_token::PageToken;
@@ -102,23 +100,16 @@ pub struct TenantMonth {
 }
 
 /// Computes what an organization owes.
-pub async fn get_costs(
-    store: &Store,
-    scope: &TenantScope,
-    request: &CostsRequest,
-) -> Result<Costs, ReportError> {
+pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
     let token = PageToken::open(&request.page_token, query)?;
-    let organization = store
-        .find_organization(scope, request.organization_id)
-        .await?
-        .ok_or(ReportError::OrganizationNotFound)?;
+    let organization =
+        store.find_organization(scope, request.organization_id).await?.ok_or(ReportError::OrganizationNotFound)?;
     let horizon = match &token {
         Some(token) => token.horizon(),
         None => manifest::horizon(store, request.as_of).await?,
     };
-    let data =
-        store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
+    let data = store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
     if request.tenant_id.is_some() && data.tenants.is_empty() {
         return Err(ReportError::TenantNotFound);
     }
@@ -133,11 +124,8 @@ pub async fn get_costs(
         Some(token) => token.offset(order).ok_or(ReportError::PageTokenExpired)?,
     };
     let end = lines.len().min(start.saturating_add(request.page_size.get().into()));
-    let next_page_token = if end < lines.len() {
-        PageToken::new(query, horizon, order, end).seal()
-    } else {
-        String::new()
-    };
+    let next_page_token =
+        if end < lines.len() { PageToken::new(query, horizon, order, end).seal() } else { String::new() };
     let lines: Vec<CostLine> = lines.into_iter().skip(start).take(end - start).collect();
     Ok(Costs {
         organization_id: organization.id(),

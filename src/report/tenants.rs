@@ -67,8 +67,7 @@ pub async fn list_tenants(
         return Ok(Tenants { tenants: Vec::new(), next_page_token: String::new(), total_size: 0 });
     }
     let size = request.page_size.get();
-    let search =
-        TenantSearch { text, organization_id: request.organization_id, after, limit: size + 1 };
+    let search = TenantSearch { text, organization_id: request.organization_id, after, limit: size + 1 };
     let mut page = store.list_tenants(scope, &search).await?;
     // One more than asked for tells whether there is a next page.
     let has_more = page.tenants.len() > usize::from(size);
@@ -101,9 +100,5 @@ fn position(page_token: &str, query: [u8; 8]) -> Result<Option<TenantPosition>, 
         return Err(InvalidField::new(FIELD, "a token of another search; repeat the search of the page before"));
     }
     let tenant_id: TenantId = token.tenant_id.parse().map_err(|_| damaged())?;
-    Ok(Some(TenantPosition {
-        organization_name: token.organization_name,
-        tenant_name: token.tenant_name,
-        tenant_id,
-    }))
+    Ok(Some(TenantPosition { organization_name: token.organization_name, tenant_name: token.tenant_name, tenant_id }))
 }

@@ -15,10 +15,7 @@ use super::{
 use crate::{
     auth::TenantScope,
     model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UsageRecord, UtcTime},
-    store::{
-        Horizon, Load, MeterKey, Meters, RecordFilter, RecordRow, RowRange, Store, StoreError,
-        VisibleTenant,
-    },
+    store::{Horizon, Load, MeterKey, Meters, RecordFilter, RecordRow, RowRange, Store, StoreError, VisibleTenant},
 };
 use assets::Assets;
 pub use filter::UsageFilter;
@@ -105,11 +102,7 @@ pub struct UsageReport {
 
 impl UsageReport {
     /// Finds the report, and its place where it is resumed.
-    pub async fn open(
-        store: Store,
-        scope: &TenantScope,
-        request: &UsageRequest,
-    ) -> Result<Self, ReportError> {
+    pub async fn open(store: Store, scope: &TenantScope, request: &UsageRequest) -> Result<Self, ReportError> {
         let UsageRequest { tenant_id, month, .. } = *request;
         let filter_digest = request.filter.digest();
         let resumed = if request.resume_token.is_empty() {
@@ -119,8 +112,7 @@ impl UsageReport {
             resume.0.check(tenant_id, month, filter_digest).map_err(invalid_resume)?;
             Some(resume)
         };
-        let tenant =
-            store.find_tenant(scope, tenant_id).await?.ok_or(ReportError::TenantNotFound)?;
+        let tenant = store.find_tenant(scope, tenant_id).await?.ok_or(ReportError::TenantNotFound)?;
         let horizon = match &resumed {
             Some((resume, _)) => Horizon::known(resume.horizon),
             None => manifest::horizon(&store, request.as_of).await?,
@@ -243,14 +235,10 @@ impl UsageReport {
         let agrees = if whole {
             self.read.len() == self.totals.len()
                 && self.totals.iter().all(|(meter, total)| {
-                    let key = UsageKey {
-                        meter: *meter,
-                        billing_region: total.billing_region,
-                        trial: total.trial,
-                    };
-                    self.read.get(&key).is_some_and(|(count, sum)| {
-                        *count == total.record_count && sum.total() == total.quantity
-                    })
+                    let key = UsageKey { meter: *meter, billing_region: total.billing_region, trial: total.trial };
+                    self.read
+                        .get(&key)
+                        .is_some_and(|(count, sum)| *count == total.record_count && sum.total() == total.quantity)
                 })
         } else {
             self.position.records_before == self.header.record_count

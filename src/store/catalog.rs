@@ -93,8 +93,7 @@ async fn organizations(
     let mut present = HashMap::new();
     for row in &rows {
         let id: Uuid = row.try_get("organization_id")?;
-        let entry: (String, String, bool) =
-            (row.try_get("name")?, row.try_get("currency")?, row.try_get("has_usage")?);
+        let entry: (String, String, bool) = (row.try_get("name")?, row.try_get("currency")?, row.try_get("has_usage")?);
         present.insert(id, entry);
     }
     let mut changes = Changes::default();
@@ -110,7 +109,9 @@ async fn organizations(
             Some((_, currency, true)) if currency != code => {
                 problems.push(Problem {
                     place: format!("organizations[{index}].currency"),
-                    reason: format!("\"{code}\": the organization has usage billed in {currency}, which stays its currency"),
+                    reason: format!(
+                        "\"{code}\": the organization has usage billed in {currency}, which stays its currency"
+                    ),
                 });
                 continue;
             }
@@ -135,10 +136,7 @@ async fn organizations(
 }
 
 /// The search text of a tenant holds its organization's name.
-async fn rename_in_search(
-    transaction: &Transaction<'_>,
-    organizations: &[&Organization],
-) -> Result<(), StoreError> {
+async fn rename_in_search(transaction: &Transaction<'_>, organizations: &[&Organization]) -> Result<(), StoreError> {
     for organization in organizations {
         let rows = transaction
             .query(
@@ -202,7 +200,10 @@ async fn tenants(
     for (index, tenant) in declared.iter().enumerate() {
         let place = format!("tenants[{index}].organization_id");
         let Some(organization_name) = organizations.get(&tenant.organization_id.as_uuid()) else {
-            let reason = format!("\"{}\": there is no such organization, in the file or in the database", tenant.organization_id);
+            let reason = format!(
+                "\"{}\": there is no such organization, in the file or in the database",
+                tenant.organization_id
+            );
             problems.push(Problem { place, reason });
             continue;
         };
@@ -273,21 +274,15 @@ async fn present_tenants(
         .collect()
 }
 
-async fn write_tenants(
-    transaction: &Transaction<'_>,
-    write: &[(&Tenant, String)],
-) -> Result<(), StoreError> {
+async fn write_tenants(transaction: &Transaction<'_>, write: &[(&Tenant, String)]) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = write.iter().map(|(tenant, _)| tenant.id.as_uuid()).collect();
-    let organizations: Vec<Uuid> =
-        write.iter().map(|(tenant, _)| tenant.organization_id.as_uuid()).collect();
+    let organizations: Vec<Uuid> = write.iter().map(|(tenant, _)| tenant.organization_id.as_uuid()).collect();
     let names: Vec<&str> = write.iter().map(|(tenant, _)| tenant.name.as_str()).collect();
     let statuses: Vec<i16> = write.iter().map(|(tenant, _)| tenant.status.code()).collect();
     let plans: Vec<&str> = write.iter().map(|(tenant, _)| tenant.plan.as_str()).collect();
     let trials: Vec<bool> = write.iter().map(|(tenant, _)| tenant.trial).collect();
-    let expiries: Vec<Option<DateTime<Utc>>> = write
-        .iter()
-        .map(|(tenant, _)| tenant.trial_expiry.map(crate::model::UtcTime::as_chrono))
-        .collect();
+    let expiries: Vec<Option<DateTime<Utc>>> =
+        write.iter().map(|(tenant, _)| tenant.trial_expiry.map(crate::model::UtcTime::as_chrono)).collect();
     let texts: Vec<&str> = write.iter().map(|(_, text)| text.as_str()).collect();
     transaction
         .execute(
@@ -344,9 +339,8 @@ async fn meters(
                 continue;
             }
             Some((name, unit, true)) => {
-                let reason = format!(
-                    "the meter has usage as {name} in {unit}, which reports show; declare a new meter instead"
-                );
+                let reason =
+                    format!("the meter has usage as {name} in {unit}, which reports show; declare a new meter instead");
                 problems.push(Problem { place: entry, reason });
                 continue;
             }

@@ -42,9 +42,7 @@ impl Store {
     /// The newest horizon: everything that is published now.
     pub async fn horizon(&self) -> Result<Horizon, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached("-- horizon\nSELECT last_published_at FROM publication_clock")
-            .await?;
+        let statement = client.prepare_cached("-- horizon\nSELECT last_published_at FROM publication_clock").await?;
         let row = client.query_one(&statement, &[]).await?;
         Ok(Horizon(UtcTime::from_chrono(row.try_get("last_published_at")?)))
     }
@@ -63,10 +61,7 @@ impl Store {
             .execute("-- horizon_as_of: wait\nSELECT pg_advisory_xact_lock_shared($1)", &[&PUBLISH_LOCK])
             .await?;
         let row = transaction
-            .query_one(
-                "-- horizon_as_of: now\nSELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby",
-                &[],
-            )
+            .query_one("-- horizon_as_of: now\nSELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby", &[])
             .await?;
         transaction.commit().await?;
         if as_of > UtcTime::from_chrono(row.try_get("now")?) {
@@ -82,9 +77,7 @@ impl Store {
 
 /// Takes the publish lock for the rest of the transaction.
 pub(super) async fn lock_publishing(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction
-        .execute("-- lock_publishing\nSELECT pg_advisory_xact_lock($1)", &[&PUBLISH_LOCK])
-        .await?;
+    transaction.execute("-- lock_publishing\nSELECT pg_advisory_xact_lock($1)", &[&PUBLISH_LOCK]).await?;
     Ok(())
 }
 

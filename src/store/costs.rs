@@ -131,8 +131,7 @@ impl Store {
             )
             .await?;
         let (start, end) = (months.start().first_day(), months.end().first_day());
-        let rows =
-            client.query(&statement, &[&tenants, &start, &end, &horizon.time().as_chrono()]).await?;
+        let rows = client.query(&statement, &[&tenants, &start, &end, &horizon.time().as_chrono()]).await?;
         let mut manifests: Vec<((Month, TenantKey), Vec<Load>)> = Vec::new();
         for row in &rows {
             let group = (month(row.try_get("usage_month")?)?, TenantKey(row.try_get("tenant_key")?));
@@ -168,8 +167,7 @@ impl Store {
             )
             .await?;
         let (start, end) = (months.start().first_day(), months.end().first_day());
-        let rows =
-            client.query(&statement, &[&tenants, &start, &end, &horizon.time().as_chrono()]).await?;
+        let rows = client.query(&statement, &[&tenants, &start, &end, &horizon.time().as_chrono()]).await?;
         rows.iter()
             .map(|row| {
                 Ok(MonthUsage {
@@ -203,11 +201,7 @@ impl Store {
         let rows = client
             .query(
                 &statement,
-                &[
-                    &organization.currency().code(),
-                    &months.end().first_day(),
-                    &horizon.time().as_chrono(),
-                ],
+                &[&organization.currency().code(), &months.end().first_day(), &horizon.time().as_chrono()],
             )
             .await?;
         let mut prices: Vec<(i64, Price)> = Vec::new();

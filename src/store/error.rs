@@ -31,7 +31,7 @@ impl From<tokio_postgres::Error> for StoreError {
             // The library's own message leaves out the cause.
             let cause = error.source();
             let text = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-            let lost = error.is_closed() || cause.is_none_or(|cause| cause.is::<std::io::Error>());
+            let lost = error.is_closed() || cause.is_none_or(<dyn std::error::Error>::is::<std::io::Error>);
             return if lost { Self::Unavailable(text) } else { Self::Database(text) };
         };
         let code = db_error.code();
@@ -51,9 +51,7 @@ impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(_) => {
-                Self::Unavailable("no connection was free or could be made in time".to_owned())
-            }
+            PoolError::Timeout(_) => Self::Unavailable("no connection was free or could be made in time".to_owned()),
             PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
                 Self::Unavailable(error.to_string())
             }

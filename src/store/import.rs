@@ -9,13 +9,13 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
-use super::{MeterKey, Store, StoreConfig, StoreError, connect, tenants::{TenantKey, scope_filter}};
+use super::{
+    MeterKey, Store, StoreConfig, StoreError, connect,
+    tenants::{TenantKey, scope_filter},
+};
 use crate::{
     auth::TenantScope,
-    model::{
-        Asset, BillingRegion, Decimal, Month, OrganizationId, Platform, Source, TenantId, UsageKey,
-        UtcTime,
-    },
+    model::{Asset, BillingRegion, Decimal, Month, OrganizationId, Platform, Source, TenantId, UsageKey, UtcTime},
 };
 
 pub use publish::{Publication, PublishedLoad};
@@ -113,10 +113,7 @@ pub struct ImportSession {
 
 impl Store {
     /// The tenants that a caller may import for.
-    pub async fn import_tenants(
-        &self,
-        scope: &TenantScope,
-    ) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
+    pub async fn import_tenants(&self, scope: &TenantScope) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(
@@ -152,10 +149,7 @@ impl ImportSession {
     }
 
     /// The loads in force for tenants' days.
-    pub async fn in_force(
-        &self,
-        keys: &[LoadKey],
-    ) -> Result<HashMap<LoadKey, LoadInForce>, StoreError> {
+    pub async fn in_force(&self, keys: &[LoadKey]) -> Result<HashMap<LoadKey, LoadInForce>, StoreError> {
         in_force(&self.lookups, &self.source, keys).await
     }
 
@@ -210,10 +204,7 @@ async fn in_force(
         .await?;
     rows.iter()
         .map(|row| {
-            let key = LoadKey {
-                tenant: TenantKey(row.try_get("tenant_key")?),
-                usage_day: row.try_get("usage_day")?,
-            };
+            let key = LoadKey { tenant: TenantKey(row.try_get("tenant_key")?), usage_day: row.try_get("usage_day")? };
             let digest: &[u8] = row.try_get("digest")?;
             let load = LoadInForce {
                 id: row.try_get("load_id")?,

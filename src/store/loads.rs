@@ -82,9 +82,7 @@ impl Store {
                 ORDER BY usage_day, source, published_at DESC",
             )
             .await?;
-        let rows = client
-            .query(&statement, &[&tenant.key(), &month.first_day(), &horizon.time().as_chrono()])
-            .await?;
+        let rows = client.query(&statement, &[&tenant.key(), &month.first_day(), &horizon.time().as_chrono()]).await?;
         rows.iter().map(Load::from_row).collect()
     }
 
@@ -112,13 +110,7 @@ impl Store {
         let rows = client
             .query(
                 &statement,
-                &[
-                    &tenant.key(),
-                    &load_ids(loads),
-                    &filter.meter_keys,
-                    &filter.billing_regions,
-                    &filter.trial,
-                ],
+                &[&tenant.key(), &load_ids(loads), &filter.meter_keys, &filter.billing_regions, &filter.trial],
             )
             .await?;
         rows.iter().map(StoredTotal::from_row).collect()

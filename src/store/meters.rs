@@ -51,8 +51,7 @@ impl Store {
     /// Reads all meters.
     pub async fn meters(&self) -> Result<Meters, StoreError> {
         let client = self.short().await?;
-        let statement =
-            client.prepare_cached("-- meters\nSELECT meter_key, meter_id, name, unit FROM meter").await?;
+        let statement = client.prepare_cached("-- meters\nSELECT meter_key, meter_id, name, unit FROM meter").await?;
         let rows = client.query(&statement, &[]).await?;
         let meters = rows
             .iter()

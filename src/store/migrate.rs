@@ -45,10 +45,8 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, StoreError> {
             "the schema has version {found}, and this program knows {known} only: use a newer program"
         )));
     }
-    let report = embedded::migrations::runner()
-        .run_async(&mut client)
-        .await
-        .map_err(|error| migration_error(&error))?;
+    let report =
+        embedded::migrations::runner().run_async(&mut client).await.map_err(|error| migration_error(&error))?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 

@@ -15,9 +15,7 @@ mod tenants;
 
 use std::{str::FromStr as _, time::Duration};
 
-use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts,
-};
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use tokio_postgres::NoTls;
 
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
@@ -25,16 +23,14 @@ pub use clock::{AsOf, Horizon};
 pub use costs::{CostTenant, MonthUsage, OrganizationCosts, Price};
 pub use error::StoreError;
 pub use import::{
-    ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, Publication,
-    PublishedLoad, RecordToWrite,
+    ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, Publication, PublishedLoad, RecordToWrite,
 };
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
 pub use migrate::{SchemaState, migrate, schema_state};
 pub use records::{AssetKey, RecordFilter, RecordRow, RowRange};
 pub use tenants::{
-    TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization,
-    VisibleTenant,
+    TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization, VisibleTenant,
 };
 
 /// Where the database is, and how much of it to use.
@@ -78,11 +74,8 @@ impl StoreConfig {
     }
 
     fn pool(&self, size: usize) -> Result<Pool, StoreError> {
-        let manager = Manager::from_config(
-            self.parsed()?,
-            NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
+        let manager =
+            Manager::from_config(self.parsed()?, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let settings = format!("SET statement_timeout = {}", self.statement_timeout.as_millis());
         Pool::builder(manager)
             .max_size(size)
@@ -94,9 +87,7 @@ impl StoreConfig {
             })
             .post_create(Hook::async_fn(move |client, _| {
                 let settings = settings.clone();
-                Box::pin(async move {
-                    client.batch_execute(&settings).await.map_err(HookError::Backend)
-                })
+                Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
             }))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))
@@ -108,10 +99,7 @@ impl StoreConfig {
 impl Store {
     /// Makes the pools; connections come when they are needed.
     pub fn new(config: &StoreConfig) -> Result<Self, StoreError> {
-        Ok(Self {
-            short: config.pool(config.short_connections)?,
-            export: config.pool(config.export_connections)?,
-        })
+        Ok(Self { short: config.pool(config.short_connections)?, export: config.pool(config.export_connections)? })
     }
 
     /// Asks the database for a sign of life.
@@ -130,10 +118,7 @@ impl Store {
 }
 
 /// A connection of its own, outside the pools. It closes when the client is dropped.
-async fn connect(
-    database_url: &str,
-    connect_timeout: Duration,
-) -> Result<tokio_postgres::Client, StoreError> {
+async fn connect(database_url: &str, connect_timeout: Duration) -> Result<tokio_postgres::Client, StoreError> {
     let (client, connection) = parse_url(database_url, connect_timeout)?.connect(NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -143,14 +128,10 @@ async fn connect(
     Ok(client)
 }
 
-fn parse_url(
-    database_url: &str,
-    connect_timeout: Duration,
-) -> Result<tokio_postgres::Config, StoreError> {
+fn parse_url(database_url: &str, connect_timeout: Duration) -> Result<tokio_postgres::Config, StoreError> {
     // The error of the library may quote the text, and the text may hold a password.
-    let mut config = tokio_postgres::Config::from_str(database_url).map_err(|_| {
-        StoreError::Unavailable("DATABASE_URL is not a PostgreSQL connection URL".to_owned())
-    })?;
+    let mut config = tokio_postgres::Config::from_str(database_url)
+        .map_err(|_| StoreError::Unavailable("DATABASE_URL is not a PostgreSQL connection URL".to_owned()))?;
     config.application_name(env!("CARGO_PKG_NAME"));
     config.connect_timeout(connect_timeout);
     Ok(config)

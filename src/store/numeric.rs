@@ -1,8 +1,8 @@
 //! PostgreSQL's `numeric` in its binary form: groups of four decimal digits, so that no digit is lost or added.
 //! The form is that of `numeric_send` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
 
-use bytes::{BufMut as _, BytesMut};
 use bigdecimal::BigDecimal;
+use bytes::{BufMut as _, BytesMut};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use super::StoreError;
@@ -156,7 +156,9 @@ mod tests {
 
     #[test]
     fn nothing_else_is_taken_for_a_quantity() {
-        for raw in [&b""[..], b"\0\x01\0\0\0\0\0\0", b"\0\0\0\0\x40\0\0\0", b"\0\0\0\0\xc0\0\0\0", b"\0\0\0\0\0\0\0\0\0"] {
+        for raw in
+            [&b""[..], b"\0\x01\0\0\0\0\0\0", b"\0\0\0\0\x40\0\0\0", b"\0\0\0\0\xc0\0\0\0", b"\0\0\0\0\0\0\0\0\0"]
+        {
             assert!(get_numeric(raw).is_err(), "{raw:?}");
         }
     }

@@ -194,11 +194,7 @@ impl Store {
     }
 
     /// The keys of assets with these ids, of every type and name.
-    pub async fn asset_keys(
-        &self,
-        tenant: &VisibleTenant,
-        asset_ids: &[String],
-    ) -> Result<Vec<AssetKey>, StoreError> {
+    pub async fn asset_keys(&self, tenant: &VisibleTenant, asset_ids: &[String]) -> Result<Vec<AssetKey>, StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(

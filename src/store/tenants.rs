@@ -162,11 +162,7 @@ impl TenantSummary {
 
 impl Store {
     /// Lists tenants, ordered by organization name, tenant name and tenant id.
-    pub async fn list_tenants(
-        &self,
-        scope: &TenantScope,
-        search: &TenantSearch,
-    ) -> Result<TenantPage, StoreError> {
+    pub async fn list_tenants(&self, scope: &TenantScope, search: &TenantSearch) -> Result<TenantPage, StoreError> {
         let client = self.short().await?;
         let organizations = scope_filter(scope);
         let organization = search.organization_id.map(OrganizationId::as_uuid);
@@ -229,11 +225,7 @@ impl Store {
     }
 
     /// Finds a tenant within a scope. Outside it, a tenant is as good as unknown.
-    pub async fn find_tenant(
-        &self,
-        scope: &TenantScope,
-        id: TenantId,
-    ) -> Result<Option<VisibleTenant>, StoreError> {
+    pub async fn find_tenant(&self, scope: &TenantScope, id: TenantId) -> Result<Option<VisibleTenant>, StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(

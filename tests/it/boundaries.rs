@@ -79,8 +79,11 @@ async fn quantities_are_reported_exactly_as_measured() {
         "10000",
         "100000000.0000",
     ];
-    let rows: Vec<Row> =
-        quantities.iter().zip(0..).map(|(quantity, n)| Row::on("2022-02-01", quantity).asset(&format!("{n:02}"))).collect();
+    let rows: Vec<Row> = quantities
+        .iter()
+        .zip(0..)
+        .map(|(quantity, n)| Row::on("2022-02-01", quantity).asset(&format!("{n:02}")))
+        .collect();
     let file = csv(&rows);
     database.import(&file).await;
     let server = database.serve();
@@ -120,10 +123,7 @@ async fn texts_have_limits_that_are_told() {
         (row().with("billingRegion", ""), "billingRegion: not one of AF, AP, EU, NA"),
         (row().with("trial", "yes"), "trial: not TRUE or FALSE"),
         (row().with("platform", "aws"), "platform: not one of mcp, azure"),
-        (
-            row().with("platform", "mcp"),
-            "platform: only usage of bandwidth meters has a platform; leave it empty",
-        ),
+        (row().with("platform", "mcp"), "platform: only usage of bandwidth meters has a platform; leave it empty"),
         (row().with("meterName", "nothing"), "meterName: there is no such meter; declare it in the catalog"),
         (
             row().with("meterId", "cccccccc-0000-4000-8000-000000000002"),

@@ -105,7 +105,9 @@ async fn json_says_the_same_as_toml() {
 #[test]
 fn problems_name_the_entry_and_the_field() {
     let organization = |rest: &str| {
-        format!("[[organizations]]\nid = \"aaaaaaaa-0000-4000-8000-000000000001\"\nname = \"A\"\ncurrency = \"USD\"\n{rest}")
+        format!(
+            "[[organizations]]\nid = \"aaaaaaaa-0000-4000-8000-000000000001\"\nname = \"A\"\ncurrency = \"USD\"\n{rest}"
+        )
     };
     let tiers = |tiers: &str| {
         format!("[[prices]]\nmeter = \"m\"\ncurrency = \"USD\"\neffective_from = \"2022-01\"\ntiers = {tiers}\n")
@@ -113,7 +115,12 @@ fn problems_name_the_entry_and_the_field() {
     for (text, problem) in [
         ("[[organizations]]\nid = \"x\"\nname = \"A\"\ncurrency = \"USD\"", "organizations[0].id: \"x\": not a GUID"),
         (&organization("color = \"red\""), "organizations[0].color: unknown field `color`"),
-        (&organization("[[organizations]]\nid = \"aaaaaaaa-0000-4000-8000-000000000001\"\nname = \"B\"\ncurrency = \"USD\""), "organizations[1]: has the same id as organizations[0]"),
+        (
+            &organization(
+                "[[organizations]]\nid = \"aaaaaaaa-0000-4000-8000-000000000001\"\nname = \"B\"\ncurrency = \"USD\"",
+            ),
+            "organizations[1]: has the same id as organizations[0]",
+        ),
         ("[[organizations]]\nname = \"A\"\ncurrency = \"USD\"", "organizations[0]: missing field `id`"),
         (&organization("").replace("USD", "usd"), "organizations[0].currency: \"usd\": not an ISO 4217 currency code"),
         (&organization("").replace("\"A\"", "\"\""), "organizations[0].name: must not be empty"),
@@ -121,11 +128,25 @@ fn problems_name_the_entry_and_the_field() {
         (&tiers("[]"), "prices[0].tiers: needs at least one tier"),
         (&tiers("[{ up_to = \"5\", unit_price = \"1\" }]"), "prices[0].tiers[0].up_to: must be left out"),
         (&tiers("[{ unit_price = \"1\" }, { unit_price = \"2\" }]"), "prices[0].tiers[0].up_to: is missing"),
-        (&tiers("[{ up_to = \"0\", unit_price = \"1\" }, { unit_price = \"2\" }]"), "prices[0].tiers[0].up_to: \"0\" is not above the tier's start, 0"),
-        (&tiers("[{ up_to = \"9\", unit_price = \"1\" }, { up_to = \"9.0\", unit_price = \"1\" }, { unit_price = \"2\" }]"), "prices[0].tiers[1].up_to: \"9.0\" is not above the tier's start, 9"),
+        (
+            &tiers("[{ up_to = \"0\", unit_price = \"1\" }, { unit_price = \"2\" }]"),
+            "prices[0].tiers[0].up_to: \"0\" is not above the tier's start, 0",
+        ),
+        (
+            &tiers(
+                "[{ up_to = \"9\", unit_price = \"1\" }, { up_to = \"9.0\", unit_price = \"1\" }, { unit_price = \"2\" }]",
+            ),
+            "prices[0].tiers[1].up_to: \"9.0\" is not above the tier's start, 9",
+        ),
         (&tiers("[{ unit_price = \"-1\" }]"), "prices[0].tiers[0].unit_price: \"-1\": not a plain decimal"),
-        (&tiers("[{ unit_price = 0.5 }]"), "prices[0].tiers[0].unit_price: invalid type: floating point `0.5`, expected a string (decimals are written in quotes"),
-        (&tiers("[{ unit_price = \"1\" }]").replace("2022-01", "2022-13"), "prices[0].effective_from: \"2022-13\": the month must be 1 to 12, not 13"),
+        (
+            &tiers("[{ unit_price = 0.5 }]"),
+            "prices[0].tiers[0].unit_price: invalid type: floating point `0.5`, expected a string (decimals are written in quotes",
+        ),
+        (
+            &tiers("[{ unit_price = \"1\" }]").replace("2022-01", "2022-13"),
+            "prices[0].effective_from: \"2022-13\": the month must be 1 to 12, not 13",
+        ),
         ("[[organizations]\n", "TOML parse error at line 1"),
     ] {
         let error = catalog::read(text, CatalogFormat::Toml).expect_err(text).to_string();

@@ -1,1 +1,122 @@
+//! Other people's clients: grpcurl, Python, Node.
 
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use secure_connect_reports::{client::UsageQuery, model::Columns};
+
+use crate::support::{
+    Database, Server,
+    builder::{CATALOG, ORG, Row, TENANT, csv},
+};
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A tool that `make test` has put there; `make tools` does it alone.
+fn tool(path: &str) -> PathBuf {
+    let tool = project("target/tools").join(path);
+    assert!(tool.exists(), "{} is missing: run `make tools`", tool.display());
+    tool
+}
+
+async fn run(mut command: Command) -> Result<String, String> {
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("the client");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+async fn grpcurl(server: &Server, arguments: &[&str], method: &str) -> Result<String, String> {
+    let mut command = Command::new(tool("venv/bin/grpcurl"));
+    command.arg("-plaintext").args(arguments).arg(server.address.to_string()).args(method.split_whitespace());
+    run(command).await
+}
+
+async fn served() -> (Database, Server) {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let rows = (0..1500).map(|n| {
+        let row = Row::on("2022-02-01", "1.50").asset(&format!("{n:04}")).with("assetName", "\"東京\", 2\nlines");
+        if n % 2 == 0 {
+            row
+        } else {
+            row.bandwidth().with("platform", "azure").with("trialExpiry", "2022-03-01T00:00:00.5Z")
+        }
+    });
+    database.import(&csv(&rows.collect::<Vec<_>>())).await;
+    let server = database.serve();
+    (database, server)
+}
+
+#[tokio::test]
+async fn grpcurl_finds_its_way_by_reflection() {
+    let (_database, server) = served().await;
+    let services = grpcurl(&server, &[], "list").await.unwrap();
+    let services: Vec<_> = services.lines().collect();
+    for service in [
+        "grpc.health.v1.Health",
+        "secureconnect.reports.v1.ReportsService",
+        "secureconnect.reports.v1.UsageImportService",
+    ] {
+        assert!(services.contains(&service), "{services:?}");
+    }
+    let described = grpcurl(&server, &[], "describe secureconnect.reports.v1.ReportsService").await.unwrap();
+    assert!(described.contains("rpc GetDetailedUsage"), "{described}");
+    let health = grpcurl(&server, &[], "grpc.health.v1.Health/Check").await.unwrap();
+    assert_eq!(health.split_whitespace().collect::<String>(), r#"{"status":"SERVING"}"#);
+
+    let method = |name: &str| format!("secureconnect.reports.v1.ReportsService/{name}");
+    let tenants = grpcurl(&server, &["-d", r#"{"search": "ACME-HQ"}"#], &method("ListTenants")).await.unwrap();
+    let tenants: serde_json::Value = serde_json::from_str(&tenants).unwrap();
+    assert_eq!(tenants["tenants"][0]["tenantId"], TENANT);
+    assert_eq!(tenants["totalSize"], "1");
+
+    let request = format!(r#"{{"tenant_id": "{TENANT}", "month": {{"year": 2022, "month": 2}}}}"#);
+    let stream = grpcurl(&server, &["-d", &request], &method("GetDetailedUsage")).await.unwrap();
+    let messages = serde_json::Deserializer::from_str(&stream).into_iter::<serde_json::Value>();
+    let messages: Vec<_> = messages.collect::<Result<_, _>>().unwrap();
+    assert_eq!(messages[0]["header"]["recordCount"], "1500");
+    assert_eq!(messages.last().unwrap()["summary"]["recordCount"], "1500");
+    // The JSON names are the columns of the CSV; what is false or unset is left out.
+    let record = messages[0]["records"][1].as_object().unwrap();
+    assert!(record.keys().all(|name| Columns::NAMES.contains(&name.as_str())), "{record:?}");
+    assert_eq!(
+        (record["assetType"].as_str(), record["platform"].as_str()),
+        (Some("ASSET_TYPE_USER"), Some("PLATFORM_AZURE"))
+    );
+    assert_eq!(
+        (record["quantity"].as_str(), record["trialExpiry"].as_str()),
+        (Some("1.50"), Some("2022-03-01T00:00:00.500Z"))
+    );
+
+    let error = grpcurl(&server, &["-d", "{}"], &method("GetDetailedUsage")).await.unwrap_err();
+    for part in ["InvalidArgument", "tenant_id: is required", "secureconnect.reports", "INVALID_ARGUMENT"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn python_downloads_the_same_csv_also_when_it_breaks_off_and_resumes() {
+    let (_database, server) = served().await;
+    let mut command = Command::new(tool("venv/bin/python"));
+    command.arg(project("tests/clients/usage_to_csv.py")).arg(project("proto"));
+    command.args([&server.address.to_string(), TENANT, "2022-02"]);
+    let found = run(command).await.unwrap();
+    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+    assert_eq!(found, server.csv(&query).await.0);
+}
+
+#[tokio::test]
+async fn node_reads_costs() {
+    let (_database, server) = served().await;
+    let mut command = Command::new("node");
+    command.arg(project("tests/clients/costs.js")).arg(tool("node/node_modules")).arg(project("proto"));
+    command.args([&server.address.to_string(), ORG, "2022-02"]);
+    let expected = "bandwidth_gib_essentials BILLING_REGION_EU 1125 88.25\n\
+                    user_hours_essentials BILLING_REGION_EU 1125 11.25\n\
+                    total 99.50 USD\n";
+    assert_eq!(run(command).await.unwrap(), expected);
+}

@@ -1,1 +1,375 @@
+//! The program as people use it.
 
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{
+    Database,
+    builder::{CATALOG, ORG, Row, TENANT, csv},
+    program,
+};
+
+fn run(command: &mut Command) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("the program");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.success(), text(stdout), text(stderr))
+}
+
+/// A served database with a catalog and these rows.
+async fn served(rows: &[Row]) -> (Database, crate::support::Server) {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    database.import(&csv(rows)).await;
+    let server = database.serve();
+    (database, server)
+}
+
+fn client(server: &crate::support::Server, arguments: &[&str]) -> Command {
+    let mut command = program();
+    command.args(arguments).args(["--server", &server.url()]);
+    command
+}
+
+/// `serve` as a process of its own; the address is that of its log.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(command: &mut Command) -> Self {
+        let command = command.args(["serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program");
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut address = None;
+        let mut lines = log.lines();
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            if let Some((_, found)) = line.split_once("listening on ") {
+                address = Some(found.trim().to_owned());
+                break;
+            }
+        }
+        // The pipe must be emptied, or the server would wait for it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address: address.expect("a log line with the address") }
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn serving_without_authentication_is_for_loopback_and_said_loudly() {
+    let database = Database::migrated();
+    let serve = |arguments: &[&str]| {
+        let mut command = program();
+        run(command.arg("serve").args(arguments).env("DATABASE_URL", &database.url))
+    };
+    let (ok, _, log) = serve(&["--listen", "127.0.0.1:0"]);
+    assert!(!ok && log.contains("there is no authentication"), "{log}");
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let (ok, _, log) = serve(&["--insecure-no-auth", "--listen", address]);
+        assert!(!ok && log.contains("serves loopback addresses only"), "{log}");
+    }
+    let mut child = program()
+        .args(["serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"])
+        .env("DATABASE_URL", &database.url)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(first.contains("WARN") && first.contains("NO AUTHENTICATION"), "{first}");
+}
+
+#[tokio::test]
+async fn a_server_tells_its_health_and_stops_at_a_signal() {
+    let database = Database::migrated();
+    for signal in ["-TERM", "-INT"] {
+        let mut serving = Serving::start(program().env("DATABASE_URL", &database.url));
+        let url = format!("http://{}", serving.address);
+        let healthy = || run(program().args(["healthcheck", "--server", &url]));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !healthy().0 {
+            assert!(Instant::now() < deadline, "never SERVING");
+        }
+        assert_eq!(healthy().1, "SERVING\n");
+        serving.signal(signal);
+        let start = Instant::now();
+        assert!(serving.child.wait().unwrap().success());
+        assert!(start.elapsed() < Duration::from_secs(10));
+        let (ok, _, error) = healthy();
+        assert!(!ok && error.contains("cannot reach the server at http://127.0.0.1:"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_is_written_whole_under_its_name() {
+    let (_database, server) = served(&[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let usage = |arguments: &[&str]| {
+        let mut command = client(&server, &["usage", "--tenant", "acme-hq"]);
+        run(command.args(arguments).current_dir(folder.path()))
+    };
+    let (ok, out, log) = usage(&["--month", "2022-02"]);
+    assert!(ok && out.is_empty(), "{log}");
+    assert!(log.starts_with("acme-hq_detailed_usage_2022-02.csv: 2 rows, revision "), "{log}");
+    let file = folder.path().join("acme-hq_detailed_usage_2022-02.csv");
+    let expected = csv(&[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2")]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
+
+    let (ok, out, log) = usage(&["--month", "2022-02", "-o", "-"]);
+    assert!(ok && log.is_empty(), "{log}");
+    assert_eq!(out, expected);
+    let (_, out, _) = usage(&["--month", "2022-02", "-o", "-", "--crlf"]);
+    assert_eq!(out, expected.replace('\n', "\r\n"));
+
+    let (ok, _, log) = usage(&["--month", "2022-03", "-o", "empty.csv"]);
+    assert!(ok && log.contains("acme-hq has no usage in 2022-03"), "{log}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("empty.csv")).unwrap(), csv(&[]));
+
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
+    let (ok, _, log) = usage(&["--month", "2022-02", "-o", "nowhere/x.csv"]);
+    assert!(!ok && log.contains("nowhere/x.csv: No such file"), "{log}");
+}
+
+#[tokio::test]
+async fn formulas_are_neutralised_on_request() {
+    let name = |name: &str, id: &str| Row::on("2022-02-01", "1").with("assetName", name).asset(id);
+    let rows = [name("=1+1", "+id"), name("-5.5", "a"), name("plain", "b")];
+    let (_database, server) = served(&rows).await;
+    let usage = ["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "-"];
+    let (_, out, _) = run(&mut client(&server, &usage));
+    assert_eq!(out, csv(&rows));
+    let (_, out, _) = run(client(&server, &usage).arg("--neutralize-formulas"));
+    assert_eq!(out, csv(&[name("'=1+1", "'+id"), name("-5.5", "a"), name("plain", "b")]));
+}
+
+/// Passes bytes on until so many have come from the server, and cuts the connection then.
+async fn cutting_proxy(server: std::net::SocketAddr, limit: u64) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        let server = tokio::net::TcpStream::connect(server).await.unwrap();
+        let (mut client_read, mut client_write) = client.into_split();
+        let (server_read, mut server_write) = server.into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut client_read, &mut server_write).await });
+        let mut limited = tokio::io::AsyncReadExt::take(server_read, limit);
+        let _ = tokio::io::copy(&mut limited, &mut client_write).await;
+        let _ = client_write.shutdown().await;
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_was_cut_is_not_there() {
+    let rows: Vec<Row> = (0..5000).map(|n| Row::on("2022-02-01", "1").asset(&n.to_string())).collect();
+    let (_database, server) = served(&rows).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.csv");
+    std::fs::write(&file, "of yesterday").unwrap();
+    for limit in [2_000, 300_000, 600_000] {
+        let proxy = cutting_proxy(server.address, limit).await;
+        let mut command = program();
+        command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "--server", &proxy, "-o"]).arg(&file);
+        let (ok, _, log) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+        assert!(!ok && log.starts_with("error: "), "{log}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "of yesterday");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no partial file is left");
+    }
+}
+
+#[tokio::test]
+async fn tenants_are_named_by_id_or_by_a_name_that_is_theirs_alone() {
+    let (database, server) = served(&[Row::on("2022-02-01", "1")]).await;
+    let usage =
+        |tenant: &str| run(&mut client(&server, &["usage", "--tenant", tenant, "--month", "2022-02", "-o", "-"]));
+    assert_eq!(usage(TENANT).1, usage("acme-hq").1);
+    let (ok, _, log) = usage("nobody");
+    assert!(!ok && log.contains("there is no tenant named \"nobody\""), "{log}");
+    let (ok, _, log) = usage("bbbbbbbb-0000-4000-8000-00000000ffff");
+    assert!(!ok && log.contains("there is no such tenant"), "{log}");
+    database.apply(&CATALOG.replace("\"acme-lab\"", "\"acme-hq\"")).await;
+    let (ok, _, log) = usage("acme-hq");
+    assert!(!ok && log.contains("several tenants are named \"acme-hq\"") && log.contains(TENANT), "{log}");
+}
+
+#[tokio::test]
+async fn lists_and_costs_come_as_tables_csv_and_json() {
+    let (_database, server) = served(&[Row::on("2022-02-01", "1.5"), Row::on("2022-02-02", "60").bandwidth()]).await;
+    let (_, table, _) = run(&mut client(&server, &["tenants", "ACME-H"]));
+    let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0], ["ORGANIZATION", "TENANT", "TENANT", "ID", "STATUS", "PLAN", "USAGE"]);
+    assert_eq!(lines[1], ["Acme", "acme-hq", TENANT, "NORMAL", "essentials", "2022-02", "to", "2022-02"]);
+    assert_eq!(lines.len(), 2);
+    let (_, text, _) = run(&mut client(&server, &["tenants", "--organization", ORG, "--format", "csv"]));
+    assert_eq!(
+        text.lines().next().unwrap(),
+        "tenantId,name,organizationId,organizationName,status,plan,trial,trialExpiry,firstUsageMonth,lastUsageMonth"
+    );
+    assert_eq!(text.lines().count(), 3);
+
+    let costs = ["costs", "--organization", ORG, "--month", "2022-02"];
+    let (_, text, _) = run(client(&server, &costs).args(["--format", "json"]));
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["lines"][0]["meterName"], "bandwidth_gib_essentials");
+    assert_eq!(json["lines"][0]["tiers"][1]["amount"], "0.85");
+    assert_eq!(json["lines"][1]["cost"], "0.02");
+    assert_eq!(json["totals"][0]["cost"], "0.87");
+    assert_eq!(json["totals"][0]["currency"], "USD");
+    let (_, table, _) = run(&mut client(&server, &costs));
+    let total: Vec<_> = table.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(total, ["2022-02", "TOTAL", "0.87", "USD"]);
+    let (_, text, _) = run(client(&server, &costs).args(["--format", "csv"]));
+    let mut lines = text.lines();
+    assert!(lines.next().unwrap().starts_with("month,organizationId,tenantId,tenantName,plan,meterName"));
+    assert!(lines.next().unwrap().ends_with(",GiB,EU,60,0,0.85,USD,1"));
+    let (ok, _, log) = run(client(&server, &costs).args(["--to", "2023-09"]));
+    assert!(!ok && log.contains("20 months were asked for; at most 18 can be"), "{log}");
+}
+
+#[tokio::test]
+async fn files_are_imported_from_the_command_line() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, rows: &[Row]| {
+        std::fs::write(folder.path().join(name), csv(rows)).unwrap();
+    };
+    write("1.csv", &[Row::on("2022-02-01", "1")]);
+    write("2.csv", &[Row::on("2022-02-02", "2")]);
+    write("1b.csv", &[Row::on("2022-02-01", "5"), Row::on("2022-02-01", "6").asset("b")]);
+    write("bad.csv", &[Row::on("2022-02-01", "-1")]);
+    let import = |arguments: &[&str]| {
+        let mut command = program();
+        command.arg("import").args(arguments).env("DATABASE_URL", &database.url).current_dir(folder.path());
+        run(&mut command)
+    };
+    let (ok, out, log) = import(&["1.csv", "2.csv"]);
+    assert!(ok, "{log}");
+    assert_eq!(
+        out,
+        "1.csv: 1 records; 1 loads published, 0 restated, 0 unchanged\n\
+         2.csv: 1 records; 1 loads published, 0 restated, 0 unchanged\n"
+    );
+    assert_eq!(import(&["1.csv"]).1, "1.csv: unchanged (1 records, 1 loads)\n");
+    let (ok, _, log) = import(&["bad.csv"]);
+    assert!(!ok && log.contains("\n  line 2, quantity \"-1\": not a plain decimal"), "{log}");
+    // Half a day in each of two files would be half a day lost.
+    let (ok, out, log) = import(&["1.csv", "1b.csv"]);
+    assert!(!ok && log.contains("1b.csv: the file was not imported: 1.csv has usage of tenant"), "{log}");
+    assert_eq!(out, "1.csv: unchanged (1 records, 1 loads)\n");
+    let (_, out, _) = import(&["--dry-run", "1b.csv"]);
+    assert!(
+        out.starts_with("1b.csv: 2 records; dry run, nothing was published; would be: 0 loads published, 1 restated")
+    );
+    let (_, out, _) = import(&["1b.csv"]);
+    assert!(out.contains(": 1 -> 2 rows\n    user_hours_essentials: 1 -> 11\n"), "{out}");
+
+    let mut piped = program()
+        .args(["import", "-", "--source", "pipe"])
+        .env("DATABASE_URL", &database.url)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    piped.stdin.take().unwrap().write_all(csv(&[Row::on("2022-02-03", "1")]).as_bytes()).unwrap();
+    let output = piped.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "-: 1 records; 1 loads published, 0 restated, 0 unchanged\n");
+    let sql = database.sql().await;
+    let imports = "SELECT source || ' ' || file_name FROM usage_import ORDER BY import_id";
+    let names: Vec<String> = sql.query(imports, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, ["default 1.csv", "default 2.csv", "default 1b.csv", "pipe -"]);
+}
+
+#[tokio::test]
+async fn a_catalog_is_applied_from_the_command_line() {
+    let database = Database::migrated();
+    let folder = tempfile::tempdir().unwrap();
+    let apply = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        run(program().args(["catalog", "apply"]).arg(path).env("DATABASE_URL", &database.url))
+    };
+    let (ok, out, log) = apply("catalog.toml", CATALOG);
+    assert!(ok, "{log}");
+    assert_eq!(out.lines().nth(1).unwrap(), "tenants            3 created      0 updated      0 unchanged");
+    let (ok, _, log) = apply("wrong.toml", &CATALOG.replace("\"EUR\"", "\"EURO\""));
+    assert!(
+        !ok && log.contains("was not applied, and nothing was changed:\norganizations[1].currency: \"EURO\""),
+        "{log}"
+    );
+    let (ok, _, log) = apply("catalog.yaml", CATALOG);
+    assert!(!ok && log.contains("a catalog is a .toml or .json file"), "{log}");
+}
+
+/// Without DATABASE_URL the commands share a private server: the first starts it, the last stops it.
+#[test]
+fn a_private_server_is_shared_and_goes_away_with_its_last_user() {
+    // In a folder that the account which runs PostgreSQL can reach, with a space in its name.
+    let parent = tempfile::Builder::new().prefix("scr test ").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let data_dir = parent.path().join("data dir");
+    let with_data = |arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments).env("SCR_DATA_DIR", &data_dir);
+        command
+    };
+    let catalog = parent.path().join("catalog.toml");
+    std::fs::write(&catalog, CATALOG).unwrap();
+    let usage = parent.path().join("usage.csv");
+    std::fs::write(&usage, csv(&[Row::on("2022-02-01", "1")])).unwrap();
+
+    let (ok, out, log) = run(with_data(&["catalog", "apply"]).arg(&catalog));
+    assert!(ok && out.contains("tenants            3 created"), "{log}");
+    assert!(!is_running(&data_dir), "the only user has left");
+    let mut serving = Serving::start(&mut with_data(&[]));
+    assert!(is_running(&data_dir));
+    let (ok, out, log) = run(with_data(&["import"]).arg(&usage));
+    assert!(ok && out.contains("1 loads published"), "{log}");
+    assert!(is_running(&data_dir), "the server still needs it");
+    let url = format!("http://{}", serving.address);
+    let (_, out, _) =
+        run(program().args(["usage", "--tenant", "acme-hq", "--month", "2022-02", "-o", "-", "--server", &url]));
+    assert_eq!(out, csv(&[Row::on("2022-02-01", "1")]));
+    serving.signal("-TERM");
+    assert!(serving.child.wait().unwrap().success());
+    assert!(!is_running(&data_dir), "the last user has left");
+
+    // What a killed user left running is joined by the next one, and stopped.
+    let mut serving = Serving::start(&mut with_data(&[]));
+    serving.child.kill().unwrap();
+    serving.child.wait().unwrap();
+    assert!(is_running(&data_dir));
+    let (ok, out, log) = run(with_data(&["import"]).arg(&usage));
+    assert!(ok && out.contains("unchanged"), "{log}");
+    assert!(!is_running(&data_dir));
+}
+
+/// Whether a postmaster is alive on a cluster.
+fn is_running(data_dir: &Path) -> bool {
+    let pid_file = data_dir.join("cluster/postmaster.pid");
+    let Ok(text) = std::fs::read_to_string(pid_file) else { return false };
+    let pid = text.lines().next().unwrap_or_default();
+    Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}

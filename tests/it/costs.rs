@@ -1,9 +1,7 @@
 //! `GetMonthlyCosts`: what is owed, and why.
 
 use prost_types::Timestamp;
-use secure_connect_reports::proto::{
-    CostTier, CostTotal, GetMonthlyCostsRequest, GetMonthlyCostsResponse, YearMonth,
-};
+use secure_connect_reports::proto::{CostTier, CostTotal, GetMonthlyCostsRequest, GetMonthlyCostsResponse, YearMonth};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -36,9 +34,10 @@ fn price(meter: &str, region: &str, from: &str, unit_price: &str) -> String {
 
 /// Meter, region, quantity and cost of each line.
 fn short(answer: &GetMonthlyCostsResponse) -> Vec<(&str, i32, &str, &str)> {
-    let fields = answer.lines.iter().map(|line| {
-        (line.meter_name.as_str(), line.billing_region, line.quantity.as_str(), line.cost.as_str())
-    });
+    let fields = answer
+        .lines
+        .iter()
+        .map(|line| (line.meter_name.as_str(), line.billing_region, line.quantity.as_str(), line.cost.as_str()));
     fields.collect()
 }
 
@@ -107,10 +106,7 @@ async fn a_line_is_rounded_once_and_totals_add_rounded_lines() {
 async fn tenants_are_rated_each_on_its_own() {
     let database = Database::migrated();
     database.apply(CATALOG).await;
-    let rows = [
-        Row::on("2022-02-01", "40").bandwidth(),
-        Row::on("2022-02-01", "40").bandwidth().of(ORG, TENANT_2),
-    ];
+    let rows = [Row::on("2022-02-01", "40").bandwidth(), Row::on("2022-02-01", "40").bandwidth().of(ORG, TENANT_2)];
     database.import(&csv(&rows)).await;
     let server = database.serve();
     let answer = costs(&server, request("2022-02", "2022-02")).await.unwrap();
@@ -264,7 +260,8 @@ async fn pages_show_one_state_of_the_data() {
     database.apply(CATALOG).await;
     let usage = |quantity: &str| {
         let mut rows = Vec::new();
-        for (tenant, month) in [(TENANT, "2022-01"), (TENANT, "2022-02"), (TENANT_2, "2022-01"), (TENANT_2, "2022-02")] {
+        for (tenant, month) in [(TENANT, "2022-01"), (TENANT, "2022-02"), (TENANT_2, "2022-01"), (TENANT_2, "2022-02")]
+        {
             for region in ["AF", "AP", "EU", "NA"] {
                 let row = Row::on(&format!("{month}-01"), quantity).with("billingRegion", region).of(ORG, tenant);
                 rows.extend([row.clone(), row.bandwidth()]);

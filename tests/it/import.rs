@@ -1,1 +1,403 @@
+//! Importing: what is read, what is refused, and what a restatement says.
 
+use std::io::Write as _;
+
+use secure_connect_reports::{
+    client::UsageQuery,
+    import::{ImportError, ImportReport, InvalidUsage, LoadOutcome},
+    model::Columns,
+    proto::{
+        ImportUsageRequest, ImportUsageResponse, LoadOutcome as Outcome, UsageRecord,
+        usage_import_service_client::UsageImportServiceClient,
+    },
+};
+use tonic::{Code, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    Database, Server,
+    builder::{CATALOG, GIB, HOURS, ORG, Row, TENANT, TENANT_2, csv},
+};
+
+async fn database() -> Database {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    database
+}
+
+async fn february(server: &Server) -> String {
+    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+    server.csv(&query).await.0
+}
+
+async fn refused(database: &Database, csv: &str) -> InvalidUsage {
+    match database.try_import(csv, "default", false).await {
+        Err(ImportError::Invalid(invalid)) => invalid,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Place, column and reason of each problem that is shown.
+fn problems(invalid: &InvalidUsage) -> Vec<(u64, &str, &str)> {
+    invalid.first.iter().map(|problem| (problem.place, problem.column, problem.reason.as_str())).collect()
+}
+
+fn outcomes(report: &ImportReport) -> Vec<&'static str> {
+    let name = |outcome: &LoadOutcome| match outcome {
+        LoadOutcome::Published => "published",
+        LoadOutcome::Restated(_) => "restated",
+        LoadOutcome::Unchanged => "unchanged",
+    };
+    report.loads.iter().map(|load| name(&load.outcome)).collect()
+}
+
+async fn count(database: &Database, table: &str) -> i64 {
+    let sql = database.sql().await;
+    sql.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn the_same_content_again_changes_nothing() {
+    let database = database().await;
+    let rows = [Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2"), Row::on("2022-02-01", "3").of(ORG, TENANT_2)];
+    let first = database.import(&csv(&rows)).await;
+    assert_eq!(outcomes(&first), ["published"; 3]);
+    let days: Vec<_> =
+        first.loads.iter().map(|load| (load.tenant_id.to_string(), load.usage_day.to_string())).collect();
+    let day = |tenant: &str, day: &str| (tenant.to_owned(), day.to_owned());
+    assert_eq!(days, [day(TENANT, "2022-02-01"), day(TENANT, "2022-02-02"), day(TENANT_2, "2022-02-01")]);
+
+    let shuffled = [rows[2].clone(), rows[1].clone(), rows[0].clone()];
+    let again = database.import(&csv(&shuffled)).await;
+    assert_eq!(outcomes(&again), ["unchanged"; 3]);
+    assert_eq!(again.published_at, None);
+    for (table, rows) in [("usage_load", 3), ("usage_record", 3), ("usage_total", 3), ("usage_import", 1), ("asset", 2)]
+    {
+        assert_eq!(count(&database, table).await, rows, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_is_that_of_the_lines_of_the_report() {
+    use sha2::Digest as _;
+    let database = database().await;
+    let rows = [Row::on("2022-02-01", "1").asset("b"), Row::on("2022-02-01", "2.50").asset("a")];
+    let report = database.import(&csv(&rows)).await;
+    let lines = csv(&[rows[1].clone(), rows[0].clone()]);
+    let (_header, lines) = lines.split_once('\n').unwrap();
+    let expected: [u8; 32] = sha2::Sha256::digest(lines).into();
+    assert_eq!(report.loads[0].digest, expected);
+}
+
+#[tokio::test]
+async fn a_restatement_says_what_it_superseded() {
+    let database = database().await;
+    let rows = [
+        Row::on("2022-02-01", "1.5"),
+        Row::on("2022-02-01", "10").bandwidth(),
+        Row::on("2022-02-01", "20").bandwidth().asset("other"),
+    ];
+    let first = database.import(&csv(&rows)).await;
+    let server = database.serve();
+    let before = february(&server).await;
+    let corrected = csv(&[Row::on("2022-02-01", "1.50"), Row::on("2022-02-01", "9.25").bandwidth()]);
+
+    let dry = database.try_import(&corrected, "default", true).await.unwrap();
+    assert_eq!((outcomes(&dry), dry.published_at), (vec!["restated"], None));
+    assert_eq!(february(&server).await, before);
+
+    let second = database.import(&corrected).await;
+    assert!(second.published_at > first.published_at);
+    let [load] = second.loads.as_slice() else { panic!("one load") };
+    let LoadOutcome::Restated(restatement) = &load.outcome else { panic!("a restatement") };
+    assert_eq!(load.record_count, 2);
+    assert_eq!(restatement.superseded_record_count, 3);
+    assert_eq!(Some(restatement.superseded_published_at), first.published_at);
+    let quantity = |meter: &str, before: &str, after: &str| (meter.to_owned(), before.to_owned(), after.to_owned());
+    assert_eq!(restatement.quantities, [quantity(GIB, "30", "9.25"), quantity(HOURS, "1.5", "1.5")]);
+    assert_eq!(february(&server).await.lines().count(), 3);
+    // The superseded load stays.
+    assert_eq!((count(&database, "usage_load").await, count(&database, "usage_record").await), (2, 5));
+
+    // Going back is a restatement like any other.
+    assert_eq!(outcomes(&database.import(&csv(&rows)).await), ["restated"]);
+    assert_eq!(february(&server).await, before);
+}
+
+#[tokio::test]
+async fn sources_add_up_and_supersede_only_themselves() {
+    let database = database().await;
+    database.import_from("meter-a", &csv(&[Row::on("2022-02-01", "1")])).await;
+    database.import_from("meter-b", &csv(&[Row::on("2022-02-01", "2")])).await;
+    database.import_from("meter-a", &csv(&[Row::on("2022-02-01", "3")])).await;
+    let server = database.serve();
+    assert_eq!(february(&server).await, csv(&[Row::on("2022-02-01", "3"), Row::on("2022-02-01", "2")]));
+}
+
+#[tokio::test]
+async fn columns_may_be_in_any_order_and_files_come_as_spreadsheets_write_them() {
+    let database = database().await;
+    let rows =
+        [Row::on("2022-02-01", "1").with("assetName", "Smith, \"Jo\"\nEsq."), Row::on("2022-02-01", "2").asset("x")];
+    let plain = csv(&rows);
+    database.import(&plain).await;
+
+    let mut reader = csv::Reader::from_reader(plain.as_bytes());
+    let mut reversed =
+        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(b"\xef\xbb\xbf".to_vec());
+    reversed.write_record(Columns::NAMES.iter().rev()).unwrap();
+    for record in reader.records() {
+        let record = record.unwrap();
+        reversed.write_record(record.iter().rev()).unwrap();
+    }
+    let reversed = String::from_utf8(reversed.into_inner().unwrap()).unwrap();
+    assert_eq!(outcomes(&database.import(&reversed).await), ["unchanged"]);
+}
+
+#[tokio::test]
+async fn compressed_files_are_read() {
+    let database = database().await;
+    let plain = csv(&[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2")]);
+    let folder = tempfile::tempdir().unwrap();
+    let gz = folder.path().join("usage.csv.gz");
+    let mut encoder = flate2::write::GzEncoder::new(std::fs::File::create(&gz).unwrap(), flate2::Compression::fast());
+    encoder.write_all(plain.as_bytes()).unwrap();
+    encoder.finish().unwrap();
+    assert_eq!(outcomes(&database.import_file(gz.clone(), "default", false).await.unwrap()), ["published"; 2]);
+
+    let zst = folder.path().join("usage.csv.zst");
+    let compressed = ruzstd::encoding::compress_to_vec(plain.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    std::fs::write(&zst, compressed).unwrap();
+    assert_eq!(outcomes(&database.import_file(zst, "default", false).await.unwrap()), ["unchanged"; 2]);
+
+    // A file that is cut short publishes nothing.
+    let whole = std::fs::read(&gz).unwrap();
+    let changed = plain.replace("Joe", "Jane");
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(changed.as_bytes()).unwrap();
+    let cut = encoder.finish().unwrap();
+    std::fs::write(&gz, &cut[..whole.len().min(cut.len()) - 9]).unwrap();
+    let error = database.import_file(gz, "default", false).await.expect_err("a cut file");
+    assert!(matches!(error, ImportError::Io { .. }), "{error}");
+    assert_eq!(count(&database, "usage_load").await, 2);
+}
+
+#[tokio::test]
+async fn the_first_problems_are_told_and_the_rest_are_counted() {
+    let database = database().await;
+    let mut rows = vec![Row::on("2022-02-01", "1").asset("good")];
+    rows.extend((0..30).map(|n| Row::on("2022-02-01", "x").asset(&n.to_string())));
+    rows.push(Row::on("2022-02-01", "1").with("trial", "maybe").with("billingRegion", "XX"));
+    let invalid = refused(&database, &csv(&rows)).await;
+    assert_eq!((invalid.total, invalid.first.len()), (32, 20));
+    let first = &invalid.first[0];
+    assert_eq!((first.place, first.column, first.value.as_str()), (3, "quantity", "x"));
+    assert_eq!(invalid.first[19].place, 22);
+    assert_eq!(count(&database, "usage_record").await, 0);
+
+    let long = Row::on("2022-02-01", &"9".repeat(500));
+    assert_eq!(refused(&database, &csv(&[long])).await.first[0].value.chars().count(), 81);
+}
+
+#[tokio::test]
+async fn lines_are_counted_as_an_editor_does() {
+    let database = database().await;
+    let rows = [
+        Row::on("2022-02-01", "1").with("assetName", "two\nlines"),
+        Row::on("2022-02-01", "2").asset("x").with("trial", "no"),
+    ];
+    assert_eq!(problems(&refused(&database, &csv(&rows)).await), [(4, "trial", "not TRUE or FALSE")]);
+}
+
+#[tokio::test]
+async fn rows_given_twice_are_told_also_when_they_differ_elsewhere() {
+    let database = database().await;
+    let row = || Row::on("2022-02-01", "1");
+    let rows = [
+        row(),
+        row().with("end", "2022-02-01T02:00:00Z"),
+        row().with("billingRegion", "NA"),
+        row().bandwidth(),
+        row().bandwidth().with("platform", "mcp"),
+        row().with("assetType", "ENDPOINT"),
+        row().of(ORG, TENANT_2),
+        // These are rows 1 and 4 again.
+        row().with("quantity", "5").with("trial", "TRUE").with("assetName", "Another name"),
+        row().bandwidth().with("trialExpiry", "2022-02-02T00:00:00Z"),
+    ];
+    let invalid = refused(&database, &csv(&rows)).await;
+    assert_eq!(
+        problems(&invalid),
+        [
+            (9, "assetId", "the same asset, meter, region, platform and period as line 2"),
+            (10, "assetId", "the same asset, meter, region, platform and period as line 5"),
+        ]
+    );
+    assert_eq!(database.import(&csv(&rows[..7])).await.record_count, 7);
+}
+
+#[tokio::test]
+async fn a_file_of_another_form_is_refused_with_the_mend() {
+    let database = database().await;
+    let good = csv(&[Row::on("2022-02-01", "1")]);
+    let header = good.lines().next().unwrap();
+    let missing = good.replace(",trialExpiry\n", "\n");
+    for (text, expected) in [
+        (String::new(), vec![(1, "", "the file is empty; the first line must name the columns")]),
+        (missing, vec![(1, "trialExpiry", "the column is missing")]),
+        (
+            good.replace("trialExpiry", "trialEnd"),
+            vec![(1, "", "is no column of the report; take it out"), (1, "trialExpiry", "the column is missing")],
+        ),
+        (
+            good.replace("trialExpiry", "trial"),
+            vec![(1, "", "is there twice"), (1, "trialExpiry", "the column is missing")],
+        ),
+        (format!("{header}\na,b\n"), vec![(2, "", "the row has 2 fields; the header has 14")]),
+        (
+            good.replace("Joe", &"x".repeat(1 << 20)),
+            vec![(2, "", "the row is longer than 1 MiB: is a quote not closed?")],
+        ),
+    ] {
+        assert_eq!(problems(&refused(&database, &text).await), expected);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let latin = folder.path().join("latin.csv");
+    let bytes: Vec<u8> =
+        good.replace("Joe", "J\u{1}").bytes().map(|byte| if byte == 1 { 0xf6 } else { byte }).collect();
+    std::fs::write(&latin, bytes).unwrap();
+    let Err(ImportError::Invalid(invalid)) = database.import_file(latin, "default", false).await else {
+        panic!("not refused")
+    };
+    assert_eq!(problems(&invalid), [(2, "assetName", "is not UTF-8; save the file as UTF-8")]);
+    // A header alone is a file without usage.
+    assert_eq!(database.import(&format!("{header}\n")).await.loads.len(), 0);
+    let error = database.import_file("/nowhere/usage.csv".into(), "default", false).await.unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/usage.csv: "), "{error}");
+}
+
+#[tokio::test]
+async fn the_view_shows_the_report_under_its_columns() {
+    let database = database().await;
+    database.import(&csv(&[Row::on("2022-02-01", "1").asset("superseded")])).await;
+    let row =
+        Row::on("2022-02-01", "2.50").bandwidth().with("platform", "mcp").with("trialExpiry", "2022-02-02T00:00:00Z");
+    database.import(&csv(std::slice::from_ref(&row))).await;
+    let sql = database.sql().await;
+    let rows = sql.query("SELECT v.* FROM detailed_usage_report v", &[]).await.unwrap();
+    let names: Vec<_> = rows[0].columns().iter().map(tokio_postgres::Column::name).collect();
+    assert_eq!(names, Columns::NAMES);
+    sql.batch_execute("SET timezone = 'UTC'").await.unwrap();
+    let select = r#"SELECT "organizationId"::text, "tenantId"::text, "assetName", "assetId", "assetType", "meterName",
+                           "meterId"::text, to_char("start", 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                           to_char("end", 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), quantity::text, "billingRegion", platform,
+                           upper(trial::text), to_char("trialExpiry", 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                    FROM detailed_usage_report"#;
+    let rows = sql.query(select, &[]).await.unwrap();
+    let found: Vec<Vec<String>> =
+        rows.iter().map(|row| (0..14).map(|column| row.get::<_, String>(column)).collect()).collect();
+    assert_eq!(found, [row.0.to_vec()]);
+}
+
+async fn import_usage(server: &Server, messages: Vec<ImportUsageRequest>) -> Result<ImportUsageResponse, Status> {
+    let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    let mut client = UsageImportServiceClient::new(channel);
+    client.import_usage(tokio_stream::iter(messages)).await.map(tonic::Response::into_inner)
+}
+
+async fn records(server: &Server) -> Vec<UsageRecord> {
+    let request = secure_connect_reports::proto::GetDetailedUsageRequest {
+        tenant_id: TENANT.to_owned(),
+        month: Some(secure_connect_reports::proto::YearMonth { year: 2022, month: 2 }),
+        ..Default::default()
+    };
+    let mut stream = server.stub().await.get_detailed_usage(request).await.unwrap().into_inner();
+    let mut records = Vec::new();
+    while let Some(message) = stream.message().await.unwrap() {
+        records.extend(message.records);
+    }
+    records
+}
+
+#[tokio::test]
+async fn back_ends_import_what_files_import() {
+    let first = database().await;
+    let row =
+        Row::on("2022-02-01", "1.50").bandwidth().with("platform", "azure").with("trialExpiry", "2022-03-01T00:00:00Z");
+    let report = first.import(&csv(&[row, Row::on("2022-02-02", "2")])).await;
+    let exported = records(&first.serve()).await;
+
+    let second = database().await;
+    let server = second.serve();
+    let messages = || {
+        let message = |record: &UsageRecord| ImportUsageRequest { records: vec![record.clone()], ..Default::default() };
+        exported.iter().rev().map(message).collect::<Vec<_>>()
+    };
+    let answer = import_usage(&server, messages()).await.unwrap();
+    assert_eq!(answer.record_count, 2);
+    assert!(answer.published_at.is_some());
+    let loads: Vec<_> =
+        answer.loads.iter().map(|load| (load.usage_day.as_str(), load.outcome(), load.record_count)).collect();
+    assert_eq!(loads, [("2022-02-01", Outcome::Published, 1), ("2022-02-02", Outcome::Published, 1)]);
+    let digest: String = report.loads[0].digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(answer.loads[0].digest, digest);
+    assert_eq!(records(&server).await, exported);
+
+    let again = import_usage(&server, messages()).await.unwrap();
+    assert!(again.loads.iter().all(|load| load.outcome() == Outcome::Unchanged));
+    assert_eq!(again.published_at, None);
+    assert_eq!(import_usage(&server, Vec::new()).await.unwrap(), ImportUsageResponse::default());
+}
+
+#[tokio::test]
+async fn back_ends_are_told_which_record_is_wrong() {
+    let database = database().await;
+    database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
+    let server = database.serve();
+    let good = records(&server).await.remove(0);
+    let wrong = |change: fn(&mut UsageRecord)| {
+        let mut record = good.clone();
+        change(&mut record);
+        record
+    };
+    let records = [
+        wrong(|record| record.quantity = "5".to_owned()),
+        wrong(|record| record.quantity = "-1".to_owned()),
+        wrong(|record| record.asset_type = 0),
+        wrong(|record| record.billing_region = 9),
+        wrong(|record| record.start = None),
+        wrong(|record| record.end.as_mut().unwrap().nanos = 1),
+        wrong(|record| record.trial_expiry = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 })),
+    ];
+    let message = |source: &str, records| ImportUsageRequest { source: source.to_owned(), records };
+    let (head, tail) = records.split_at(2);
+    let messages = vec![message("default", head.to_vec()), message("", tail.to_vec())];
+    let status = import_usage(&server, messages).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_USAGE");
+    let fields: Vec<_> = status
+        .get_details_bad_request()
+        .unwrap()
+        .field_violations
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect();
+    let expected = [
+        "records[1].quantity",
+        "records[2].assetType",
+        "records[3].billingRegion",
+        "records[4].start",
+        "records[5].end",
+        "records[6].trialExpiry",
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(february(&server).await, csv(&[Row::on("2022-02-01", "1")]));
+
+    for messages in [
+        vec![message("a b", vec![good.clone()])],
+        vec![message("a", vec![good.clone()]), message("b", vec![good.clone()])],
+    ] {
+        let status = import_usage(&server, messages).await.unwrap_err();
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "source");
+    }
+}

@@ -1,1 +1,105 @@
+//! `kill -9` of an import, at any moment: the file is in as a whole, or not at all.
 
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use secure_connect_reports::client::UsageQuery;
+
+use crate::support::{
+    Database, Server,
+    builder::{CATALOG, ORG, Row, TENANT, TENANT_2, csv},
+    program,
+};
+
+const ROUNDS: u32 = 12;
+
+fn content(quantity: &str) -> String {
+    let mut rows = Vec::new();
+    for tenant in [TENANT, TENANT_2] {
+        for day in ["2022-01-31", "2022-02-01"] {
+            rows.extend((0..4000).map(|n| Row::on(day, quantity).of(ORG, tenant).asset(&format!("{n:04}"))));
+        }
+    }
+    csv(&rows)
+}
+
+async fn reports(server: &Server) -> Vec<String> {
+    let mut reports = Vec::new();
+    for tenant in [TENANT, TENANT_2] {
+        for month in ["2022-01", "2022-02"] {
+            let query = UsageQuery::new(tenant.parse().unwrap(), month.parse().unwrap());
+            reports.push(server.csv(&query).await.0);
+        }
+    }
+    reports
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let (before, after) = (content("1"), content("2"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("after.csv");
+    std::fs::write(&file, &after).unwrap();
+    let import = || {
+        let mut command = program();
+        command.arg("import").arg(&file).env("DATABASE_URL", &database.url);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the program")
+    };
+
+    database.import(&after).await;
+    let server = database.serve();
+    let reports_after = reports(&server).await;
+    database.import(&before).await;
+    let reports_before = reports(&server).await;
+    assert_ne!(reports_before, reports_after);
+    let start = Instant::now();
+    assert!(import().wait().unwrap().success());
+    let duration = start.elapsed();
+    database.import(&before).await;
+
+    let mut whole = 0;
+    for round in 0..ROUNDS {
+        // From the first moment to some time after the last.
+        let delay = duration * round / (ROUNDS - 2);
+        let mut child = import();
+        tokio::time::sleep(delay).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        settle(&database).await;
+        let found = reports(&server).await;
+        if found == reports_after {
+            whole += 1;
+            database.import(&before).await;
+        } else {
+            assert!(found == reports_before, "round {round}: killed after {delay:?}");
+        }
+    }
+    assert!(whole < ROUNDS, "no import was killed in time");
+
+    let sql = database.sql().await;
+    let orphans = "SELECT count(*) FROM usage_record r
+        WHERE NOT EXISTS (SELECT FROM usage_load l WHERE l.tenant_key = r.tenant_key AND l.load_id = r.load_id)";
+    assert_eq!(sql.query_one(orphans, &[]).await.unwrap().get::<_, i64>(0), 0);
+    let mut child = import();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(reports(&server).await, reports_after);
+}
+
+/// A database notices that its client was killed when it reads from it next.
+async fn settle(database: &Database) {
+    let sql = database.sql().await;
+    let busy = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'";
+    for _ in 0..200 {
+        if sql.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("a killed import is still running in the database");
+}

@@ -105,7 +105,8 @@ async fn search_takes_every_character_as_itself() {
     assert_eq!(found(&server, "söhne").await, everything);
     assert_eq!(found(&server, &"%_\\'".repeat(2500)).await, [""; 0]);
 
-    let status = list(&server, ListTenantsRequest { search: "a\0b".to_owned(), ..Default::default() }).await.unwrap_err();
+    let status =
+        list(&server, ListTenantsRequest { search: "a\0b".to_owned(), ..Default::default() }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "search");
 }
@@ -119,7 +120,8 @@ async fn pages_follow_each_other_without_gap_or_double() {
     let page = async |page_size, page_token: &str| {
         list(&server, ListTenantsRequest { page_size, page_token: page_token.to_owned(), ..Default::default() }).await
     };
-    for (page_size, sizes) in [(0, vec![100, 100, 50]), (125, vec![125, 125]), (1000, vec![250]), (i32::MAX, vec![250])] {
+    for (page_size, sizes) in [(0, vec![100, 100, 50]), (125, vec![125, 125]), (1000, vec![250]), (i32::MAX, vec![250])]
+    {
         let mut ids = Vec::new();
         let mut found = Vec::new();
         let mut token = String::new();

@@ -1,6 +1,6 @@
 //! The integration tests: one program, so that one PostgreSQL serves them all.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::needless_pass_by_value, clippy::unwrap_used, reason = "tests")]
 
 mod boundaries;
 mod catalog;

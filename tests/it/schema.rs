@@ -1,1 +1,110 @@
+//! The schema: migrations, partitions, and the shape that lets it spread out.
 
+use secure_connect_reports::{
+    server::{RunningServer, ServeError, ServerConfig},
+    store::{self, SchemaState, Store, StoreError},
+};
+
+use crate::support::{
+    Database,
+    builder::{CATALOG, Row, csv},
+};
+
+fn server_config(database: &Database) -> ServerConfig {
+    ServerConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        store: database.config(),
+        insecure_no_auth: true,
+        drain_limit: std::time::Duration::ZERO,
+    }
+}
+
+#[tokio::test]
+async fn replicas_may_migrate_at_once() {
+    let database = Database::empty();
+    let runs = (0..4).map(|_| {
+        let url = database.url.clone();
+        tokio::spawn(async move { store::migrate(&url).await })
+    });
+    let mut applied = 0;
+    for run in runs.collect::<Vec<_>>() {
+        applied += run.await.unwrap().unwrap().len();
+    }
+    assert_eq!(applied, 2, "each migration is applied once");
+    let store = Store::new(&database.config()).unwrap();
+    assert_eq!(store::schema_state(&store).await.unwrap(), SchemaState::Current);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_older_or_newer_is_not_served() {
+    let database = Database::empty();
+    let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
+    assert!(matches!(refusal, ServeError::SchemaOlder { found: 0, known: 2 }), "{refusal}");
+    store::migrate(&database.url).await.unwrap();
+    assert!(RunningServer::bind(server_config(&database)).await.is_ok());
+
+    let sql = database.sql().await;
+    let newer = "INSERT INTO refinery_schema_history VALUES (99, 'later', now()::text, '0')";
+    sql.batch_execute(newer).await.unwrap();
+    let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
+    assert!(matches!(refusal, ServeError::SchemaNewer { found: 99, known: 2 }), "{refusal}");
+    let refusal = store::migrate(&database.url).await.expect_err("a refusal");
+    assert!(matches!(&refusal, StoreError::Database(text) if text.contains("use a newer program")), "{refusal}");
+}
+
+#[tokio::test]
+async fn months_get_their_partitions_without_anyone_asking() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    database.import(&csv(&[Row::on("2021-12-31", "1"), Row::on("2022-02-01", "1"), Row::on("0009-03-01", "1")])).await;
+    database.import(&csv(&[Row::on("2022-02-02", "1")])).await;
+    let sql = database.sql().await;
+    let partitions =
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usage_record'::regclass ORDER BY 1";
+    let names: Vec<String> = sql.query(partitions, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, ["usage_record_0009_03", "usage_record_2021_12", "usage_record_2022_02"]);
+}
+
+#[tokio::test]
+async fn a_new_partition_does_not_wait_for_a_running_report() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
+    let mut sql = database.sql().await;
+    let reader = sql.transaction().await.unwrap();
+    reader.query("SELECT * FROM usage_record", &[]).await.unwrap();
+    let rows = csv(&[Row::on("2022-03-01", "1")]);
+    let import = database.import(&rows);
+    let report = tokio::time::timeout(std::time::Duration::from_secs(20), import).await.expect("no waiting");
+    assert_eq!(report.loads.len(), 1);
+    reader.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_column_is_described() {
+    let database = Database::migrated();
+    let sql = database.sql().await;
+    let undescribed = "SELECT c.relname || '.' || a.attname
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
+          AND c.relname <> 'refinery_schema_history' AND col_description(c.oid, a.attnum) IS NULL";
+    let names: Vec<String> = sql.query(undescribed, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, [""; 0]);
+}
+
+#[tokio::test]
+async fn every_key_of_a_per_tenant_table_has_the_tenant_in_it() {
+    let database = Database::migrated();
+    let sql = database.sql().await;
+    // Primary, unique and foreign keys of tables with a tenant key, other than those to reference tables.
+    let without = "SELECT c.conrelid::regclass || ': ' || c.conname
+        FROM pg_constraint c
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attname = 'tenant_key'
+        WHERE c.contype IN ('p', 'u', 'f') AND c.conrelid <> 'tenant'::regclass
+          AND NOT a.attnum = ANY (c.conkey)
+          AND NOT (c.contype = 'f' AND c.confrelid IN ('meter'::regclass, 'usage_import'::regclass))";
+    let names: Vec<String> = sql.query(without, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, [""; 0]);
+    let identities = "SELECT count(*) FROM information_schema.columns WHERE is_identity = 'YES'";
+    assert_eq!(sql.query_one(identities, &[]).await.unwrap().get::<_, i64>(0), 0);
+}

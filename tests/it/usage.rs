@@ -21,10 +21,7 @@ fn request() -> GetDetailedUsageRequest {
     }
 }
 
-async fn stream(
-    server: &Server,
-    request: GetDetailedUsageRequest,
-) -> Result<Vec<GetDetailedUsageResponse>, Status> {
+async fn stream(server: &Server, request: GetDetailedUsageRequest) -> Result<Vec<GetDetailedUsageResponse>, Status> {
     let mut stream = server.stub().await.get_detailed_usage(request).await?.into_inner();
     let mut messages = Vec::new();
     while let Some(message) = stream.message().await? {
@@ -95,11 +92,8 @@ async fn a_stream_has_a_header_records_tokens_and_a_summary() {
     assert_eq!(records(&messages).len(), 6000);
 
     // Meter, region and trial: even numbers are bandwidth in AF and EU, odd ones hours in AP and NA.
-    let keys: Vec<_> = summary
-        .totals
-        .iter()
-        .map(|total| (total.meter_name.as_str(), total.billing_region, total.trial))
-        .collect();
+    let keys: Vec<_> =
+        summary.totals.iter().map(|total| (total.meter_name.as_str(), total.billing_region, total.trial)).collect();
     let expected = [(GIB, 1), (GIB, 3), (HOURS, 2), (HOURS, 4)];
     let expected: Vec<_> =
         expected.iter().flat_map(|&(meter, region)| [(meter, region, false), (meter, region, true)]).collect();
@@ -170,7 +164,8 @@ async fn records_come_in_the_order_of_the_report() {
 async fn filters_let_through_what_matches_all_of_them() {
     let (_database, server) = large().await;
     let all = records(&stream(&server, request()).await.unwrap());
-    let filters: [(UsageFilter, fn(&UsageRecord) -> bool); 8] = [
+    type Matches = fn(&UsageRecord) -> bool;
+    let filters: [(UsageFilter, Matches); 8] = [
         (UsageFilter::default(), |_| true),
         (UsageFilter { asset_types: vec![1, 4], ..Default::default() }, |record| [1, 4].contains(&record.asset_type)),
         (
@@ -178,7 +173,9 @@ async fn filters_let_through_what_matches_all_of_them() {
             |record| ["asset-7", "asset-8"].contains(&record.asset_id.as_str()),
         ),
         (UsageFilter { meter_names: vec![GIB.into()], ..Default::default() }, |record| record.meter_name == GIB),
-        (UsageFilter { billing_regions: vec![2, 3], ..Default::default() }, |record| [2, 3].contains(&record.billing_region)),
+        (UsageFilter { billing_regions: vec![2, 3], ..Default::default() }, |record| {
+            [2, 3].contains(&record.billing_region)
+        }),
         (UsageFilter { trial: Some(true), ..Default::default() }, |record| record.trial),
         (UsageFilter { asset_ids: vec!["none".into()], ..Default::default() }, |_| false),
         (
@@ -189,7 +186,9 @@ async fn filters_let_through_what_matches_all_of_them() {
                 trial: Some(false),
                 ..Default::default()
             },
-            |record| record.asset_type == 5 && record.meter_name == HOURS && record.billing_region == 4 && !record.trial,
+            |record| {
+                record.asset_type == 5 && record.meter_name == HOURS && record.billing_region == 4 && !record.trial
+            },
         ),
     ];
     let mut sizes = Vec::new();
@@ -239,8 +238,9 @@ async fn a_filtered_stream_is_resumed_with_its_filter() {
     let request = GetDetailedUsageRequest { filter, ..request() };
     let whole = stream(&server, request.clone()).await.unwrap();
     let resume_token = whole[1].resume_token.clone();
-    let rest =
-        stream(&server, GetDetailedUsageRequest { resume_token: resume_token.clone(), ..request.clone() }).await.unwrap();
+    let rest = stream(&server, GetDetailedUsageRequest { resume_token: resume_token.clone(), ..request.clone() })
+        .await
+        .unwrap();
     assert_eq!([records(&whole[..=1]), records(&rest)].concat(), records(&whole));
 
     // The same filter in another order is the same filter.
@@ -252,7 +252,8 @@ async fn a_filtered_stream_is_resumed_with_its_filter() {
     let invalid = (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned(), field);
     let other_filter = GetDetailedUsageRequest { filter: None, resume_token: resume_token.clone(), ..request.clone() };
     let other_month = Some(YearMonth { year: 2022, month: 3 });
-    let other_month = GetDetailedUsageRequest { month: other_month, resume_token: resume_token.clone(), ..request.clone() };
+    let other_month =
+        GetDetailedUsageRequest { month: other_month, resume_token: resume_token.clone(), ..request.clone() };
     let other_tenant =
         GetDetailedUsageRequest { tenant_id: TENANT_2.into(), resume_token: resume_token.clone(), ..request.clone() };
     let mut altered = resume_token.into_bytes();
@@ -323,7 +324,10 @@ async fn what_is_wrong_with_a_request_is_named() {
         (month(2022, -1), "month"),
         (filter(UsageFilter { asset_types: vec![1, 0], ..Default::default() }), "filter.asset_types[1]"),
         (filter(UsageFilter { billing_regions: vec![9], ..Default::default() }), "filter.billing_regions[0]"),
-        (filter(UsageFilter { meter_names: vec![GIB.into(), "x".into()], ..Default::default() }), "filter.meter_names[1]"),
+        (
+            filter(UsageFilter { meter_names: vec![GIB.into(), "x".into()], ..Default::default() }),
+            "filter.meter_names[1]",
+        ),
         (filter(UsageFilter { asset_ids: vec!["a\0".into()], ..Default::default() }), "filter.asset_ids[0]"),
         (filter(UsageFilter { asset_ids: vec!["a".into(); 1001], ..Default::default() }), "filter.asset_ids"),
         (GetDetailedUsageRequest { as_of: Some(Timestamp { seconds: 0, nanos: -1 }), ..request() }, "as_of"),

@@ -8,8 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use crate::{
     cli::CommandError,
     model::{
-        Asset, AssetType, BillingRegion, CsvFormat, CsvWriter, Decimal, Meter, Month, Platform,
-        UsageRecord, UtcTime,
+        Asset, AssetType, BillingRegion, CsvFormat, CsvWriter, Decimal, Meter, Month, Platform, UsageRecord, UtcTime,
     },
 };
 

@@ -40,7 +40,9 @@ pub(super) async fn check(
         billed.insert((line.meter_name.clone(), region.to_owned()), value);
     }
     if sums != billed {
-        return Err(format!("{tenant} {month}: the detail does not reconcile with the bill:\n{sums:?}\n{billed:?}").into());
+        return Err(
+            format!("{tenant} {month}: the detail does not reconcile with the bill:\n{sums:?}\n{billed:?}").into()
+        );
     }
     let rows: i64 = sums.values().map(|(.., rows)| rows).sum();
     let total = costs.totals.first().map(|total| format!("{} {}", total.cost, total.currency));
@@ -66,8 +68,7 @@ fn add_up(report: &Path) -> Result<Sums, CommandError> {
     let mut sums = Sums::new();
     for row in reader.records() {
         let row = row?;
-        let (billable, on_trial, rows) =
-            sums.entry((row[meter].to_owned(), row[region].to_owned())).or_default();
+        let (billable, on_trial, rows) = sums.entry((row[meter].to_owned(), row[region].to_owned())).or_default();
         let sum = if &row[trial] == "TRUE" { on_trial } else { billable };
         *sum += row[quantity].parse::<BigDecimal>()?;
         *rows += 1;

@@ -5,8 +5,7 @@ use std::path::Path;
 use crate::cli::CommandError;
 
 /// The usage files of three days.
-pub(super) const USAGE_DAYS: [&str; 3] =
-    ["usage/2022-02-01.csv", "usage/2022-02-02.csv", "usage/2022-02-03.csv"];
+pub(super) const USAGE_DAYS: [&str; 3] = ["usage/2022-02-01.csv", "usage/2022-02-02.csv", "usage/2022-02-03.csv"];
 /// A correction of one of them.
 pub(super) const CORRECTION: &str = "usage/corrections/2022-02-02-contoso-hq.csv";
 

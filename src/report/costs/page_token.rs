@@ -57,8 +57,7 @@ impl PageToken {
         let payload = &mut payload.as_slice();
         Ok(Self {
             query: take(payload)?,
-            horizon: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?))
-                .ok_or(InvalidToken::Damaged)?,
+            horizon: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
             order: take(payload)?,
             offset: u32::from_be_bytes(take(payload)?),
         })

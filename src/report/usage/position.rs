@@ -76,14 +76,12 @@ impl Resume {
         let resume = Self {
             tenant_id,
             month: Month::new(year, month).map_err(|_| InvalidToken::Damaged)?,
-            horizon: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?))
-                .ok_or(InvalidToken::Damaged)?,
+            horizon: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
             revision: Revision(take(payload)?),
             filter_digest: take(payload)?,
         };
         let position = Position {
-            load: usize::try_from(u32::from_be_bytes(take(payload)?))
-                .map_err(|_| InvalidToken::Damaged)?,
+            load: usize::try_from(u32::from_be_bytes(take(payload)?)).map_err(|_| InvalidToken::Damaged)?,
             row: i32::from_be_bytes(take(payload)?),
             records_before: u64::from_be_bytes(take(payload)?),
         };
@@ -91,12 +89,7 @@ impl Resume {
     }
 
     /// Whether it is the token of this request.
-    pub(super) fn check(
-        &self,
-        tenant_id: TenantId,
-        month: Month,
-        filter_digest: [u8; 8],
-    ) -> Result<(), WrongReport> {
+    pub(super) fn check(&self, tenant_id: TenantId, month: Month, filter_digest: [u8; 8]) -> Result<(), WrongReport> {
         if (self.tenant_id, self.month) != (tenant_id, month) {
             return Err(WrongReport::Report);
         }

@@ -78,10 +78,7 @@ fn is_as(present: &PresentPrice, price: &Price) -> bool {
         })
 }
 
-async fn meter_keys(
-    transaction: &Transaction<'_>,
-    declared: &[Price],
-) -> Result<HashMap<String, i64>, StoreError> {
+async fn meter_keys(transaction: &Transaction<'_>, declared: &[Price]) -> Result<HashMap<String, i64>, StoreError> {
     let names: Vec<&str> = declared.iter().map(|price| price.meter.as_str()).collect();
     let rows = transaction
         .query("-- catalog: meters of prices\nSELECT name, meter_key FROM meter WHERE name = ANY ($1)", &[&names])

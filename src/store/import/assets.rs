@@ -44,11 +44,7 @@ impl<'a> AssetKeys<'a> {
     }
 
     /// Makes sure that the keys of these records' assets are known. They are all of one tenant.
-    pub(super) async fn resolve(
-        &mut self,
-        tenant: TenantKey,
-        records: &[RecordToWrite],
-    ) -> Result<(), StoreError> {
+    pub(super) async fn resolve(&mut self, tenant: TenantKey, records: &[RecordToWrite]) -> Result<(), StoreError> {
         if self.tenant != Some(tenant) || self.keys.len() > MAX_CACHED {
             self.tenant = Some(tenant);
             self.keys.clear();
@@ -80,11 +76,7 @@ impl<'a> AssetKeys<'a> {
     }
 
     /// Looks assets up; returns those that are not there.
-    async fn find(
-        &mut self,
-        tenant: TenantKey,
-        mut assets: Vec<Arc<Asset>>,
-    ) -> Result<Vec<Arc<Asset>>, StoreError> {
+    async fn find(&mut self, tenant: TenantKey, mut assets: Vec<Arc<Asset>>) -> Result<Vec<Arc<Asset>>, StoreError> {
         if assets.is_empty() {
             return Ok(assets);
         }

@@ -8,9 +8,7 @@ use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
 use tokio_postgres::Transaction;
 
-use super::{
-    ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, in_force,
-};
+use super::{ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, in_force};
 use crate::{
     model::{AssetType, UtcTime},
     store::{
@@ -75,9 +73,8 @@ impl ImportSession {
                 Some(load) => PublishedLoad::Superseded(load),
             })
             .collect();
-        let unchanged: HashSet<usize> = (0..loads.len())
-            .filter(|&index| outcomes[index] == PublishedLoad::Unchanged)
-            .collect();
+        let unchanged: HashSet<usize> =
+            (0..loads.len()).filter(|&index| outcomes[index] == PublishedLoad::Unchanged).collect();
         for &index in &unchanged {
             delete_records(&transaction, &loads[index], ids[index]).await?;
         }
@@ -115,9 +112,7 @@ impl ImportSession {
         months.sort_unstable();
         months.dedup();
         for month in months {
-            self.lookups
-                .execute("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month])
-                .await?;
+            self.lookups.execute("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month]).await?;
         }
         Ok(())
     }
@@ -190,11 +185,7 @@ fn copy_row(record: &RecordToWrite, load: &NewLoad, load_id: i64, asset_key: i64
     }
 }
 
-async fn delete_records(
-    transaction: &Transaction<'_>,
-    load: &NewLoad,
-    load_id: i64,
-) -> Result<(), StoreError> {
+async fn delete_records(transaction: &Transaction<'_>, load: &NewLoad, load_id: i64) -> Result<(), StoreError> {
     transaction
         .execute(
             "-- publish: records of an unchanged load
@@ -232,10 +223,7 @@ async fn insert_loads(
     Ok(())
 }
 
-async fn insert_totals(
-    transaction: &Transaction<'_>,
-    loads: &[(i64, &NewLoad)],
-) -> Result<(), StoreError> {
+async fn insert_totals(transaction: &Transaction<'_>, loads: &[(i64, &NewLoad)]) -> Result<(), StoreError> {
     let mut tenants: Vec<i64> = Vec::new();
     let mut load_ids: Vec<i64> = Vec::new();
     let mut meters: Vec<i64> = Vec::new();

@@ -69,9 +69,8 @@ pub(crate) struct Row(pub(crate) [String; 14]);
 impl Row {
     /// An hour of a user of [`TENANT`], from this moment on.
     pub(crate) fn new(start: &str, end: &str, quantity: &str) -> Self {
-        let fields = [
-            ORG, TENANT, "Joe", "joe@email.com", "USER", HOURS, HOURS_ID, start, end, quantity, "EU", "", "FALSE", "",
-        ];
+        let fields =
+            [ORG, TENANT, "Joe", "joe@email.com", "USER", HOURS, HOURS_ID, start, end, quantity, "EU", "", "FALSE", ""];
         Self(fields.map(str::to_owned))
     }
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod builder;
 
+pub(crate) use builder::csv as csv_rows;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -123,12 +125,7 @@ impl Database {
         self.try_import(csv, source, false).await.expect("a sound file")
     }
 
-    pub(crate) async fn try_import(
-        &self,
-        csv: &str,
-        source: &str,
-        dry_run: bool,
-    ) -> Result<ImportReport, ImportError> {
+    pub(crate) async fn try_import(&self, csv: &str, source: &str, dry_run: bool) -> Result<ImportReport, ImportError> {
         let file = tempfile::Builder::new().suffix(".csv").tempfile().expect("a file");
         std::fs::write(file.path(), csv).expect("room for a file");
         self.import_file(file.path().to_owned(), source, dry_run).await

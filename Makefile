@@ -1,0 +1,60 @@
+# Everything that is needed is put in place by the targets themselves: PostgreSQL's server binaries by .ci/postgresql,
+# test clients and buf by .ci/tools.
+
+CARGO ?= cargo
+PYTHON ?= python3
+PROGRAM := target/release/secure-connect-reports
+BUF := ../target/tools/node/node_modules/.bin/buf
+
+# A nested cargo would follow another folder than these rules do.
+unexport CARGO_TARGET_DIR
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+.PHONY: build
+build: ## Build the program for use: target/release/secure-connect-reports
+	$(CARGO) build --release --locked
+
+.PHONY: demo
+demo: postgresql build ## Show all of it, from nothing; ONCE=1 ends when everything was shown
+	$(PROGRAM) demo $(if $(ONCE),--once)
+
+.PHONY: test
+test: postgresql tools ## Run the whole test suite, from nothing
+	$(CARGO) test --locked
+
+.PHONY: check
+check: tools ## Formatting, lints, the contract, the docs
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	cd proto && $(BUF) format --diff --exit-code
+	cd proto && $(BUF) lint
+	cd proto && $(BUF) breaking --against landed.json
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+.PHONY: format
+format: tools ## Format code and contract
+	$(CARGO) fmt
+	cd proto && $(BUF) format --write
+
+.PHONY: landed
+landed: tools ## Take the contract as it is now for the one that later ones must not break
+	cd proto && $(BUF) breaking --against landed.json
+	cd proto && $(BUF) build --exclude-source-info --output landed.json
+
+.PHONY: postgresql
+postgresql: ## Make sure that PostgreSQL's server binaries are there
+	@.ci/postgresql
+
+.PHONY: tools
+tools: ## Put test clients and buf below target/tools
+	@PYTHON="$(PYTHON)" .ci/tools
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf demo-output
