@@ -17,7 +17,7 @@ use crate::{
         DESCRIPTORS, reports_service_server::ReportsServiceServer,
         usage_import_service_server::UsageImportServiceServer,
     },
-    store::{SchemaState, Store, StoreConfig, StoreError, schema_state},
+    store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
 };
 
 /// How often the database is asked for a sign of life.
@@ -51,22 +51,9 @@ pub enum ServeError {
     /// Everyone who reaches the address would see everything.
     #[error("--insecure-no-auth serves loopback addresses only, and {0} is none: listen on 127.0.0.1 or [::1]")]
     InsecureAddress(SocketAddr),
-    /// The database's schema is older.
-    #[error("the database's schema has version {found}, and this program needs {known}: run the migrate command first")]
-    SchemaOlder {
-        /// The database's version.
-        found: u32,
-        /// This program's.
-        known: u32,
-    },
-    /// The database's schema is newer.
-    #[error("the database's schema has version {found}, and this program knows {known} only: use a newer program")]
-    SchemaNewer {
-        /// The database's version.
-        found: u32,
-        /// This program's.
-        known: u32,
-    },
+    /// The database's schema is not this program's, or the database failed.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,18 +103,14 @@ impl RunningServer {
         if !config.listen.ip().is_loopback() {
             return Err(ServeError::InsecureAddress(config.listen));
         }
-        tracing::warn!(
-            "NO AUTHENTICATION: every program on this machine may read and import the usage of every organization"
-        );
         let store = Store::new(&config.store)?;
-        match schema_state(&store).await? {
-            SchemaState::Current => {}
-            SchemaState::Older { found, known } => return Err(ServeError::SchemaOlder { found, known }),
-            SchemaState::Newer { found, known } => return Err(ServeError::SchemaNewer { found, known }),
-        }
+        check_schema(&store).await?;
         let listen_error = |error| ServeError::Listen { address: config.listen, error };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
+        tracing::warn!(
+            "NO AUTHENTICATION: every program on this machine may read and import the usage of every organization"
+        );
         Ok(Self { address, listener, config, store })
     }
 
@@ -145,6 +128,8 @@ impl RunningServer {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // For clients that show the details of errors.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         let router = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
 use crate::model::{AssetType, BillingRegion, Month, OrganizationId, Source, UtcTime};
 
@@ -11,10 +11,10 @@ use crate::model::{AssetType, BillingRegion, Month, OrganizationId, Source, UtcT
 #[command(name = "secure-connect-reports", version, about, max_term_width = 120)]
 pub(super) struct Args {
     /// What to log: a level, or directives such as `info,tonic=debug`.
-    #[arg(long, global = true, env = "SCR_LOG", value_name = "DIRECTIVES")]
+    #[arg(long, global = true, help_heading = "Log", env = "SCR_LOG", value_name = "DIRECTIVES")]
     pub(super) log: Option<String>,
     /// How log lines look.
-    #[arg(long, global = true, env = "SCR_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(long, global = true, help_heading = "Log", env = "SCR_LOG_FORMAT", value_enum, default_value_t)]
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -87,7 +87,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051")]
     pub(super) listen: SocketAddr,
     /// Let everyone on this machine see and import everything. Refused on any address but loopback.
-    #[arg(long, env = "SCR_INSECURE_NO_AUTH")]
+    #[arg(long, env = "SCR_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
     pub(super) insecure_no_auth: bool,
     /// Database connections for short calls.
     #[arg(long, env = "SCR_SHORT_CONNECTIONS", default_value_t = 8, value_name = "COUNT")]
@@ -122,7 +122,7 @@ pub(super) struct ImportArgs {
     #[arg(long, env = "SCR_SOURCE", default_value = "default", value_name = "NAME")]
     pub(super) source: Source,
     /// Check everything and say what would be done, without doing it.
-    #[arg(long, env = "SCR_DRY_RUN")]
+    #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
@@ -184,10 +184,10 @@ pub(super) struct UsageArgs {
     #[arg(long, env = "SCR_TRIAL", value_name = "BOOL")]
     pub(super) trial: Option<bool>,
     /// End lines with CR LF.
-    #[arg(long, env = "SCR_CRLF")]
+    #[arg(long, env = "SCR_CRLF", value_parser = FalseyValueParser::new())]
     pub(super) crlf: bool,
     /// Put a ' before texts that a spreadsheet would run as a formula. The file no longer imports as it was.
-    #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS")]
+    #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
     pub(super) neutralize_formulas: bool,
     #[command(flatten)]
     pub(super) server: ServerArgs,
@@ -220,9 +220,9 @@ pub(super) struct CostsArgs {
 #[derive(Debug, ClapArgs)]
 pub(super) struct DemoArgs {
     /// End when everything was shown, with exit code 0 only if all of it held.
-    #[arg(long, env = "SCR_ONCE")]
+    #[arg(long, env = "SCR_ONCE", value_parser = FalseyValueParser::new())]
     pub(super) once: bool,
-    /// Where the downloaded reports go [default: demo-output].
+    /// Where the sample files and the downloaded reports go.
     #[arg(long, env = "SCR_OUTPUT_DIR", default_value = "demo-output", value_name = "DIR")]
     pub(super) output_dir: PathBuf,
     /// Where to listen; port 0 picks a free one.

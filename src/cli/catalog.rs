@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) async fn migrate(args: DatabaseArgs) -> Result<(), CommandError> {
-    let database = Database::open(&args).await?;
+    let database = Database::connect(&args).await?;
     let applied = store::migrate(&database.url).await?;
     match applied.as_slice() {
         [] => println!("the schema is up to date"),

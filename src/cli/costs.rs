@@ -29,7 +29,10 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
 pub(super) fn print(costs: GetMonthlyCostsResponse, format: Format) -> Result<(), CommandError> {
     match format {
         Format::Table => print_table(&costs),
-        Format::Csv => print_csv(costs.lines),
+        Format::Csv => {
+            warn_of_unpriced(&costs);
+            print_csv(costs.lines)
+        }
         Format::Json => Ok(print_json(&to_json(costs))?),
     }
 }
@@ -63,6 +66,12 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
     }
     let headers = vec!["MONTH", "TENANT", "METER", "REGION", "QUANTITY", "TRIAL", "UNIT", "COST", "CURRENCY"];
     Rows { headers, numbers: vec![4, 5, 7], rows }.print_table()?;
+    warn_of_unpriced(costs);
+    Ok(())
+}
+
+/// What is not in the totals, on standard error.
+fn warn_of_unpriced(costs: &GetMonthlyCostsResponse) {
     for unpriced in &costs.unpriced_meters {
         eprintln!(
             "warning: no price in {} covers {} of {} in {} ({}, tenant {}); it is not in the total",
@@ -74,7 +83,6 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
             unpriced.tenant_id
         );
     }
-    Ok(())
 }
 
 fn print_csv(lines: Vec<CostLine>) -> Result<(), CommandError> {

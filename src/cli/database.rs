@@ -3,27 +3,36 @@
 use super::{CommandError, args::DatabaseArgs};
 use crate::{
     postgres::{PrivateServer, default_data_dir},
-    store,
+    store::{self, Store, StoreConfig},
 };
 
 /// A database, and the private server that runs it, if one does.
 pub(super) struct Database {
     pub(super) url: String,
     /// Kept until the command ends.
-    _server: Option<PrivateServer>,
+    server: Option<PrivateServer>,
 }
 
 impl Database {
-    /// The database of DATABASE_URL, or else the private one, started if need be and with its schema up to date.
-    pub(super) async fn open(args: &DatabaseArgs) -> Result<Self, CommandError> {
+    /// The database of DATABASE_URL, or else the private one, started if need be. Its schema is as it is.
+    pub(super) async fn connect(args: &DatabaseArgs) -> Result<Self, CommandError> {
         if let Some(url) = args.database_url.clone().filter(|url| !url.is_empty()) {
-            return Ok(Self { url, _server: None });
+            return Ok(Self { url, server: None });
         }
         let data_dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
+        eprintln!("DATABASE_URL is not set: using the private PostgreSQL in {}", data_dir.display());
         let server = tokio::task::spawn_blocking(move || PrivateServer::start_or_join(&data_dir)).await??;
-        let url = server.database_url();
-        // Nobody else looks after a private database's schema.
-        store::migrate(&url).await?;
-        Ok(Self { url, _server: Some(server) })
+        Ok(Self { url: server.database_url(), server: Some(server) })
+    }
+
+    /// The same, with the schema that this program works on: a private database gets it, another one must have it.
+    pub(super) async fn open(args: &DatabaseArgs) -> Result<Self, CommandError> {
+        let database = Self::connect(args).await?;
+        if database.server.is_some() {
+            store::migrate(&database.url).await?;
+        } else {
+            store::check_schema(&Store::new(&StoreConfig::new(&database.url))?).await?;
+        }
+        Ok(database)
     }
 }

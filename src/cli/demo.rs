@@ -11,14 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser as _;
 use tokio::sync::oneshot;
 
-use super::{
-    CommandError,
-    args::{Args, DemoArgs},
-    serve::stop_signal,
-};
+use super::{CommandError, args::DemoArgs, serve::stop_signal};
 use crate::{
     postgres::EphemeralServer,
     server::{RunningServer, ServeError, ServerConfig},
@@ -30,6 +25,8 @@ const LARGE_TENANT: &str = "contoso-global";
 const LARGE_MONTH: &str = "2022-03";
 const SAMPLE_MONTH: &str = "2022-02";
 const CONTOSO: &str = "6b0e7a52-91f1-4b2c-a5e2-5ba3e2a7d701";
+/// Rows of `contoso-hq` in the sample files, after the correction.
+const SAMPLE_ROWS: u64 = 32;
 const SHOWN_LINES: usize = 5;
 
 /// What the steps work with.
@@ -55,7 +52,11 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
         let _ = stopped.await;
     }));
     let demo = Demo { database_url, server: format!("http://{address}") };
-    let steps = demo.steps(output_dir).await;
+    let mut stop = std::pin::pin!(stop);
+    let steps = tokio::select! {
+        steps = demo.steps(output_dir) => steps,
+        () = &mut stop => Err("interrupted".into()),
+    };
     if steps.is_ok() && !args.once {
         demo.print_invitation(address);
         stop.await;
@@ -129,18 +130,18 @@ impl Demo {
             .await?;
 
         title("Does the detail reconcile with the bill? Adding up the CSV files, and comparing with the costs");
-        reconcile::check(&self.server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample)).await?;
-        reconcile::check(&self.server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report)).await
+        reconcile::check(&self.server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample), SAMPLE_ROWS).await?;
+        reconcile::check(&self.server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await
     }
 
     /// Runs a command that works on the database.
     async fn database_command(&self, command: &[&str]) -> Result<(), CommandError> {
-        run_command(command, ["--database-url", &self.database_url]).await
+        run_command(command, ("DATABASE_URL", &self.database_url)).await
     }
 
     /// Runs a command that asks the server.
     async fn client_command(&self, command: &[&str]) -> Result<(), CommandError> {
-        run_command(command, ["--server", &self.server]).await
+        run_command(command, ("SCR_SERVER", &self.server)).await
     }
 
     async fn timed(&self, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
@@ -170,14 +171,18 @@ export SCR_SERVER={server} DATABASE_URL="{database_url}"
     }
 }
 
-async fn run_command(command: &[&str], option: [&str; 2]) -> Result<(), CommandError> {
+/// Runs this program as anyone would. What the shell around the demo has set for it is left out, so that the demo shows
+/// the same everywhere.
+async fn run_command(command: &[&str], variable: (&str, &str)) -> Result<(), CommandError> {
     let quoted = command.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
     println!("$ secure-connect-reports {}", quoted.collect::<Vec<_>>().join(" "));
     std::io::stdout().flush()?;
-    let words = std::iter::once("secure-connect-reports").chain(command.iter().copied()).chain(option);
-    let args = Args::try_parse_from(words)?;
-    // The demo is a command itself, so this future would contain itself.
-    Box::pin(super::dispatch(args)).await
+    let mut process = tokio::process::Command::new(std::env::current_exe()?);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SCR_")) {
+        process.env_remove(name);
+    }
+    let status = process.args(command).env(variable.0, variable.1).kill_on_drop(true).status().await?;
+    if status.success() { Ok(()) } else { Err(format!("the command above failed ({status})").into()) }
 }
 
 fn title(text: &str) {

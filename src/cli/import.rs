@@ -22,17 +22,25 @@ const SHOWN_RESTATEMENTS: usize = 20;
 
 pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     let database = Database::open(&args.database).await?;
-    let account = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let principal = Principal::operator(&account.unwrap_or_else(|_| "unknown".to_owned()));
+    let principal = Principal::operator(&account());
     let mut days = Days::default();
     for file in args.files {
         let input = Input::from(file);
         let name = input.name();
         let report = import_file(&database.url, &principal, &args.source, input, args.dry_run, &mut days).await;
         let report = report.map_err(|error| format!("{name}: {error}"))?;
+        if report.record_count == 0 {
+            eprintln!("warning: {name} has a header line only: nothing was imported, and no day became empty by it");
+        }
         print_report(&name, &report, args.dry_run);
     }
     Ok(())
+}
+
+/// The name of the account that runs this program.
+fn account() -> String {
+    let uid = nix::unistd::Uid::current();
+    nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// Which file brought which tenant's day: two files of one run must not supersede each other unnoticed.
@@ -120,7 +128,9 @@ impl Drop for Cleared {
 fn explain(error: &ImportError) -> String {
     match error {
         ImportError::Invalid(invalid) => explain_problems(invalid),
-        ImportError::Io { .. } | ImportError::Store(_) => error.to_string(),
+        // The caller names the file.
+        ImportError::Io { error, .. } => error.to_string(),
+        ImportError::Store(error) => error.to_string(),
     }
 }
 
@@ -176,6 +186,11 @@ fn print_restatement(load: &LoadReport) {
         restatement.superseded_record_count,
         load.record_count
     );
+    if let Some(earlier) = restatement.returns_to {
+        println!(
+            "    note: this is the content that was published at {earlier} and corrected since; is the file an old one?"
+        );
+    }
     for (meter, before, after) in &restatement.quantities {
         if before == after {
             println!("    {meter}: {after}, as before");

@@ -32,7 +32,10 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(dispatch(args)) {
+    let result = runtime.block_on(dispatch(args));
+    // A thread may be waiting for input that never comes.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whoever read our output has had enough of it: no fault.
@@ -48,14 +51,23 @@ pub fn run() -> ExitCode {
 async fn dispatch(args: Args) -> Result<(), CommandError> {
     match args.command {
         Command::Serve(command) => serve::run(command).await,
-        Command::Migrate(command) => catalog::migrate(command).await,
-        Command::Catalog(args::CatalogCommand::Apply(command)) => catalog::apply(command).await,
-        Command::Import(command) => import::run(command).await,
+        Command::Migrate(command) => interruptible(catalog::migrate(command)).await,
+        Command::Catalog(args::CatalogCommand::Apply(command)) => interruptible(catalog::apply(command)).await,
+        Command::Import(command) => interruptible(import::run(command)).await,
         Command::Tenants(command) => tenants::run(command).await,
         Command::Usage(command) => usage::run(*command).await,
         Command::Costs(command) => costs::run(command).await,
         Command::Healthcheck(command) => serve::healthcheck(&command).await,
         Command::Demo(command) => demo::run(command).await,
+    }
+}
+
+/// Ends a command at a signal in good order: its transaction is rolled back, and its private server stops.
+async fn interruptible(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    let stop = serve::stop_signal()?;
+    tokio::select! {
+        result = command => result,
+        () = stop => Err("interrupted; nothing more was changed".into()),
     }
 }
 

@@ -90,7 +90,7 @@ impl From<InvalidUsage> for Status {
         let violations = error.first.iter().map(|problem| {
             let field = match problem.column {
                 "" => format!("records[{}]", problem.place),
-                column => format!("records[{}].{column}", problem.place),
+                column => format!("records[{}].{}", problem.place, field_name(column)),
             };
             FieldViolation::new(field, format!("{:?}: {}", problem.value, problem.reason))
         });
@@ -106,6 +106,18 @@ impl From<InvalidUsage> for Status {
         details.set_bad_request(violations);
         Self::with_error_details(Code::InvalidArgument, message, details)
     }
+}
+
+/// The contract's name of a column: the columns are the JSON names of the fields.
+fn field_name(column: &str) -> String {
+    let mut name = String::with_capacity(column.len() + 4);
+    for character in column.chars() {
+        if character.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+    name
 }
 
 fn internal() -> Status {

@@ -101,6 +101,8 @@ pub struct Restatement {
     pub superseded_record_count: i32,
     /// When it had been published.
     pub superseded_published_at: UtcTime,
+    /// When this very content was published before, to be superseded since: an old file may have come again.
+    pub returns_to: Option<UtcTime>,
     /// Per meter, by name: the quantity before and after, as plain decimals.
     pub quantities: Vec<(String, String, String)>,
 }
@@ -293,12 +295,15 @@ impl Import {
         outcomes: Vec<PublishedLoad>,
     ) -> Result<Vec<LoadReport>, ImportError> {
         let mut superseded = Vec::new();
+        let mut contents = Vec::new();
         for (planned, outcome) in loads.iter().zip(&outcomes) {
             if let PublishedLoad::Superseded(load) = outcome {
                 superseded.push((planned.load.key.tenant, load.id));
+                contents.push((planned.load.key, planned.load.digest, load.published_at));
             }
         }
-        let before = if superseded.is_empty() { Vec::new() } else { session.meter_totals(&superseded).await? };
+        let before = session.meter_totals(&superseded).await?;
+        let earlier = session.earlier_publications(&contents).await?;
         let meters = self.checker.meters();
         loads
             .iter()
@@ -314,6 +319,7 @@ impl Import {
                         LoadOutcome::Restated(Restatement {
                             superseded_record_count: load.record_count,
                             superseded_published_at: load.published_at,
+                            returns_to: earlier.get(&planned.load.key).copied(),
                             quantities: plan::compare_quantities(&planned.load, old, meters)?,
                         })
                     }

@@ -23,7 +23,7 @@ pub enum ServerError {
     /// The machine has no server binaries.
     #[error(
         "no PostgreSQL server (14 or later) was found: looked for pg_ctl and initdb in PATH, where pg_config points to, \
-         and in the usual folders. Install it (Debian: apt-get install postgresql; Fedora: dnf install \
+         and in the usual folders. Install it (Debian: apt-get install postgresql; Fedora: dnf install postgresql-contrib \
          postgresql-server; macOS: brew install postgresql), or set DATABASE_URL to a server that is there"
     )]
     NotInstalled,

@@ -310,17 +310,15 @@ async fn meters(
     let rows = transaction
         .query(
             "-- catalog: meters that are there
-            SELECT meter_id, name, unit,
-                   EXISTS (SELECT FROM usage_total t WHERE t.meter_key = m.meter_key) AS has_usage
-            FROM meter m WHERE meter_id = ANY ($1) OR name = ANY ($2)",
+            SELECT meter_id, meter_key, name, unit FROM meter WHERE meter_id = ANY ($1) OR name = ANY ($2)",
             &[&ids, &names],
         )
         .await?;
-    let mut by_id: HashMap<Uuid, (String, String, bool)> = HashMap::new();
+    let mut by_id: HashMap<Uuid, (String, String, i64)> = HashMap::new();
     let mut id_by_name: HashMap<String, Uuid> = HashMap::new();
     for row in &rows {
         let (id, name): (Uuid, String) = (row.try_get("meter_id")?, row.try_get("name")?);
-        by_id.insert(id, (name.clone(), row.try_get("unit")?, row.try_get("has_usage")?));
+        by_id.insert(id, (name.clone(), row.try_get("unit")?, row.try_get("meter_key")?));
         id_by_name.insert(name, id);
     }
     let mut changes = Changes::default();
@@ -338,7 +336,7 @@ async fn meters(
                 changes.unchanged += 1;
                 continue;
             }
-            Some((name, unit, true)) => {
+            Some((name, unit, key)) if meter_has_usage(transaction, *key).await? => {
                 let reason =
                     format!("the meter has usage as {name} in {unit}, which reports show; declare a new meter instead");
                 problems.push(Problem { place: entry, reason });
@@ -361,4 +359,16 @@ async fn meters(
         )
         .await?;
     Ok(changes)
+}
+
+/// Asked only when a meter is to be changed, which is rare: it may look through all totals.
+async fn meter_has_usage(transaction: &Transaction<'_>, meter_key: i64) -> Result<bool, StoreError> {
+    let row = transaction
+        .query_one(
+            "-- catalog: usage of a meter
+            SELECT EXISTS (SELECT FROM usage_total WHERE meter_key = $1) AS has_usage",
+            &[&meter_key],
+        )
+        .await?;
+    Ok(row.try_get("has_usage")?)
 }

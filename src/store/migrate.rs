@@ -14,49 +14,54 @@ mod embedded {
 /// Whoever migrates holds this lock, so that replicas that start at once take turns.
 const MIGRATE_LOCK: i64 = 0x0053_4352_0000_0003;
 
-/// How a database's schema relates to the one that this version knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SchemaState {
-    /// The same.
-    Current,
-    /// Older or not there: `migrate` mends it.
+/// A database's schema is not the one that this program works on.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// Older, or not there at all.
+    #[error(
+        "the database's schema has version {found}, and this program needs {known}: run `secure-connect-reports migrate` \
+         first"
+    )]
     Older {
         /// The database's version; 0: nothing there.
         found: u32,
-        /// This version's.
+        /// This program's.
         known: u32,
     },
-    /// Written by a newer version of this service.
+    /// Written by a newer version of this program.
+    #[error("the database's schema has version {found}, and this program knows {known} only: use a newer program")]
     Newer {
         /// The database's version.
         found: u32,
-        /// This version's.
+        /// This program's.
         known: u32,
     },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Brings the schema up to date; returns the versions that it applied. It refuses a schema that is newer.
-pub async fn migrate(database_url: &str) -> Result<Vec<String>, StoreError> {
+pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     // A connection of its own, since the lock lives as long as the session.
     let mut client = connect(database_url, Duration::from_secs(10)).await?;
-    client.execute("-- migrate: lock\nSELECT pg_advisory_lock($1)", &[&MIGRATE_LOCK]).await?;
-    if let SchemaState::Newer { found, known } = state(&client).await? {
-        return Err(StoreError::Database(format!(
-            "the schema has version {found}, and this program knows {known} only: use a newer program"
-        )));
+    let lock = client.execute("-- migrate: lock\nSELECT pg_advisory_lock($1)", &[&MIGRATE_LOCK]);
+    lock.await.map_err(StoreError::from)?;
+    if let Err(newer @ SchemaError::Newer { .. }) = compare(&client).await {
+        return Err(newer);
     }
     let report =
         embedded::migrations::runner().run_async(&mut client).await.map_err(|error| migration_error(&error))?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
-/// Compares the schema with the one that this version knows.
-pub async fn schema_state(store: &Store) -> Result<SchemaState, StoreError> {
+/// Makes sure that the schema is the one that this program works on.
+pub async fn check_schema(store: &Store) -> Result<(), SchemaError> {
     let client = store.short().await?;
-    state(&client).await
+    compare(&client).await
 }
 
-async fn state(client: &Client) -> Result<SchemaState, StoreError> {
+async fn compare(client: &Client) -> Result<(), SchemaError> {
     let known = embedded::migrations::runner()
         .get_migrations()
         .iter()
@@ -67,16 +72,16 @@ async fn state(client: &Client) -> Result<SchemaState, StoreError> {
         .query_one("-- schema_state\nSELECT max(version)::bigint AS version FROM refinery_schema_history", &[])
         .await;
     let found = match answer {
-        Ok(row) => row.try_get::<_, Option<i64>>("version")?.unwrap_or(0),
+        Ok(row) => row.try_get::<_, Option<i64>>("version").map_err(StoreError::from)?.unwrap_or(0),
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => 0,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(StoreError::from(error).into()),
     };
     let found = u32::try_from(found).map_err(|_| StoreError::corrupt("a schema version below 0"))?;
-    Ok(match found.cmp(&known) {
-        std::cmp::Ordering::Equal => SchemaState::Current,
-        std::cmp::Ordering::Less => SchemaState::Older { found, known },
-        std::cmp::Ordering::Greater => SchemaState::Newer { found, known },
-    })
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(SchemaError::Older { found, known }),
+        std::cmp::Ordering::Greater => Err(SchemaError::Newer { found, known }),
+    }
 }
 
 fn migration_error(error: &refinery::Error) -> StoreError {

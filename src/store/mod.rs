@@ -16,7 +16,7 @@ mod tenants;
 use std::{str::FromStr as _, time::Duration};
 
 use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, config::SslMode};
 
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, Horizon};
@@ -27,7 +27,7 @@ pub use import::{
 };
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
-pub use migrate::{SchemaState, migrate, schema_state};
+pub use migrate::{SchemaError, check_schema, migrate};
 pub use records::{AssetKey, RecordFilter, RecordRow, RowRange};
 pub use tenants::{
     TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization, VisibleTenant,
@@ -130,8 +130,14 @@ async fn connect(database_url: &str, connect_timeout: Duration) -> Result<tokio_
 
 fn parse_url(database_url: &str, connect_timeout: Duration) -> Result<tokio_postgres::Config, StoreError> {
     // The error of the library may quote the text, and the text may hold a password.
-    let mut config = tokio_postgres::Config::from_str(database_url)
-        .map_err(|_| StoreError::Unavailable("DATABASE_URL is not a PostgreSQL connection URL".to_owned()))?;
+    let mut config = tokio_postgres::Config::from_str(database_url).map_err(|_| {
+        let reason = "DATABASE_URL is not a PostgreSQL connection URL or key-value string (sslmode: disable or prefer)";
+        StoreError::Unavailable(reason.to_owned())
+    })?;
+    if config.get_ssl_mode() == SslMode::Require {
+        let reason = "DATABASE_URL asks for TLS (sslmode), which this version cannot speak to the database";
+        return Err(StoreError::Unavailable(reason.to_owned()));
+    }
     config.application_name(env!("CARGO_PKG_NAME"));
     config.connect_timeout(connect_timeout);
     Ok(config)

@@ -113,14 +113,17 @@ async fn a_restatement_says_what_it_superseded() {
     assert_eq!(load.record_count, 2);
     assert_eq!(restatement.superseded_record_count, 3);
     assert_eq!(Some(restatement.superseded_published_at), first.published_at);
+    assert_eq!(restatement.returns_to, None);
     let quantity = |meter: &str, before: &str, after: &str| (meter.to_owned(), before.to_owned(), after.to_owned());
     assert_eq!(restatement.quantities, [quantity(GIB, "30", "9.25"), quantity(HOURS, "1.5", "1.5")]);
     assert_eq!(february(&server).await.lines().count(), 3);
     // The superseded load stays.
     assert_eq!((count(&database, "usage_load").await, count(&database, "usage_record").await), (2, 5));
 
-    // Going back is a restatement like any other.
-    assert_eq!(outcomes(&database.import(&csv(&rows)).await), ["restated"]);
+    // Going back is a restatement like any other, and is told: it may be an old file that came again.
+    let back = database.import(&csv(&rows)).await;
+    let LoadOutcome::Restated(restatement) = &back.loads[0].outcome else { panic!("a restatement") };
+    assert_eq!(restatement.returns_to, first.published_at);
     assert_eq!(february(&server).await, before);
 }
 
@@ -384,11 +387,11 @@ async fn back_ends_are_told_which_record_is_wrong() {
         .collect();
     let expected = [
         "records[1].quantity",
-        "records[2].assetType",
-        "records[3].billingRegion",
+        "records[2].asset_type",
+        "records[3].billing_region",
         "records[4].start",
         "records[5].end",
-        "records[6].trialExpiry",
+        "records[6].trial_expiry",
     ];
     assert_eq!(fields, expected);
     assert_eq!(february(&server).await, csv(&[Row::on("2022-02-01", "1")]));

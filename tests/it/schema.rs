@@ -2,7 +2,7 @@
 
 use secure_connect_reports::{
     server::{RunningServer, ServeError, ServerConfig},
-    store::{self, SchemaState, Store, StoreError},
+    store::{self, SchemaError, Store},
 };
 
 use crate::support::{
@@ -32,14 +32,14 @@ async fn replicas_may_migrate_at_once() {
     }
     assert_eq!(applied, 2, "each migration is applied once");
     let store = Store::new(&database.config()).unwrap();
-    assert_eq!(store::schema_state(&store).await.unwrap(), SchemaState::Current);
+    store::check_schema(&store).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_schema_that_is_older_or_newer_is_not_served() {
     let database = Database::empty();
     let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
-    assert!(matches!(refusal, ServeError::SchemaOlder { found: 0, known: 2 }), "{refusal}");
+    assert!(matches!(refusal, ServeError::Schema(SchemaError::Older { found: 0, known: 2 })), "{refusal}");
     store::migrate(&database.url).await.unwrap();
     assert!(RunningServer::bind(server_config(&database)).await.is_ok());
 
@@ -47,9 +47,9 @@ async fn a_schema_that_is_older_or_newer_is_not_served() {
     let newer = "INSERT INTO refinery_schema_history VALUES (99, 'later', now()::text, '0')";
     sql.batch_execute(newer).await.unwrap();
     let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
-    assert!(matches!(refusal, ServeError::SchemaNewer { found: 99, known: 2 }), "{refusal}");
+    assert!(matches!(refusal, ServeError::Schema(SchemaError::Newer { found: 99, known: 2 })), "{refusal}");
     let refusal = store::migrate(&database.url).await.expect_err("a refusal");
-    assert!(matches!(&refusal, StoreError::Database(text) if text.contains("use a newer program")), "{refusal}");
+    assert!(matches!(refusal, SchemaError::Newer { found: 99, known: 2 }), "{refusal}");
 }
 
 #[tokio::test]

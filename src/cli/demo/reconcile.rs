@@ -21,6 +21,7 @@ pub(super) async fn check(
     tenant: &str,
     month: &str,
     report: &Path,
+    expected_rows: u64,
 ) -> Result<(), CommandError> {
     let mut client = Client::connect(&ClientConfig::new(server)).await?;
     let tenant_id = client.find_tenant(tenant).await?;
@@ -45,6 +46,9 @@ pub(super) async fn check(
         );
     }
     let rows: i64 = sums.values().map(|(.., rows)| rows).sum();
+    if rows.cast_unsigned() != expected_rows {
+        return Err(format!("{tenant} {month}: {rows} rows were downloaded, and {expected_rows} imported").into());
+    }
     let total = costs.totals.first().map(|total| format!("{} {}", total.cost, total.currency));
     println!(
         "{tenant} {month}: {rows} rows add up to all {} lines of the bill, exactly: {}",
