@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use super::{CommandError, args::UsageArgs, output, tenants::connect};
 use crate::{
@@ -57,6 +57,11 @@ pub(super) async fn save(download: UsageDownload, format: CsvFormat, path: &Path
     let header = download.header().clone();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: io::Error| format!("{}: {error}", path.display());
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        // A device or a pipe is written to, not replaced.
+        let file = std::fs::File::options().write(true).open(path).map_err(failed)?;
+        return write(download, format, file, &ProgressBar::hidden()).await.map(drop);
+    }
     let name = path.file_name().ok_or_else(|| format!("{}: is not a file's name", path.display()))?;
     if path.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()).into());
@@ -111,9 +116,13 @@ async fn write<W: Write>(
 /// Shown on a terminal only.
 fn progress_bar(record_count: u64) -> ProgressBar {
     let bar = ProgressBar::new(record_count);
-    let template = "{wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left";
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A screen that does not take it is no reason to fail.
+        let _ = write!(out, "{} rows/s", HumanCount(state.per_sec().round() as u64));
+    };
+    let template = "{wide_bar} {human_pos}/{human_len} rows, {rate}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar
 }

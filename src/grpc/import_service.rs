@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::principal;
 use crate::{
-    import::{Import, ImportError, ImportReport, LoadOutcome},
+    import::{Import, ImportError, ImportReport, Intake, LoadOutcome},
     model::{AssetType, BillingRegion, Platform, Source, UtcTime},
     proto::{self, usage_import_service_server::UsageImportService},
     report::InvalidField,
@@ -42,24 +42,35 @@ impl UsageImportService for ImportService {
         let import = Import::new(self.config.clone(), &principal, source.clone()).await?;
         let mut intake = import.intake("record");
         let mut next = Some(first);
-        let mut number = 0;
+        let mut number = 0_u64;
         while let Some(message) = next {
             if !message.source.is_empty() && message.source != source.as_str() {
                 let reason = format!("the stream began with {source}; one stream has one source");
                 return Err(InvalidField::new("source", reason).into());
             }
-            for record in &message.records {
-                let texts = Texts::from(record);
-                let added = intake.add(number, &texts.raw(record));
-                added.map_err(|error| ImportError::Io { place: "sorting".to_owned(), error })?;
-                number += 1;
-            }
+            let first = number;
+            number += message.records.len() as u64;
+            // Sorting may write to disk.
+            let add = tokio::task::spawn_blocking(move || take_in(intake, first, &message.records));
+            intake = add.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(sorting)?;
             next = messages.message().await?;
         }
         let prepared = import.prepare(intake).await?;
         let report = import.publish(prepared, "ImportUsage", false).await?;
         Ok(Response::new(report.into()))
     }
+}
+
+fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> std::io::Result<Intake> {
+    for (record, number) in records.iter().zip(first..) {
+        let texts = Texts::from(record);
+        intake.add(number, &texts.raw(record))?;
+    }
+    Ok(intake)
+}
+
+fn sorting(error: std::io::Error) -> ImportError {
+    ImportError::Io { place: "sorting".to_owned(), error }
 }
 
 fn source(text: &str) -> Result<Source, InvalidField> {

@@ -1,9 +1,11 @@
 //! Usage as CSV: the report's own format, plain or compressed.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, BufRead as _, BufReader, Read},
     path::PathBuf,
+    rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -34,6 +36,29 @@ impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.progress.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Ends the input when a row goes on for ever, as it does after a quote that is not closed: memory stays bounded.
+struct Bounded<R> {
+    inner: R,
+    /// Bytes read since the last row was complete, read-ahead included.
+    since_row: Rc<Cell<usize>>,
+}
+
+/// What [`Bounded`] ends the input with.
+#[derive(Debug, thiserror::Error)]
+#[error("the row is longer than 1 MiB: is a quote not closed?")]
+struct RowTooLong;
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.since_row.get() > MAX_ROW_BYTES + BUFFER_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, RowTooLong));
+        }
+        let count = self.inner.read(buffer)?;
+        self.since_row.set(self.since_row.get() + count);
         Ok(count)
     }
 }
@@ -82,25 +107,41 @@ pub(super) fn read(input: &Input, mut intake: Intake) -> io::Result<Intake> {
     if bytes.fill_buf()?.starts_with("\u{feff}".as_bytes()) {
         bytes.consume("\u{feff}".len());
     }
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).buffer_capacity(BUFFER_BYTES).from_reader(bytes);
+    let since_row = Rc::new(Cell::new(0));
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .buffer_capacity(BUFFER_BYTES)
+        .from_reader(Bounded { inner: bytes, since_row: Rc::clone(&since_row) });
     let mut record = csv::ByteRecord::new();
-    if !next(&mut reader, &mut record)? {
+    let mut next = |record: &mut csv::ByteRecord, intake: &mut Intake| {
+        let place = reader.position().line();
+        let found = reader.read_byte_record(record).map_err(|error| match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            // Bytes in any number of fields are a record, so nothing else can be wrong.
+            other => io::Error::other(format!("{other:?}")),
+        });
+        since_row.set(0);
+        match found {
+            Err(error) if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<RowTooLong>) => {
+                intake.refuse(UsageProblem::new(place, "", "", RowTooLong));
+                Ok(false)
+            }
+            found => found,
+        }
+    };
+    if !next(&mut record, &mut intake)? {
         intake.refuse(UsageProblem::new(1, "", "", "the file is empty; the first line must name the columns"));
         return Ok(intake);
     }
     let Some(positions) = columns(&record, &mut intake) else { return Ok(intake) };
-    while next(&mut reader, &mut record)? {
+    while next(&mut record, &mut intake)? {
         let line = record.position().map_or(0, csv::Position::line);
         if let Some(raw) = fields(&record, &positions, line, &mut intake) {
             intake.add(line, &raw)?;
         }
     }
     Ok(intake)
-}
-
-fn next(reader: &mut csv::Reader<impl Read>, record: &mut csv::ByteRecord) -> io::Result<bool> {
-    reader.read_byte_record(record).map_err(io::Error::from)
 }
 
 /// Where each column of the report is in the file.
@@ -143,7 +184,7 @@ fn fields<'r>(
         return None;
     }
     if record.as_slice().len() > MAX_ROW_BYTES {
-        intake.refuse(UsageProblem::new(line, "", "", "the row is longer than 1 MiB: is a quote not closed?"));
+        intake.refuse(UsageProblem::new(line, "", "", RowTooLong));
         return None;
     }
     let mut raw = [""; COLUMN_COUNT];

@@ -17,6 +17,9 @@ use account::Account;
 use binaries::Binaries;
 use cluster::Cluster;
 
+/// Marks a folder as one of ours, from its first use on.
+const START_LOCK: &str = "start.lock";
+
 /// A private server could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -41,6 +44,11 @@ pub enum ServerError {
         /// The account.
         account: String,
     },
+    /// The folder has other things in it.
+    #[error(
+        "{0}: this folder holds other things; --data-dir must be a new or an empty folder, or one that was used so before"
+    )]
+    NotEmpty(String),
     /// A program of PostgreSQL failed.
     #[error("{program} failed: {output}")]
     Program {
@@ -77,11 +85,12 @@ impl PrivateServer {
         let binaries = Binaries::find()?;
         let account = Account::for_server()?;
         std::fs::create_dir_all(data_dir).map_err(|error| io_error(data_dir, error))?;
+        check_is_ours(data_dir)?;
         // The server has a working folder of its own, so a relative path would not be found.
         let data_dir = data_dir.canonicalize().map_err(|error| io_error(data_dir, error))?;
         account.own(&data_dir)?;
         account.check_reach(&data_dir)?;
-        let start_lock = lock_file(&data_dir.join("start.lock"))?;
+        let start_lock = lock_file(&data_dir.join(START_LOCK))?;
         start_lock.lock().map_err(|error| io_error(&data_dir, error))?;
         let users_lock = lock_file(&data_dir.join("users.lock"))?;
         users_lock.lock_shared().map_err(|error| io_error(&data_dir, error))?;
@@ -129,6 +138,15 @@ pub fn default_data_dir() -> PathBuf {
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map_or_else(|| PathBuf::from(format!(".{name}")), |base| base.join(name))
+}
+
+/// The folder will be given to the account that runs PostgreSQL: nothing else may be in it.
+fn check_is_ours(data_dir: &Path) -> Result<(), ServerError> {
+    let mut entries = data_dir.read_dir().map_err(|error| io_error(data_dir, error))?;
+    if data_dir.join(START_LOCK).exists() || entries.next().is_none() {
+        return Ok(());
+    }
+    Err(ServerError::NotEmpty(data_dir.display().to_string()))
 }
 
 fn lock_file(path: &Path) -> Result<File, ServerError> {

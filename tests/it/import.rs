@@ -261,6 +261,11 @@ async fn a_file_of_another_form_is_refused_with_the_mend() {
             good.replace("Joe", &"x".repeat(1 << 20)),
             vec![(2, "", "the row is longer than 1 MiB: is a quote not closed?")],
         ),
+        // A quote that is not closed: the file is not read to its end.
+        (
+            format!("{}{}", good.replace("Joe", "\"Joe"), "x".repeat(8 << 20)),
+            vec![(2, "", "the row is longer than 1 MiB: is a quote not closed?")],
+        ),
     ] {
         assert_eq!(problems(&refused(&database, &text).await), expected);
     }
