@@ -41,7 +41,7 @@ CREATE TABLE usage_load (
     source text COLLATE "C" NOT NULL CHECK (source <> ''),
     import_id bigint NOT NULL REFERENCES usage_import,
     digest bytea NOT NULL CHECK (octet_length(digest) = 32),
-    record_count integer NOT NULL CHECK (record_count > 0),
+    record_count integer NOT NULL CHECK (record_count >= 0),
     published_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_key, load_id),
     UNIQUE (tenant_key, usage_month, usage_day, source, published_at)
@@ -116,12 +116,12 @@ COMMENT ON COLUMN usage_record.quantity IS 'The amount measured, with its digits
 -- Importers may not own tables; this is how months get their partitions all the same. The partition is attached rather
 -- than created in place, because that lock lets running reports go on.
 CREATE FUNCTION ensure_usage_month(month date) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     partition_name text := format('usage_record_%s', to_char(month, 'YYYY_MM'));
 BEGIN
-    IF extract(day FROM month) <> 1 THEN
-        RAISE EXCEPTION '% is not the first day of a month', month;
+    IF extract(day FROM month) <> 1 OR month NOT BETWEEN '0001-01-01' AND '9999-12-01' THEN
+        RAISE EXCEPTION '% is not the first day of a month of the years 1 to 9999', month;
     END IF;
     IF to_regclass(quote_ident(partition_name)) IS NOT NULL THEN
         RETURN;
@@ -137,6 +137,8 @@ BEGIN
         partition_name, month, (month + interval '1 month')::date);
 END
 $$;
+-- Whoever may import is granted it by name.
+REVOKE EXECUTE ON FUNCTION ensure_usage_month FROM PUBLIC;
 COMMENT ON FUNCTION ensure_usage_month IS 'Makes sure that usage_record has a partition for the month.';
 
 CREATE VIEW detailed_usage_report AS

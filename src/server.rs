@@ -138,9 +138,12 @@ impl RunningServer {
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .add_service(InterceptedService::new(ReportsServiceServer::new(Reports::new(self.store)), Authenticate))
             .add_service(InterceptedService::new(
-                UsageImportServiceServer::new(ImportService::new(self.config.store.clone())),
+                ReportsServiceServer::new(Reports::new(self.store.clone())),
+                Authenticate,
+            ))
+            .add_service(InterceptedService::new(
+                UsageImportServiceServer::new(ImportService::new(self.store, self.config.store)),
                 Authenticate,
             ));
         let drain_limit = self.config.drain_limit;

@@ -14,7 +14,7 @@ use crate::{
     auth::Principal,
     import::{Import, ImportError, ImportReport, Input, InvalidUsage, LoadOutcome, LoadReport, Prepared, Progress},
     model::{Source, TenantId},
-    store::StoreConfig,
+    store::{Store, StoreConfig},
 };
 
 /// How many restatements are told one by one.
@@ -33,6 +33,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
             eprintln!("warning: {name} has a header line only: nothing was imported, and no day became empty by it");
         }
         print_report(&name, &report, args.dry_run);
+        warn_of_doubles(&report);
     }
     Ok(())
 }
@@ -71,7 +72,9 @@ async fn import_file(
     dry_run: bool,
     days: &mut Days,
 ) -> Result<ImportReport, String> {
-    let import = Import::new(StoreConfig::new(database_url), principal, source.clone()).await;
+    let config = StoreConfig::new(database_url);
+    let store = Store::new(&config).map_err(|error| error.to_string())?;
+    let import = Import::new(&store, config, principal, source.clone()).await;
     let import = import.map_err(|error| error.to_string())?;
     let name = input.name();
     let bar = show_progress(&input, import.progress());
@@ -173,6 +176,18 @@ fn print_report(name: &str, report: &ImportReport, dry_run: bool) {
     }
     if restated > SHOWN_RESTATEMENTS {
         println!("  ... and {} more restatements", restated - SHOWN_RESTATEMENTS);
+    }
+}
+
+/// The same day from two sources is usually one delivery with a --source forgotten.
+fn warn_of_doubles(report: &ImportReport) {
+    let doubles = report.loads.iter().filter_map(|load| Some((load, load.also_from.as_ref()?)));
+    for (load, source) in doubles.take(SHOWN_RESTATEMENTS) {
+        eprintln!(
+            "warning: tenant {} on {}: source {source} has delivered the very same rows, so they count twice; was --source \
+             {source} meant?",
+            load.tenant_id, load.usage_day
+        );
     }
 }
 

@@ -55,19 +55,20 @@ async fn dispatch(args: Args) -> Result<(), CommandError> {
         Command::Catalog(args::CatalogCommand::Apply(command)) => interruptible(catalog::apply(command)).await,
         Command::Import(command) => interruptible(import::run(command)).await,
         Command::Tenants(command) => tenants::run(command).await,
-        Command::Usage(command) => usage::run(*command).await,
+        Command::Usage(command) => interruptible(usage::run(*command)).await,
         Command::Costs(command) => costs::run(command).await,
         Command::Healthcheck(command) => serve::healthcheck(&command).await,
         Command::Demo(command) => demo::run(command).await,
     }
 }
 
-/// Ends a command at a signal in good order: its transaction is rolled back, and its private server stops.
+/// Ends a command at a signal in good order: its transaction is rolled back, its temporary file removed, and its private
+/// server stops.
 async fn interruptible(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let stop = serve::stop_signal()?;
     tokio::select! {
         result = command => result,
-        () = stop => Err("interrupted; nothing more was changed".into()),
+        () = stop => Err("interrupted".into()),
     }
 }
 

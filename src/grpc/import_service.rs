@@ -1,29 +1,39 @@
 //! `UsageImportService`: what the `import` command does, for back ends.
 
+use std::{sync::Arc, time::Duration};
+
 use prost_types::Timestamp;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::principal;
+use super::{principal, status::too_many_imports};
 use crate::{
     import::{Import, ImportError, ImportReport, Intake, LoadOutcome},
     model::{AssetType, BillingRegion, Platform, Source, UtcTime},
     proto::{self, usage_import_service_server::UsageImportService},
     report::InvalidField,
-    store::StoreConfig,
+    store::{Store, StoreConfig},
 };
 
 /// Imports usage into a database.
 #[derive(Clone)]
 pub struct ImportService {
+    store: Store,
     config: StoreConfig,
+    running: Arc<Semaphore>,
 }
+
+/// Calls that run at once: each holds connections of its own, memory and disk for sorting.
+const MAX_RUNNING: usize = 4;
+/// How long a caller may take between two messages.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 // === impl ImportService ===
 
 impl ImportService {
     /// Imports into this database.
-    pub fn new(config: StoreConfig) -> Self {
-        Self { config }
+    pub fn new(store: Store, config: StoreConfig) -> Self {
+        Self { store, config, running: Arc::new(Semaphore::new(MAX_RUNNING)) }
     }
 }
 
@@ -34,12 +44,13 @@ impl UsageImportService for ImportService {
         request: Request<Streaming<proto::ImportUsageRequest>>,
     ) -> Result<Response<proto::ImportUsageResponse>, Status> {
         let principal = principal(&request)?;
+        let _running = self.running.try_acquire().map_err(|_| too_many_imports())?;
         let mut messages = request.into_inner();
-        let Some(first) = messages.message().await? else {
+        let Some(first) = next_message(&mut messages).await? else {
             return Ok(Response::new(proto::ImportUsageResponse::default()));
         };
         let source = source(&first.source)?;
-        let import = Import::new(self.config.clone(), &principal, source.clone()).await?;
+        let import = Import::new(&self.store, self.config.clone(), &principal, source.clone()).await?;
         let mut intake = import.intake("record");
         let mut next = Some(first);
         let mut number = 0_u64;
@@ -53,12 +64,19 @@ impl UsageImportService for ImportService {
             // Sorting may write to disk.
             let add = tokio::task::spawn_blocking(move || take_in(intake, first, &message.records));
             intake = add.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(sorting)?;
-            next = messages.message().await?;
+            next = next_message(&mut messages).await?;
         }
         let prepared = import.prepare(intake).await?;
         let report = import.publish(prepared, "ImportUsage", false).await?;
         Ok(Response::new(report.into()))
     }
+}
+
+async fn next_message(
+    messages: &mut Streaming<proto::ImportUsageRequest>,
+) -> Result<Option<proto::ImportUsageRequest>, Status> {
+    let next = tokio::time::timeout(IDLE_LIMIT, messages.message()).await;
+    next.map_err(|_| Status::deadline_exceeded("no message came for a minute; nothing was imported"))?
 }
 
 fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> std::io::Result<Intake> {

@@ -10,8 +10,9 @@ use crate::{
     report::{CostsRequest, InvalidField, PageSize, TenantsRequest, UsageFilter, UsageRequest},
 };
 
+/// As long as the catalog allows.
+const MAX_METER_NAME_BYTES: usize = 128;
 const TENANTS_PAGE: (u16, u16) = (100, 1000);
-/// Lines are some 300 bytes; pages stay below the 4 MiB that clients take by default.
 const COSTS_PAGE: (u16, u16) = (5000, 5000);
 
 impl TryFrom<proto::ListTenantsRequest> for TenantsRequest {
@@ -35,7 +36,7 @@ impl TryFrom<proto::GetDetailedUsageRequest> for UsageRequest {
             tenant_id: required("tenant_id", &request.tenant_id)?,
             month: month("month", request.month)?.ok_or_else(|| missing("month"))?,
             filter: filter(request.filter.unwrap_or_default())?,
-            as_of: time("as_of", request.as_of)?,
+            as_of: moment("as_of", request.as_of)?,
             resume_token: request.resume_token,
         })
     }
@@ -51,7 +52,7 @@ impl TryFrom<proto::GetMonthlyCostsRequest> for CostsRequest {
             organization_id: required("organization_id", &request.organization_id)?,
             tenant_id: optional("tenant_id", &request.tenant_id)?,
             months: MonthRange::new(start, end).map_err(|error| InvalidField::new("end_month", error))?,
-            as_of: time("as_of", request.as_of)?,
+            as_of: moment("as_of", request.as_of)?,
             page_size: page_size(request.page_size, COSTS_PAGE)?,
             page_token: request.page_token,
         })
@@ -67,6 +68,10 @@ fn filter(filter: proto::UsageFilter) -> Result<UsageFilter, InvalidField> {
             return Err(InvalidField::new(field, reason));
         }
     }
+    for (index, name) in filter.meter_names.iter().enumerate() {
+        checked_text(name, 1, MAX_METER_NAME_BYTES)
+            .map_err(|error| InvalidField::new(format!("filter.meter_names[{index}]"), error))?;
+    }
     for (index, id) in filter.asset_ids.iter().enumerate() {
         checked_text(id, 1, MAX_ASSET_ID_BYTES)
             .map_err(|error| InvalidField::new(format!("filter.asset_ids[{index}]"), error))?;
@@ -80,12 +85,16 @@ fn filter(filter: proto::UsageFilter) -> Result<UsageFilter, InvalidField> {
     })
 }
 
-fn codes<T>(field: &str, codes: &[i32], from_code: impl Fn(i32) -> Option<T>) -> Result<Vec<T>, InvalidField> {
+/// The values of numbers, each once.
+fn codes<T: Ord>(field: &str, codes: &[i32], from_code: impl Fn(i32) -> Option<T>) -> Result<Vec<T>, InvalidField> {
     let known = |(index, &code): (usize, &i32)| {
         from_code(code)
             .ok_or_else(|| InvalidField::new(format!("{field}[{index}]"), format!("there is no value {code}")))
     };
-    codes.iter().enumerate().map(known).collect()
+    let mut values = codes.iter().enumerate().map(known).collect::<Result<Vec<T>, _>>()?;
+    values.sort_unstable();
+    values.dedup();
+    Ok(values)
 }
 
 fn missing(field: &str) -> InvalidField {
@@ -113,7 +122,8 @@ fn month(field: &str, month: Option<proto::YearMonth>) -> Result<Option<Month>, 
     parsed.map_err(|error| InvalidField::new(field, error))
 }
 
-fn time(field: &str, time: Option<Timestamp>) -> Result<Option<UtcTime>, InvalidField> {
-    let parsed = time.map(|time| UtcTime::from_unix(time.seconds, time.nanos)).transpose();
-    parsed.map_err(|error| InvalidField::new(field, error))
+/// A moment to fix a report to. Clocks that count nanoseconds are welcome: what is finer than a microsecond is cut off.
+fn moment(field: &str, time: Option<Timestamp>) -> Result<Option<UtcTime>, InvalidField> {
+    let cut = |time: Timestamp| UtcTime::from_unix(time.seconds, time.nanos - time.nanos.max(0) % 1_000);
+    time.map(cut).transpose().map_err(|error| InvalidField::new(field, error))
 }

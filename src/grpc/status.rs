@@ -12,6 +12,8 @@ use crate::{
 };
 
 const DOMAIN: &str = "secureconnect.reports";
+/// How much is said of wrong records.
+const MAX_VIOLATION_BYTES: usize = 3 << 10;
 /// When to try again after an outage.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -27,6 +29,10 @@ fn unavailable(reason: &str, message: impl Into<String>) -> Status {
     let mut details = details(reason);
     details.set_retry_info(Some(RETRY_AFTER));
     Status::with_error_details(Code::Unavailable, message, details)
+}
+
+pub(super) fn too_many_imports() -> Status {
+    unavailable("TOO_MANY_IMPORTS", "as many imports as can be are running; try again")
 }
 
 pub(super) fn unauthenticated() -> Status {
@@ -64,6 +70,11 @@ impl From<StoreError> for Status {
                 tracing::warn!(%error, "a call failed");
                 unavailable("DATABASE_UNAVAILABLE", "the database is not available; try again")
             }
+            // Another try would take as long.
+            StoreError::TooSlow => {
+                tracing::warn!(%error, "a call failed");
+                status(Code::DeadlineExceeded, "STATEMENT_TIMEOUT", error.to_string())
+            }
             StoreError::Database(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
@@ -94,14 +105,17 @@ impl From<InvalidUsage> for Status {
             };
             FieldViolation::new(field, format!("{:?}: {}", problem.value, problem.reason))
         });
-        let violations: Vec<_> = violations.collect();
-        let message = match violations.first() {
-            Some(first) => format!(
-                "{} problems, nothing was imported; the first: {}: {}",
-                error.total, first.field, first.description
-            ),
-            None => "nothing was imported".to_owned(),
-        };
+        // Errors travel in headers, and many clients take some 8 KiB of them.
+        let mut room = MAX_VIOLATION_BYTES;
+        let violations: Vec<_> = violations
+            .take_while(|violation: &FieldViolation| {
+                let bytes = violation.field.len() + violation.description.len();
+                room = room.saturating_sub(bytes);
+                room > 0
+            })
+            .collect();
+        let first = violations.first().map(|first| first.field.as_str()).unwrap_or_default();
+        let message = format!("nothing was imported: {} problems, the first in {first}", error.total);
         let mut details = details("INVALID_USAGE");
         details.set_bad_request(violations);
         Self::with_error_details(Code::InvalidArgument, message, details)

@@ -90,11 +90,7 @@ impl Input {
         let file = BufReader::with_capacity(BUFFER_BYTES, Counted { inner: File::open(path)?, progress });
         Ok(match path.extension().and_then(|extension| extension.to_str()) {
             Some("gz") => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-            Some("zst") => {
-                let decoder = ruzstd::decoding::StreamingDecoder::new(file)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-                Box::new(decoder)
-            }
+            Some("zst") => Box::new(zstd::Decoder::with_buffer(file)?),
             _ => Box::new(file),
         })
     }

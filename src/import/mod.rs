@@ -8,6 +8,7 @@ mod problems;
 mod sort;
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -25,7 +26,7 @@ pub use problems::{InvalidUsage, UsageProblem};
 use crate::{
     auth::Principal,
     model::{Source, TenantId, UtcTime},
-    store::{ImportSession, LoadKey, NewLoad, PublishedLoad, Store, StoreConfig, StoreError},
+    store::{Assumed, ImportSession, LoadKey, NewLoad, PublishedLoad, Store, StoreConfig, StoreError},
 };
 use plan::{Plan, PlannedLoad};
 use problems::Problems;
@@ -36,7 +37,6 @@ const BATCH_ROWS: usize = 4096;
 
 /// An import that reads rows, and then publishes them.
 pub struct Import {
-    store: Store,
     config: StoreConfig,
     checker: Arc<Checker>,
     source: Source,
@@ -81,6 +81,8 @@ pub struct LoadReport {
     pub digest: [u8; 32],
     /// What was done.
     pub outcome: LoadOutcome,
+    /// Another source that the same content is in force from: it counts twice, which is seldom meant.
+    pub also_from: Option<String>,
 }
 
 /// What was done with a tenant's day.
@@ -173,12 +175,15 @@ impl Intake {
 
 impl Import {
     /// Reads what rows are checked against.
-    pub async fn new(config: StoreConfig, principal: &Principal, source: Source) -> Result<Self, ImportError> {
-        let store = Store::new(&config)?;
+    pub async fn new(
+        store: &Store,
+        config: StoreConfig,
+        principal: &Principal,
+        source: Source,
+    ) -> Result<Self, ImportError> {
         let tenants = store.import_tenants(principal.scope()).await?;
         let meters = store.meters().await?;
         Ok(Self {
-            store,
             config,
             checker: Arc::new(Checker::new(tenants, meters)),
             source,
@@ -190,11 +195,6 @@ impl Import {
     /// How far the import is.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
-    }
-
-    /// The database that is imported into.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     /// An empty intake. `place_word` is what problems call a place: `line` or `record`.
@@ -275,8 +275,9 @@ impl Import {
             plan::records(&mut sorted, &checker, &wanted, |batch| sender.blocking_send(batch).is_ok())
         });
         let progress = &self.progress;
+        let assumed = self.assumed(plan, changed);
         let publication = session
-            .publish(&loads, receiver, name, &self.imported_by, |count| {
+            .publish(&loads, &assumed, receiver, name, &self.imported_by, |count| {
                 progress.rows_written.fetch_add(count, Ordering::Relaxed);
             })
             .await;
@@ -285,6 +286,20 @@ impl Import {
             Ok(Ok(())) => Ok(publication?),
             Ok(Err(error)) => Err(ImportError::Io { place: "sorted rows".to_owned(), error }),
             Err(error) => Err(ImportError::Io { place: "sorted rows".to_owned(), error: std::io::Error::other(error) }),
+        }
+    }
+
+    /// What the import went by, to be looked at again when it publishes.
+    fn assumed(&self, plan: &Plan, changed: &[usize]) -> Assumed {
+        let unchanged = plan.loads.iter().enumerate().filter(|(index, _)| changed.binary_search(index).is_err());
+        let mut tenants: Vec<_> =
+            plan.loads.iter().filter_map(|planned| self.checker.tenant(planned.tenant_id)).collect();
+        tenants.sort_by_key(|tenant| tenant.key);
+        tenants.dedup_by_key(|tenant| tenant.key);
+        Assumed {
+            unchanged: unchanged.map(|(_, planned)| (planned.load.key, planned.load.digest)).collect(),
+            tenants,
+            meters: self.checker.meters().clone(),
         }
     }
 
@@ -302,8 +317,14 @@ impl Import {
                 contents.push((planned.load.key, planned.load.digest, load.published_at));
             }
         }
-        let before = session.meter_totals(&superseded).await?;
+        let mut before: HashMap<_, Vec<_>> = HashMap::new();
+        for (load, meter, quantity) in session.meter_totals(&superseded).await? {
+            before.entry(load).or_default().push((meter, quantity));
+        }
         let earlier = session.earlier_publications(&contents).await?;
+        let published = loads.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != PublishedLoad::Unchanged);
+        let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest)).collect();
+        let mut other_sources = session.same_from_other_sources(&published).await?;
         let meters = self.checker.meters();
         loads
             .iter()
@@ -314,8 +335,7 @@ impl Import {
                     PublishedLoad::Unchanged => LoadOutcome::Unchanged,
                     PublishedLoad::Superseded(load) => {
                         let key = (planned.load.key.tenant, load.id);
-                        let old = before.iter().filter(|(of, ..)| *of == key);
-                        let old = old.map(|(_, meter, quantity)| (*meter, quantity.clone()));
+                        let old = before.remove(&key).unwrap_or_default().into_iter();
                         LoadOutcome::Restated(Restatement {
                             superseded_record_count: load.record_count,
                             superseded_published_at: load.published_at,
@@ -330,6 +350,7 @@ impl Import {
                     record_count: planned.load.record_count,
                     digest: planned.load.digest,
                     outcome,
+                    also_from: other_sources.remove(&planned.load.key),
                 })
             })
             .collect()

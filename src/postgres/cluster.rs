@@ -148,7 +148,7 @@ fn socket_folder(home: &Path, account: &Account) -> Result<PathBuf, ServerError>
     Ok(folder)
 }
 
-fn shell_quoted(path: &Path) -> String {
+pub(super) fn shell_quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 

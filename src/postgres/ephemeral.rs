@@ -6,7 +6,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use super::{Account, Binaries, Cluster, ServerError, io_error};
+use super::{Account, Binaries, Cluster, ServerError, cluster::shell_quoted, io_error};
 
 /// A server with an empty cluster in a temporary folder. It trades durability for speed.
 pub struct EphemeralServer {
@@ -25,7 +25,7 @@ impl EphemeralServer {
         let home = home(&account)?;
         let cluster = Cluster::new(binaries, account, &home, false)?;
         let (mut shell, stop) = cluster.stop_command();
-        let script = format!("cat; {stop}; rm -rf '{}'", home.display());
+        let script = format!("cat; {stop}; rm -rf {}", shell_quoted(&home));
         let watchdog = shell
             .args(["-c", &script])
             .stdin(Stdio::piped())

@@ -143,7 +143,8 @@ pub fn default_data_dir() -> PathBuf {
 /// The folder will be given to the account that runs PostgreSQL: nothing else may be in it.
 fn check_is_ours(data_dir: &Path) -> Result<(), ServerError> {
     let mut entries = data_dir.read_dir().map_err(|error| io_error(data_dir, error))?;
-    if data_dir.join(START_LOCK).exists() || entries.next().is_none() {
+    // In this order: a folder that was empty may become one of ours in between.
+    if entries.next().is_none() || data_dir.join(START_LOCK).exists() {
         return Ok(());
     }
     Err(ServerError::NotEmpty(data_dir.display().to_string()))

@@ -99,6 +99,25 @@ pub struct TenantMonth {
     pub data_as_of: Option<UtcTime>,
 }
 
+/// About how many bytes a page has at most: clients refuse messages of more than 4 MiB by default.
+const PAGE_BYTES: usize = 2 << 20;
+
+/// How far a page reaches that starts at a line.
+fn page_end(lines: &[CostLine], start: usize, size: PageSize) -> usize {
+    let mut bytes = 0;
+    let mut end = start;
+    for line in lines.iter().skip(start).take(size.get().into()) {
+        let names = line.tenant_name.len() + line.plan.len() + 2 * line.meter.name.len() + line.meter.unit.len();
+        // Ids, months and numbers, those of an unpriced meter and of the tenant's month too; then each tier.
+        bytes += 768 + names + 256 * line.tiers.len();
+        if bytes > PAGE_BYTES && end > start {
+            break;
+        }
+        end += 1;
+    }
+    end
+}
+
 /// Computes what an organization owes.
 pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
@@ -106,7 +125,7 @@ pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsReques
     let organization =
         store.find_organization(scope, request.organization_id).await?.ok_or(ReportError::OrganizationNotFound)?;
     let horizon = match &token {
-        Some(token) => token.horizon(),
+        Some(token) => manifest::known_horizon(store, token.horizon()).await?,
         None => manifest::horizon(store, request.as_of).await?,
     };
     let data = store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
@@ -123,7 +142,7 @@ pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsReques
         None => 0,
         Some(token) => token.offset(order).ok_or(ReportError::PageTokenExpired)?,
     };
-    let end = lines.len().min(start.saturating_add(request.page_size.get().into()));
+    let end = page_end(&lines, start, request.page_size);
     let next_page_token =
         if end < lines.len() { PageToken::new(query, horizon, order, end).seal() } else { String::new() };
     let lines: Vec<CostLine> = lines.into_iter().skip(start).take(end - start).collect();

@@ -42,6 +42,14 @@ pub(super) fn data_as_of(loads: &[Load]) -> Option<UtcTime> {
     loads.iter().map(|load| load.published_at).max()
 }
 
+/// The horizon that an earlier answer was fixed to. A standby may not have come so far yet.
+pub(super) async fn known_horizon(store: &Store, time: UtcTime) -> Result<Horizon, ReportError> {
+    match store.horizon_as_of(time).await? {
+        AsOf::Final(horizon) => Ok(horizon),
+        AsOf::Future | AsOf::NotReplicated => Err(ReportError::NotReplicated),
+    }
+}
+
 /// The horizon that a request asks for.
 pub(super) async fn horizon(store: &Store, as_of: Option<UtcTime>) -> Result<Horizon, ReportError> {
     let Some(as_of) = as_of else { return Ok(store.horizon().await?) };

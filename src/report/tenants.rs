@@ -99,6 +99,9 @@ fn position(page_token: &str, query: [u8; 8]) -> Result<Option<TenantPosition>, 
     if token.query != query {
         return Err(InvalidField::new(FIELD, "a token of another search; repeat the search of the page before"));
     }
+    if token.organization_name.contains('\0') || token.tenant_name.contains('\0') {
+        return Err(damaged());
+    }
     let tenant_id: TenantId = token.tenant_id.parse().map_err(|_| damaged())?;
     Ok(Some(TenantPosition { organization_name: token.organization_name, tenant_name: token.tenant_name, tenant_id }))
 }

@@ -98,6 +98,7 @@ async fn organizations(
     }
     let mut changes = Changes::default();
     let mut write = Vec::new();
+    let mut renamed = Vec::new();
     for (index, organization) in declared.iter().enumerate() {
         let code = organization.currency.code();
         match present.get(&organization.id.as_uuid()) {
@@ -115,7 +116,12 @@ async fn organizations(
                 });
                 continue;
             }
-            Some(_) => changes.updated += 1,
+            Some((name, ..)) => {
+                changes.updated += 1;
+                if *name != organization.name {
+                    renamed.push(organization);
+                }
+            }
         }
         write.push(organization);
     }
@@ -131,7 +137,7 @@ async fn organizations(
             &[&ids, &names, &currencies],
         )
         .await?;
-    rename_in_search(transaction, &write).await?;
+    rename_in_search(transaction, &renamed).await?;
     Ok(changes)
 }
 

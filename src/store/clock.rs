@@ -27,11 +27,6 @@ pub enum AsOf {
 }
 
 impl Horizon {
-    /// A horizon that an earlier answer was fixed to, from its token.
-    pub fn known(time: UtcTime) -> Self {
-        Self(time)
-    }
-
     /// The moment.
     pub fn time(self) -> UtcTime {
         self.0
@@ -53,17 +48,17 @@ impl Store {
         if as_of <= newest.0 {
             return Ok(AsOf::Final(Horizon(as_of)));
         }
-        let mut client = self.short().await?;
-        let transaction = client.build_transaction().read_only(true).start().await?;
-        // A publisher that has drawn its time but not committed yet holds the lock: wait for it. One that comes later
-        // draws a time after ours.
-        transaction
-            .execute("-- horizon_as_of: wait\nSELECT pg_advisory_xact_lock_shared($1)", &[&PUBLISH_LOCK])
+        // A publisher that has drawn its time but not committed yet holds the lock: wait for it. One that comes later draws
+        // a later time, since the present is read while the lock is held, to the end of the statement.
+        let client = self.short().await?;
+        let statement = client
+            .prepare_cached(
+                "-- horizon_as_of
+                WITH waited AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared($1))
+                SELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby FROM waited",
+            )
             .await?;
-        let row = transaction
-            .query_one("-- horizon_as_of: now\nSELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby", &[])
-            .await?;
-        transaction.commit().await?;
+        let row = client.query_one(&statement, &[&PUBLISH_LOCK]).await?;
         if as_of > UtcTime::from_chrono(row.try_get("now")?) {
             return Ok(AsOf::Future);
         }

@@ -195,7 +195,7 @@ impl Store {
                 FROM price p JOIN price_tier t USING (price_id)
                 WHERE p.currency = $1 AND p.effective_from <= $2
                   AND p.applied_at <= $3 AND (p.superseded_at IS NULL OR p.superseded_at > $3)
-                ORDER BY p.price_id, t.tier_number",
+                ORDER BY p.price_id, t.from_quantity",
             )
             .await?;
         let rows = client
@@ -223,6 +223,20 @@ impl Store {
                     },
                 )),
             }
+        }
+        // Constraints keep tiers from gaps; that the last one has no end, and only that one, is up to whoever writes.
+        let is_open = |price: &Price| {
+            price
+                .tiers
+                .iter()
+                .rev()
+                .map(|tier| tier.up_to.is_none())
+                .eq(std::iter::once(true).chain(std::iter::repeat_n(false, price.tiers.len() - 1)))
+        };
+        if let Some((id, _)) = prices.iter().find(|(_, price)| !is_open(price)) {
+            return Err(StoreError::corrupt(format!(
+                "the tiers of price {id} do not end with the one tier without an end"
+            )));
         }
         Ok(prices.into_iter().map(|(_, price)| price).collect())
     }

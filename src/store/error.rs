@@ -11,6 +11,9 @@ pub enum StoreError {
     /// No connection, or it was lost: another try may succeed.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// A statement took longer than it may.
+    #[error("the database took longer than a statement may take")]
+    TooSlow,
     /// The database refused a statement.
     #[error("the database failed: {0}")]
     Database(String),
@@ -37,8 +40,11 @@ impl From<tokio_postgres::Error> for StoreError {
         let code = db_error.code();
         let detail = db_error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
         let text = format!("{} [{}]{detail}", db_error.message(), code.code());
-        // Class 08: connection; 53: resources; 57P: the operator or a restart ended it; 57014: it took too long.
-        let transient = ["08", "53", "57P", "57014"].iter().any(|class| code.code().starts_with(class));
+        if *code == SqlState::QUERY_CANCELED {
+            return Self::TooSlow;
+        }
+        // Class 08: connection; 53: resources; 57P: the operator or a restart ended it.
+        let transient = ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));
         if transient || *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
             Self::Unavailable(text)
         } else {

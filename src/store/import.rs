@@ -3,14 +3,14 @@
 mod assets;
 mod publish;
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
 use super::{
-    MeterKey, Store, StoreConfig, StoreError, connect,
+    MeterKey, Meters, Store, StoreConfig, StoreError, connect,
     tenants::{TenantKey, scope_filter},
 };
 use crate::{
@@ -95,6 +95,16 @@ pub struct LoadInForce {
     pub published_at: UtcTime,
 }
 
+/// What an import went by when it checked and compared: it holds still, or nothing is published.
+pub struct Assumed {
+    /// Loads that were left out, since the same content was in force.
+    pub unchanged: Vec<(LoadKey, [u8; 32])>,
+    /// The tenants of all loads.
+    pub tenants: Vec<ImportTenant>,
+    /// The meters.
+    pub meters: Meters,
+}
+
 /// A tenant that usage may be imported for.
 #[derive(Clone, Copy, Debug)]
 pub struct ImportTenant {
@@ -142,9 +152,6 @@ impl ImportSession {
     pub async fn open(config: &StoreConfig, source: Source) -> Result<Self, StoreError> {
         let open = || connect(&config.database_url, config.connect_timeout);
         let (publisher, lookups) = (open().await?, open().await?);
-        // A writer that was cut off must not hold locks for ever.
-        let limit = Duration::from_secs(600).as_millis();
-        publisher.batch_execute(&format!("SET idle_in_transaction_session_timeout = {limit}")).await?;
         Ok(Self { publisher, lookups, source })
     }
 
@@ -186,6 +193,44 @@ impl ImportSession {
                 let tenant = TenantKey(row.try_get("tenant_key")?);
                 let key = LoadKey { tenant, usage_day: row.try_get("usage_day")? };
                 Ok((key, UtcTime::from_chrono(row.try_get("published_at")?)))
+            })
+            .collect()
+    }
+
+    /// For contents that are in force from another source too: one such source.
+    pub async fn same_from_other_sources(
+        &self,
+        contents: &[(LoadKey, [u8; 32])],
+    ) -> Result<HashMap<LoadKey, String>, StoreError> {
+        if contents.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let tenants: Vec<i64> = contents.iter().map(|(key, _)| key.tenant.0).collect();
+        let days: Vec<NaiveDate> = contents.iter().map(|(key, _)| key.usage_day).collect();
+        let digests: Vec<&[u8]> = contents.iter().map(|(_, digest)| digest.as_slice()).collect();
+        let rows = self
+            .lookups
+            .query(
+                "-- same_from_other_sources
+                SELECT l.tenant_key, l.usage_day, min(l.source) AS source
+                FROM unnest($1::bigint[], $2::date[], $3::bytea[]) AS wanted (tenant_key, usage_day, digest)
+                JOIN usage_load l ON l.tenant_key = wanted.tenant_key
+                                 AND l.usage_month = date_trunc('month', wanted.usage_day)::date
+                                 AND l.usage_day = wanted.usage_day AND l.digest = wanted.digest
+                WHERE l.source <> $4
+                  AND NOT EXISTS (
+                      SELECT FROM usage_load newer
+                      WHERE newer.tenant_key = l.tenant_key AND newer.usage_month = l.usage_month
+                        AND newer.usage_day = l.usage_day AND newer.source = l.source
+                        AND newer.published_at > l.published_at)
+                GROUP BY l.tenant_key, l.usage_day",
+                &[&tenants, &days, &digests, &self.source.as_str()],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let tenant = TenantKey(row.try_get("tenant_key")?);
+                Ok((LoadKey { tenant, usage_day: row.try_get("usage_day")? }, row.try_get("source")?))
             })
             .collect()
     }

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio_postgres::{GenericClient, Row};
+
 use super::{Store, StoreError};
 use crate::model::{Meter, MeterId};
 
@@ -47,23 +49,34 @@ impl Meters {
     }
 }
 
+impl Meters {
+    /// Whether the database has all of these as they are here.
+    pub(super) async fn are_there(&self, client: &impl GenericClient) -> Result<bool, StoreError> {
+        let rows = client.query(SELECT, &[]).await?;
+        let present: HashMap<MeterKey, Meter> = rows.iter().map(from_row).collect::<Result<_, _>>()?;
+        Ok(self.by_name.iter().all(|(key, meter)| present.get(key) == Some(&**meter)))
+    }
+}
+
+const SELECT: &str = "-- meters\nSELECT meter_key, meter_id, name, unit FROM meter";
+
+fn from_row(row: &Row) -> Result<(MeterKey, Meter), StoreError> {
+    let meter = Meter {
+        id: MeterId::from_uuid(row.try_get("meter_id")?),
+        name: row.try_get("name")?,
+        unit: row.try_get("unit")?,
+    };
+    Ok((MeterKey(row.try_get("meter_key")?), meter))
+}
+
 impl Store {
     /// Reads all meters.
     pub async fn meters(&self) -> Result<Meters, StoreError> {
         let client = self.short().await?;
-        let statement = client.prepare_cached("-- meters\nSELECT meter_key, meter_id, name, unit FROM meter").await?;
+        let statement = client.prepare_cached(SELECT).await?;
         let rows = client.query(&statement, &[]).await?;
-        let meters = rows
-            .iter()
-            .map(|row| {
-                let meter = Meter {
-                    id: MeterId::from_uuid(row.try_get("meter_id")?),
-                    name: row.try_get("name")?,
-                    unit: row.try_get("unit")?,
-                };
-                Ok((MeterKey(row.try_get("meter_key")?), Arc::new(meter)))
-            })
-            .collect::<Result<_, StoreError>>()?;
+        let meters = rows.iter().map(|row| from_row(row).map(|(key, meter)| (key, Arc::new(meter))));
+        let meters = meters.collect::<Result<_, StoreError>>()?;
         Ok(Meters::new(meters))
     }
 }

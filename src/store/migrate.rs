@@ -58,7 +58,7 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
 /// Makes sure that the schema is the one that this program works on.
 pub async fn check_schema(store: &Store) -> Result<(), SchemaError> {
     let client = store.short().await?;
-    compare(&client).await
+    compare(client.client()?).await
 }
 
 async fn compare(client: &Client) -> Result<(), SchemaError> {

@@ -6,6 +6,7 @@ mod copy;
 mod costs;
 mod error;
 mod import;
+mod lease;
 mod loads;
 mod meters;
 mod migrate;
@@ -15,7 +16,8 @@ mod tenants;
 
 use std::{str::FromStr as _, time::Duration};
 
-use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use lease::Lease;
 use tokio_postgres::{NoTls, config::SslMode};
 
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
@@ -23,7 +25,8 @@ pub use clock::{AsOf, Horizon};
 pub use costs::{CostTenant, MonthUsage, OrganizationCosts, Price};
 pub use error::StoreError;
 pub use import::{
-    ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, Publication, PublishedLoad, RecordToWrite,
+    Assumed, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, Publication, PublishedLoad,
+    RecordToWrite,
 };
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
@@ -104,16 +107,18 @@ impl Store {
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.short().await?.simple_query("SELECT 1").await?;
+        let client = self.short().await?;
+        let statement = client.prepare_cached("-- ping\nSELECT 1").await?;
+        client.query_one(&statement, &[]).await?;
         Ok(())
     }
 
-    async fn short(&self) -> Result<Client, StoreError> {
-        Ok(self.short.get().await?)
+    async fn short(&self) -> Result<Lease, StoreError> {
+        Ok(Lease::new(self.short.get().await?))
     }
 
-    async fn export(&self) -> Result<Client, StoreError> {
-        Ok(self.export.get().await?)
+    async fn export(&self) -> Result<Lease, StoreError> {
+        Ok(Lease::new(self.export.get().await?))
     }
 }
 
@@ -125,6 +130,8 @@ async fn connect(database_url: &str, connect_timeout: Duration) -> Result<tokio_
             tracing::warn!(%error, "a database connection ended");
         }
     });
+    // A writer that was cut off must not hold its locks for ever.
+    client.batch_execute("SET idle_in_transaction_session_timeout = '10min'").await?;
     Ok(client)
 }
 
@@ -140,5 +147,6 @@ fn parse_url(database_url: &str, connect_timeout: Duration) -> Result<tokio_post
     }
     config.application_name(env!("CARGO_PKG_NAME"));
     config.connect_timeout(connect_timeout);
+    config.keepalives_idle(Duration::from_secs(60));
     Ok(config)
 }

@@ -101,6 +101,27 @@ async fn grpcurl_finds_its_way_by_reflection() {
 }
 
 #[tokio::test]
+async fn reflection_answers_in_its_newer_version_too() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let (_database, server) = served().await;
+    let channel = tonic::transport::Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let request = ServerReflectionRequest { host: String::new(), message_request };
+    let answer =
+        ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        answer.into_inner().message().await.unwrap().unwrap().message_response
+    else {
+        panic!("no list")
+    };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"secureconnect.reports.v1.ReportsService"), "{names:?}");
+}
+
+#[tokio::test]
 async fn python_downloads_the_same_csv_also_when_it_breaks_off_and_resumes() {
     let (_database, server) = served().await;
     let mut command = Command::new(tool("venv/bin/python"));

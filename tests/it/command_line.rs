@@ -373,3 +373,25 @@ fn is_running(data_dir: &Path) -> bool {
     let pid = text.lines().next().unwrap_or_default();
     Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
+
+#[test]
+fn the_demo_runs_twice_in_a_row_in_a_path_with_a_space() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("a b");
+    std::fs::create_dir(&folder).unwrap();
+    for _ in 0..2 {
+        let mut demo = program();
+        // What is set around it plays no part.
+        demo.args(["demo", "--once", "--listen", "127.0.0.1:0"]).current_dir(&folder).env("SCR_DRY_RUN", "true");
+        let (ok, out, log) = run(&mut demo);
+        assert!(ok, "{out}\n{log}");
+        for line in [
+            "contoso-hq 2022-02: 32 rows add up to all 9 lines of the bill, exactly: 104.23 USD",
+            "contoso-global 2022-03: 334800 rows add up to all 12 lines of the bill, exactly: 23231.32 USD",
+        ] {
+            assert!(out.lines().any(|found| found == line), "{out}");
+        }
+    }
+    let report = folder.join("demo-output/contoso-global_detailed_usage_2022-03.csv");
+    assert_eq!(BufReader::new(std::fs::File::open(report).unwrap()).lines().count(), 334_801);
+}

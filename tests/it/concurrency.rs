@@ -1,13 +1,15 @@
 //! Several at once: imports of one day, and readers who come back to a moment.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use prost_types::Timestamp;
 use secure_connect_reports::{
+    auth::Principal,
     client::UsageQuery,
-    import::LoadOutcome,
-    model::UtcTime,
-    proto::{GetDetailedUsageRequest, YearMonth},
+    import::{Import, Input, LoadOutcome, Prepared},
+    model::{Source, UtcTime},
+    proto::{GetDetailedUsageRequest, YearMonth, reports_service_client::ReportsServiceClient},
+    store::Store,
 };
 
 use crate::support::{
@@ -111,4 +113,117 @@ async fn a_running_download_does_not_see_a_restatement() {
     }
     assert_eq!(count, 20_000);
     assert_eq!(server.csv(&query).await.0, csv(&[Row::on("2022-02-01", "2")]));
+}
+
+/// Holds the publish lock, as a publisher does that takes its time.
+async fn hold_publish_lock(database: &Database) -> tokio_postgres::Client {
+    let sql = database.sql().await;
+    sql.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
+    sql
+}
+
+async fn wait_for(sql: &tokio_postgres::Client, what: &str) {
+    for _ in 0..400 {
+        if sql.query_one(what, &[]).await.unwrap().get::<_, bool>(0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never true: {what}");
+}
+
+const WAITING: &str = "SELECT count(*) > 0 FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'advisory'";
+const NONE_WAITING: &str = "SELECT count(*) = 0 FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'advisory'";
+
+/// A call that is given up while the database works on it frees its connection: those behind it do not wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_given_up_do_not_hold_up_others() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let server = database.serve();
+    let publisher = hold_publish_lock(&database).await;
+    let sql = database.sql().await;
+    let now = chrono::Utc::now();
+    // Past the last publication, so that the call must wait for the one under way.
+    let as_of = Some(Timestamp { seconds: now.timestamp(), nanos: now.timestamp_subsec_nanos().cast_signed() });
+    let month = Some(YearMonth { year: 2022, month: 2 });
+    // More than there are connections for short calls.
+    let calls = (0..20).map(|_| {
+        let (url, month) = (server.url(), month);
+        tokio::spawn(async move {
+            let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
+            let mut stub = ReportsServiceClient::new(channel);
+            let request = GetDetailedUsageRequest { tenant_id: TENANT.to_owned(), month, as_of, ..Default::default() };
+            let call = stub.get_detailed_usage(request);
+            assert!(
+                tokio::time::timeout(Duration::from_millis(500), call).await.is_err(),
+                "it waits for the publisher"
+            );
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    wait_for(&sql, WAITING).await;
+    for call in calls {
+        call.await.unwrap();
+    }
+    wait_for(&sql, NONE_WAITING).await;
+    let tenants = tokio::time::timeout(Duration::from_secs(5), async { server.client().await.tenants("", None).await });
+    assert_eq!(tenants.await.expect("no waiting").unwrap().len(), 3);
+    publisher.batch_execute("ROLLBACK").await.unwrap();
+}
+
+fn prepared_import(database: &Database) -> impl Future<Output = Import> {
+    let config = database.config();
+    async move {
+        let store = Store::new(&config).unwrap();
+        Import::new(&store, config, &Principal::operator("test"), Source::default()).await.unwrap()
+    }
+}
+
+async fn read(import: &Import, rows: &[Row]) -> Prepared {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), csv(rows)).unwrap();
+    import.read(Input::File(file.path().to_owned())).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_is_not_published_against_another_catalog_than_it_was_checked_with() {
+    for (from, to) in [
+        (
+            "organization_id = \"aaaaaaaa-0000-4000-8000-000000000001\"",
+            "organization_id = \"aaaaaaaa-0000-4000-8000-000000000002\"",
+        ),
+        ("unit = \"hour\"", "unit = \"minute\""),
+    ] {
+        let database = Database::migrated();
+        database.apply(CATALOG).await;
+        let import = prepared_import(&database).await;
+        let prepared = read(&import, &[Row::on("2022-02-01", "1")]).await;
+        database.apply(&CATALOG.replacen(from, to, 1)).await;
+        let error = import.publish(prepared, "test.csv", false).await.expect_err("a refusal").to_string();
+        assert!(error.contains("the catalog changed while the import ran; nothing was published"), "{error}");
+        let sql = database.sql().await;
+        assert_eq!(sql.query_one("SELECT count(*) FROM usage_record", &[]).await.unwrap().get::<_, i64>(0), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_that_was_left_out_as_unchanged_is_looked_at_again() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
+    let import = prepared_import(&database).await;
+    let prepared = read(&import, &[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2")]).await;
+    let publisher = hold_publish_lock(&database).await;
+    let running = tokio::spawn(async move { import.publish(prepared, "test.csv", false).await });
+    wait_for(&database.sql().await, WAITING).await;
+    // Another importer restates the first day, just before.
+    let restate = "INSERT INTO usage_load (tenant_key, usage_month, usage_day, source, import_id, digest, record_count, published_at)
+        SELECT tenant_key, usage_month, usage_day, source, import_id, sha256('other'), 1, clock_timestamp() FROM usage_load;
+        COMMIT";
+    publisher.batch_execute(restate).await.unwrap();
+    let error = running.await.unwrap().expect_err("a refusal").to_string();
+    assert!(error.contains("another import restated a day of this one while the import ran"), "{error}");
 }

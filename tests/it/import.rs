@@ -138,6 +138,17 @@ async fn sources_add_up_and_supersede_only_themselves() {
 }
 
 #[tokio::test]
+async fn the_same_rows_from_two_sources_are_told() {
+    let database = database().await;
+    let file = csv(&[Row::on("2022-02-01", "1")]);
+    let first = database.import_from("meter-a", &file).await;
+    assert_eq!(first.loads[0].also_from, None);
+    assert_eq!(database.import(&file).await.loads[0].also_from.as_deref(), Some("meter-a"));
+    database.import_from("meter-a", &csv(&[Row::on("2022-02-01", "2")])).await;
+    assert_eq!(database.import_from("meter-c", &file).await.loads[0].also_from.as_deref(), Some("default"));
+}
+
+#[tokio::test]
 async fn columns_may_be_in_any_order_and_files_come_as_spreadsheets_write_them() {
     let database = database().await;
     let rows =
@@ -166,12 +177,30 @@ async fn compressed_files_are_read() {
     let mut encoder = flate2::write::GzEncoder::new(std::fs::File::create(&gz).unwrap(), flate2::Compression::fast());
     encoder.write_all(plain.as_bytes()).unwrap();
     encoder.finish().unwrap();
+    let whole_gz = std::fs::read(&gz).unwrap();
     assert_eq!(outcomes(&database.import_file(gz.clone(), "default", false).await.unwrap()), ["published"; 2]);
 
     let zst = folder.path().join("usage.csv.zst");
-    let compressed = ruzstd::encoding::compress_to_vec(plain.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
-    std::fs::write(&zst, compressed).unwrap();
-    assert_eq!(outcomes(&database.import_file(zst, "default", false).await.unwrap()), ["unchanged"; 2]);
+    std::fs::write(&zst, zstd::encode_all(plain.as_bytes(), 1).unwrap()).unwrap();
+    assert_eq!(outcomes(&database.import_file(zst.clone(), "default", false).await.unwrap()), ["unchanged"; 2]);
+
+    // Two compressed files in a row are one.
+    let (head, tail) = plain.split_at(plain.len() - 20);
+    for (path, parts) in [
+        (
+            &gz,
+            [head, tail].map(|part| {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(part.as_bytes()).unwrap();
+                encoder.finish().unwrap()
+            }),
+        ),
+        (&zst, [head, tail].map(|part| zstd::encode_all(part.as_bytes(), 1).unwrap())),
+    ] {
+        std::fs::write(path, parts.concat()).unwrap();
+        assert_eq!(outcomes(&database.import_file(path.clone(), "default", false).await.unwrap()), ["unchanged"; 2]);
+    }
+    std::fs::write(&gz, &whole_gz).unwrap();
 
     // A file that is cut short publishes nothing.
     let whole = std::fs::read(&gz).unwrap();

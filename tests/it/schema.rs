@@ -81,6 +81,16 @@ async fn a_new_partition_does_not_wait_for_a_running_report() {
 }
 
 #[tokio::test]
+async fn only_who_was_granted_it_makes_partitions() {
+    let database = Database::migrated();
+    let sql = database.sql().await;
+    let allowed = "SELECT count(*) FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.proname = 'ensure_usage_month' AND a.grantee = 0";
+    assert_eq!(sql.query_one(allowed, &[]).await.unwrap().get::<_, i64>(0), 0, "PUBLIC may not");
+    assert!(sql.execute("SELECT ensure_usage_month('10000-01-01')", &[]).await.is_err());
+}
+
+#[tokio::test]
 async fn every_column_is_described() {
     let database = Database::migrated();
     let sql = database.sql().await;

@@ -165,7 +165,7 @@ async fn filters_let_through_what_matches_all_of_them() {
     let (_database, server) = large().await;
     let all = records(&stream(&server, request()).await.unwrap());
     type Matches = fn(&UsageRecord) -> bool;
-    let filters: [(UsageFilter, Matches); 8] = [
+    let filters: [(UsageFilter, Matches); 9] = [
         (UsageFilter::default(), |_| true),
         (UsageFilter { asset_types: vec![1, 4], ..Default::default() }, |record| [1, 4].contains(&record.asset_type)),
         (
@@ -177,6 +177,7 @@ async fn filters_let_through_what_matches_all_of_them() {
             [2, 3].contains(&record.billing_region)
         }),
         (UsageFilter { trial: Some(true), ..Default::default() }, |record| record.trial),
+        (UsageFilter { asset_types: vec![4; 50_000], ..Default::default() }, |record| record.asset_type == 4),
         (UsageFilter { asset_ids: vec!["none".into()], ..Default::default() }, |_| false),
         (
             UsageFilter {
@@ -203,7 +204,7 @@ async fn filters_let_through_what_matches_all_of_them() {
         assert_eq!(summary.totals.iter().map(|total| total.record_count).sum::<i64>(), header.record_count);
         sizes.push(expected.len());
     }
-    assert_eq!(sizes, [6000, 4000, 4, 3000, 3000, 1200, 0, 400]);
+    assert_eq!(sizes, [6000, 4000, 4, 3000, 3000, 1200, 2000, 0, 400]);
 }
 
 #[tokio::test]
@@ -299,6 +300,13 @@ async fn a_report_can_be_had_as_it_was() {
     assert_eq!(at(second - 1).await.unwrap(), ["first"]);
     assert_eq!(at(second).await.unwrap(), ["second"]);
     assert_eq!(at(second + 1).await.unwrap(), ["second"]);
+    // Clocks with nanoseconds are understood.
+    let as_of = Some(Timestamp {
+        seconds: first.div_euclid(1_000_000),
+        nanos: i32::try_from(first.rem_euclid(1_000_000) * 1000).unwrap() + 999,
+    });
+    let nanoseconds = stream(&server, GetDetailedUsageRequest { as_of, ..request() }).await.unwrap();
+    assert_eq!(ids(&nanoseconds), ["first"]);
 
     let as_of = Some(Timestamp { seconds: 32_503_680_000, nanos: 0 });
     let field = Some("as_of".to_owned());
@@ -328,6 +336,7 @@ async fn what_is_wrong_with_a_request_is_named() {
             filter(UsageFilter { meter_names: vec![GIB.into(), "x".into()], ..Default::default() }),
             "filter.meter_names[1]",
         ),
+        (filter(UsageFilter { meter_names: vec!["m".repeat(5000)], ..Default::default() }), "filter.meter_names[0]"),
         (filter(UsageFilter { asset_ids: vec!["a\0".into()], ..Default::default() }), "filter.asset_ids[0]"),
         (filter(UsageFilter { asset_ids: vec!["a".into(); 1001], ..Default::default() }), "filter.asset_ids"),
         (GetDetailedUsageRequest { as_of: Some(Timestamp { seconds: 0, nanos: -1 }), ..request() }, "as_of"),

@@ -27,7 +27,10 @@ impl PageToken {
     /// Tells queries apart.
     pub(super) fn query(request: &CostsRequest) -> [u8; 8] {
         let CostsRequest { organization_id, tenant_id, months, as_of, .. } = request;
-        short_digest(format!("{organization_id} {tenant_id:?} {months:?} {as_of:?}").as_bytes())
+        let tenant_id = tenant_id.map(|id| id.to_string()).unwrap_or_default();
+        let as_of = as_of.map(|time| time.to_string()).unwrap_or_default();
+        let (start, end) = (months.start(), months.end());
+        short_digest(format!("{organization_id} {tenant_id} {start} {end} {as_of}").as_bytes())
     }
 
     pub(super) fn seal(&self) -> String {
@@ -63,8 +66,8 @@ impl PageToken {
         })
     }
 
-    pub(super) fn horizon(&self) -> Horizon {
-        Horizon::known(self.horizon)
+    pub(super) fn horizon(&self) -> UtcTime {
+        self.horizon
     }
 
     /// How many lines came before; `None` where the lines are not the same any more.

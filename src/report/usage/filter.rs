@@ -25,23 +25,29 @@ impl UsageFilter {
     /// The most asset ids, and the most meter names.
     pub const MAX_NAMES: usize = 1000;
 
-    /// Tells filters apart; the order and repetition of their values do not matter.
+    /// Tells filters apart; the order and repetition of their values do not matter. Made of codes and texts with their
+    /// lengths, so that any replica, whatever it was built with, makes the same of the same filter.
     pub(super) fn digest(&self) -> [u8; 8] {
-        fn sorted<T: Ord + Clone>(values: &[T]) -> Vec<T> {
-            let mut values = values.to_vec();
-            values.sort();
-            values.dedup();
-            values
+        let mut content = Vec::new();
+        let codes = |codes: Vec<i16>| codes.into_iter().map(|code| code.to_be_bytes().to_vec()).collect();
+        let texts = |texts: &[String]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+        let lists: [Vec<Vec<u8>>; 4] = [
+            codes(self.asset_types.iter().map(|value| value.code()).collect()),
+            texts(&self.asset_ids),
+            texts(&self.meter_names),
+            codes(self.billing_regions.iter().map(|value| value.code()).collect()),
+        ];
+        for mut list in lists {
+            list.sort_unstable();
+            list.dedup();
+            content.extend_from_slice(&(list.len() as u64).to_be_bytes());
+            for value in list {
+                content.extend_from_slice(&(value.len() as u64).to_be_bytes());
+                content.extend_from_slice(&value);
+            }
         }
-        let content = (
-            sorted(&self.asset_types),
-            sorted(&self.asset_ids),
-            sorted(&self.meter_names),
-            sorted(&self.billing_regions),
-            self.trial,
-        );
-        // The debug form quotes and escapes texts, so different filters have different forms.
-        short_digest(format!("{content:?}").as_bytes())
+        content.push(self.trial.map_or(2, u8::from));
+        short_digest(&content)
     }
 
     /// The filter in the terms of the store.
@@ -61,6 +67,8 @@ impl UsageFilter {
                 })?;
                 keys.push(*key);
             }
+            keys.sort_unstable();
+            keys.dedup();
             filter.meters(keys);
         }
         if !self.billing_regions.is_empty() {

@@ -42,6 +42,15 @@ pub(super) enum WrongReport {
 // === impl Position ===
 
 impl Position {
+    /// Whether so many records can come before it: without a filter all rows, with one at most those.
+    pub(super) fn can_be_of(&self, loads: &[Load], unfiltered: bool, record_count: u64) -> bool {
+        let rows = |rows: i32| u64::try_from(rows).unwrap_or(0);
+        let before: u64 = loads.iter().take(self.load).map(|load| rows(load.record_count)).sum();
+        let before = before + rows(self.row);
+        let fits = if unfiltered { self.records_before == before } else { self.records_before <= before };
+        fits && self.records_before <= record_count
+    }
+
     /// Whether there is such a row.
     pub(super) fn is_in(&self, loads: &[Load]) -> bool {
         loads.get(self.load).is_some_and(|load| (0..=load.record_count).contains(&self.row))
@@ -105,6 +114,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_made_up_count_is_told_from_a_position() {
+        let load = |id, record_count| Load {
+            id,
+            usage_day: chrono::NaiveDate::MIN,
+            source: "default".to_owned(),
+            digest: [0; 32],
+            record_count,
+            published_at: UtcTime::from_unix_micros(0).expect("in range"),
+        };
+        let loads = [load(1, 10), load(2, 5)];
+        let position = |records_before| Position { load: 1, row: 3, records_before };
+        assert!(position(13).can_be_of(&loads, true, 15));
+        assert!(!position(12).can_be_of(&loads, true, 15), "without a filter every row counts");
+        assert!(position(12).can_be_of(&loads, false, 12));
+        assert!(!position(12).can_be_of(&loads, false, 11), "more than the whole report");
+        assert!(!position(u64::MAX).can_be_of(&loads, false, u64::MAX), "more than there are rows");
+        assert!(position(13).is_in(&loads));
+        assert!(!Position { row: 6, ..position(0) }.is_in(&loads));
+        assert!(!Position { load: 2, ..position(0) }.is_in(&loads));
+    }
 
     proptest! {
         #[test]

@@ -7,10 +7,11 @@ use chrono::NaiveDate;
 use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
 use tokio_postgres::Transaction;
+use uuid::Uuid;
 
-use super::{ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, in_force};
+use super::{Assumed, ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, in_force};
 use crate::{
-    model::{AssetType, UtcTime},
+    model::{AssetType, Source, UtcTime},
     store::{
         StoreError, clock,
         copy::{COPY_RECORDS, CopyRow, put_header, put_row, put_trailer},
@@ -45,6 +46,7 @@ impl ImportSession {
     pub async fn publish(
         &mut self,
         loads: &[NewLoad],
+        assumed: &Assumed,
         records: mpsc::Receiver<Vec<RecordToWrite>>,
         file_name: &str,
         imported_by: &str,
@@ -63,6 +65,8 @@ impl ImportSession {
         }
 
         clock::lock_publishing(&transaction).await?;
+        // From here on neither loads nor the catalog change.
+        check_assumed(&transaction, &self.source, assumed).await?;
         let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
         let mut in_force = in_force(&transaction, &self.source, &keys).await?;
         let outcomes: Vec<PublishedLoad> = loads
@@ -116,6 +120,34 @@ impl ImportSession {
         }
         Ok(())
     }
+}
+
+/// Makes sure that what the import went by still holds.
+async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: &Assumed) -> Result<(), StoreError> {
+    let again = |what: &str| {
+        Err(StoreError::Unavailable(format!("{what} while the import ran; nothing was published, run it again")))
+    };
+    let keys: Vec<LoadKey> = assumed.unchanged.iter().map(|&(key, _)| key).collect();
+    let present = in_force(transaction, source, &keys).await?;
+    if assumed.unchanged.iter().any(|(key, digest)| present.get(key).is_none_or(|load| load.digest != *digest)) {
+        return again("another import restated a day of this one");
+    }
+    let tenants: Vec<i64> = assumed.tenants.iter().map(|tenant| tenant.key.0).collect();
+    let organizations: Vec<Uuid> = assumed.tenants.iter().map(|tenant| tenant.organization_id.as_uuid()).collect();
+    let row = transaction
+        .query_one(
+            "-- publish: tenants that moved
+            SELECT count(*) AS moved
+            FROM unnest($1::bigint[], $2::uuid[]) AS assumed (tenant_key, organization_id)
+            LEFT JOIN tenant t USING (tenant_key, organization_id)
+            WHERE t.tenant_id IS NULL",
+            &[&tenants, &organizations],
+        )
+        .await?;
+    if row.try_get::<_, i64>("moved")? > 0 || !assumed.meters.are_there(transaction).await? {
+        return again("the catalog changed");
+    }
+    Ok(())
 }
 
 async fn allocate_ids(transaction: &Transaction<'_>, count: usize) -> Result<Vec<i64>, StoreError> {

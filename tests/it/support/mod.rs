@@ -20,7 +20,7 @@ use secure_connect_reports::{
     postgres::EphemeralServer,
     proto::reports_service_client::ReportsServiceClient,
     server::{RunningServer, ServerConfig},
-    store::{self, StoreConfig},
+    store::{self, Store, StoreConfig},
 };
 use tokio::sync::oneshot;
 use tokio_postgres::NoTls;
@@ -138,7 +138,8 @@ impl Database {
         dry_run: bool,
     ) -> Result<ImportReport, ImportError> {
         let source: Source = source.parse().expect("a source");
-        let import = Import::new(self.config(), &Principal::operator("test"), source).await?;
+        let store = Store::new(&self.config()).expect("a store");
+        let import = Import::new(&store, self.config(), &Principal::operator("test"), source).await?;
         let prepared = import.read(Input::File(path)).await?;
         import.publish(prepared, "test.csv", dry_run).await
     }

@@ -1,0 +1,98 @@
+//! A connection of a pool, for one call.
+//!
+//! When a call is cancelled (its client is gone, its deadline has passed) its statement goes on in the database. Handed
+//! back as it is, the connection would make the next caller wait for that statement. So it is taken out of the pool, the
+//! statement is cancelled, and the connection is closed: a cancel that comes late hits nobody else.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use deadpool_postgres::Object;
+use tokio_postgres::{NoTls, Row, Statement, types::ToSql};
+
+use super::StoreError;
+
+const CANCEL_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) struct Lease {
+    /// There until the lease is dropped.
+    object: Option<Object>,
+    /// Whether a statement was sent whose answer has not come.
+    pending: AtomicBool,
+}
+
+// === impl Lease ===
+
+impl Lease {
+    pub(super) fn new(object: Object) -> Self {
+        Self { object: Some(object), pending: AtomicBool::new(false) }
+    }
+
+    pub(super) async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
+        self.finish(self.object()?.prepare_cached(sql)).await
+    }
+
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        binds: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.finish(self.object()?.query(statement, binds)).await
+    }
+
+    pub(super) async fn query_one(
+        &self,
+        statement: &Statement,
+        binds: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, StoreError> {
+        self.finish(self.object()?.query_one(statement, binds)).await
+    }
+
+    pub(super) async fn query_opt(
+        &self,
+        statement: &Statement,
+        binds: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, StoreError> {
+        self.finish(self.object()?.query_opt(statement, binds)).await
+    }
+
+    /// For what works on any client, such as the comparison of schemas. It must not be cancelled while it runs.
+    pub(super) fn client(&self) -> Result<&tokio_postgres::Client, StoreError> {
+        Ok(self.object()?)
+    }
+
+    fn object(&self) -> Result<&Object, StoreError> {
+        self.object.as_ref().ok_or_else(|| StoreError::Unavailable("the connection was given back".to_owned()))
+    }
+
+    async fn finish<T>(
+        &self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        self.pending.store(true, Ordering::Relaxed);
+        let result = statement.await;
+        // Not reached when this future is dropped before the answer.
+        self.pending.store(false, Ordering::Relaxed);
+        Ok(result?)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(object) = self.object.take() else { return };
+        if !self.pending.load(Ordering::Relaxed) {
+            return;
+        }
+        let client = Object::take(object);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let cancel = client.cancel_token();
+            if tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(NoTls)).await.is_err() {
+                tracing::warn!("a statement could not be cancelled in time");
+            }
+            drop(client);
+        });
+    }
+}
