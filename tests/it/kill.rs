@@ -81,6 +81,20 @@ async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
     }
     assert!(whole < ROUNDS, "no import was killed in time");
 
+    // And at the two moments that matter most: while it writes, and while it waits to publish what it has written.
+    let mut publisher = database.sql().await;
+    for stage in ["query LIKE '%COPY usage_record%'", "wait_event = 'advisory'"] {
+        let lock = publisher.transaction().await.unwrap();
+        lock.batch_execute("SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
+        let mut child = import();
+        wait_for_stage(&database, stage).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lock.rollback().await.unwrap();
+        settle(&database).await;
+        assert!(reports(&server).await == reports_before, "killed at {stage}");
+    }
+
     let sql = database.sql().await;
     let orphans = "SELECT count(*) FROM usage_record r
         WHERE NOT EXISTS (SELECT FROM usage_load l WHERE l.tenant_key = r.tenant_key AND l.load_id = r.load_id)";
@@ -102,4 +116,19 @@ async fn settle(database: &Database) {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("a killed import is still running in the database");
+}
+
+async fn wait_for_stage(database: &Database, stage: &str) {
+    let sql = database.sql().await;
+    let reached = format!(
+        "SELECT count(*) > 0 FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' AND {stage}"
+    );
+    for _ in 0..4000 {
+        if sql.query_one(&reached, &[]).await.unwrap().get(0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("never seen: {stage}");
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bigdecimal::BigDecimal;
+use num_bigint::BigInt;
+use num_rational::BigRational;
 use proptest::{prelude::*, test_runner::TestRunner};
 use secure_connect_reports::{
     client::{CostsQuery, UsageQuery},
@@ -13,17 +15,15 @@ use secure_connect_reports::{
 use crate::support::{Database, Server, builder::Row, csv_rows, to_csv};
 
 const CASES: u32 = 24;
-const METERS: [(&str, &str); 4] = [
-    ("user_hours_essentials", "cccccccc-0000-4000-8000-000000000001"),
-    ("bandwidth_gib_essentials", "cccccccc-0000-4000-8000-000000000002"),
-    ("Endpoint hours, \"new\"", "cccccccc-0000-4000-8000-000000000003"),
-    ("bandwidth_gib_premium", "cccccccc-0000-4000-8000-000000000004"),
-];
+const METERS: [&str; 4] =
+    ["user_hours_essentials", "bandwidth_gib_essentials", "Endpoint hours, \"new\"", "bandwidth_gib_premium"];
 
 /// What one case is about: its organization, tenants and month are its own, so that cases share a database.
 #[derive(Clone, Debug)]
 struct Case {
     number: u32,
+    /// Tells the meters of cases apart, and so their prices.
+    meters: u32,
     currency: &'static str,
     /// Unit prices and ends of tiers, per meter; none: no price.
     prices: Vec<Option<Vec<(u32, u32)>>>,
@@ -43,6 +43,29 @@ impl Case {
         format!("{:04}-{:02}", self.month.0, self.month.1)
     }
 
+    /// Name and id of a meter.
+    fn meter(&self, n: usize) -> (String, String) {
+        (format!("{} {}", METERS[n], self.meters), format!("cccccccc-{n:04}-4000-8000-{:012}", self.meters))
+    }
+
+    fn minor_digits(&self) -> u32 {
+        match self.currency {
+            "JPY" => 0,
+            "KWD" => 3,
+            _ => 2,
+        }
+    }
+
+    /// The end (none: the last tier) and unit price of each tier of a meter's price.
+    fn tiers(&self, meter: usize) -> Option<Vec<(Option<BigRational>, BigRational)>> {
+        let mut end = 0;
+        let steps = self.prices[meter].as_ref()?.iter().map(|&(step, price)| {
+            end += step;
+            (Some(BigRational::from_integer(end.into())), BigRational::new(price.into(), 100_000.into()))
+        });
+        Some(steps.chain([(None, BigRational::new(17.into(), 1000.into()))]).collect())
+    }
+
     fn catalog(&self) -> String {
         let organization = self.organization();
         let mut text = format!(
@@ -55,10 +78,11 @@ impl Case {
                 self.tenant(n)
             );
         }
-        for (name, id) in METERS {
+        for (name, id) in (0..METERS.len()).map(|n| self.meter(n)) {
             text += &format!("[[meters]]\nid = \"{id}\"\nname = '{name}'\nunit = \"unit\"\n");
         }
-        for ((name, _), tiers) in METERS.iter().zip(&self.prices) {
+        for (n, tiers) in self.prices.iter().enumerate() {
+            let (name, _) = self.meter(n);
             let Some(tiers) = tiers else { continue };
             let mut end = 0;
             let mut parts: Vec<String> = tiers
@@ -86,7 +110,7 @@ fn case() -> impl Strategy<Value = Case> {
         prop::collection::vec(prop::option::weighted(0.8, tiers), METERS.len()),
         prop::sample::select(vec![(2022, 2), (2024, 2), (2022, 12), (2023, 1), (1999, 6)]),
     )
-        .prop_map(|(currency, prices, month)| Case { number: 0, currency, prices, month })
+        .prop_map(|(currency, prices, month)| Case { number: 0, meters: 0, currency, prices, month })
 }
 
 /// A row as it might be delivered, for tenants and a month that are known later.
@@ -178,7 +202,7 @@ impl Draft {
         let month: secure_connect_reports::model::Month = case.month().parse().unwrap();
         let end = (start + i64::from(self.seconds) * 1_000_000).min(month.end().unix_micros());
         let time = |micros| UtcTime::from_unix_micros(micros).unwrap().to_string();
-        let (meter, meter_id) = METERS[self.meter];
+        let (meter, meter_id) = case.meter(self.meter);
         let platform = if meter.starts_with("bandwidth_") { self.platform } else { "" };
         let (coefficient, scale) = self.quantity;
         let digits = format!("{coefficient:0width$}", width = scale + 1);
@@ -190,8 +214,8 @@ impl Draft {
             self.name.clone(),
             self.id.clone(),
             self.asset_type.to_owned(),
-            meter.to_owned(),
-            meter_id.to_owned(),
+            meter,
+            meter_id,
             time(start),
             time(end),
             quantity,
@@ -253,10 +277,38 @@ async fn report(server: &Server, case: &Case, tenant: u8) -> (String, String) {
     server.csv(&query).await
 }
 
+/// The slow and obvious way: the slice of each tier in exact fractions, and one rounding, half up.
+fn cost_of(quantity: &str, tiers: &[(Option<BigRational>, BigRational)], digits: u32) -> String {
+    let (whole, fraction) = quantity.split_once('.').unwrap_or((quantity, ""));
+    let units: BigInt = format!("{whole}{fraction}").parse().unwrap();
+    let quantity = BigRational::new(units, BigInt::from(10).pow(u32::try_from(fraction.len()).unwrap()));
+    let mut sum = BigRational::from_integer(0.into());
+    let mut start = BigRational::from_integer(0.into());
+    for (end, price) in tiers {
+        let reached = end.clone().map_or(quantity.clone(), |end| end.min(quantity.clone()));
+        if reached > start {
+            sum += (&reached - &start) * price;
+        }
+        if let Some(end) = end {
+            start = end.clone();
+        }
+    }
+    let scale = BigInt::from(10).pow(digits);
+    let half = BigRational::new(1.into(), 2.into());
+    let minor_units = (sum * BigRational::from_integer(scale) + half).floor().to_integer().to_string();
+    if digits == 0 {
+        return minor_units;
+    }
+    let width = usize::try_from(digits).unwrap();
+    let padded = format!("{minor_units:0>width$}", width = width + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - width);
+    format!("{whole}.{fraction}")
+}
+
 #[test]
 fn what_was_imported_is_reported_and_imports_again() {
     check((case(), prop::collection::vec(draft(), 0..60)), async |database, server, number, (case, drafts)| {
-        let case = Case { number, ..case };
+        let case = Case { number, meters: number, ..case };
         database.apply(&case.catalog()).await;
         let rows = rows(&drafts, &case);
         database.import(&csv_rows(&rows)).await;
@@ -326,7 +378,7 @@ fn of_costs(costs: &GetMonthlyCostsResponse, tenant: &str) -> BTreeMap<(String, 
 #[test]
 fn rows_summary_totals_and_costs_agree() {
     check((case(), prop::collection::vec(draft(), 1..60)), async |database, server, number, (case, drafts)| {
-        let case = Case { number, ..case };
+        let case = Case { number, meters: number, ..case };
         database.apply(&case.catalog()).await;
         let rows = rows(&drafts, &case);
         database.import(&csv_rows(&rows)).await;
@@ -348,6 +400,16 @@ fn rows_summary_totals_and_costs_agree() {
                 line.2 += count;
             }
             prop_assert_eq!(&of_costs(&costs, &id), &lines);
+        }
+        for line in &costs.lines {
+            let meter = (0..METERS.len()).find(|&n| case.meter(n).0 == line.meter_name).unwrap();
+            let billable = line.quantity != "0";
+            let expected = match case.tiers(meter) {
+                None if billable => String::new(),
+                None => cost_of("0", &[], case.minor_digits()),
+                Some(tiers) => cost_of(&line.quantity, &tiers, case.minor_digits()),
+            };
+            prop_assert_eq!(&line.cost, &expected, "{:?}", line);
         }
         let sum: BigDecimal = costs.lines.iter().filter_map(|line| line.cost.parse::<BigDecimal>().ok()).sum();
         prop_assert_eq!(costs.totals[0].cost.parse::<BigDecimal>().unwrap(), sum);
@@ -378,8 +440,8 @@ fn restating_in_any_order_gives_the_final_content() {
     let deliveries = prop::collection::vec(prop::collection::vec(draft(), 1..12), 1..6);
     check((case(), deliveries), async |database, server, number, (case, deliveries)| {
         // Two worlds: one gets everything, the other only what is final.
-        let restated = Case { number: number * 2, ..case.clone() };
-        let direct = Case { number: number * 2 + 1, ..case };
+        let restated = Case { number: number * 2, meters: number, ..case.clone() };
+        let direct = Case { number: number * 2 + 1, meters: number, ..case };
         let mut last: BTreeMap<(u8, u32), Vec<Draft>> = BTreeMap::new();
         database.apply(&restated.catalog()).await;
         for delivery in &deliveries {
@@ -409,7 +471,7 @@ fn restating_in_any_order_gives_the_final_content() {
 fn every_earlier_report_can_be_had_again_byte_for_byte() {
     let deliveries = prop::collection::vec(prop::collection::vec(draft(), 1..12), 1..6);
     check((case(), deliveries), async |database, server, number, (case, deliveries)| {
-        let case = Case { number, ..case };
+        let case = Case { number, meters: number, ..case };
         database.apply(&case.catalog()).await;
         let mut history = Vec::new();
         for delivery in &deliveries {
