@@ -9,6 +9,7 @@ mod command_line;
 mod concurrency;
 mod costs;
 mod import;
+mod import_usage;
 mod kill;
 mod listing;
 mod properties;

@@ -1,0 +1,130 @@
+//! `ImportUsage`: what back ends import is what files import.
+
+use secure_connect_reports::{
+    client::UsageQuery,
+    proto::{
+        GetDetailedUsageRequest, ImportUsageRequest, ImportUsageResponse, LoadOutcome as Outcome, UsageRecord,
+        YearMonth, usage_import_service_client::UsageImportServiceClient,
+    },
+};
+use tonic::{Code, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    Database, Server,
+    builder::{CATALOG, Row, TENANT, csv},
+};
+
+async fn database() -> Database {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    database
+}
+
+async fn february(server: &Server) -> String {
+    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+    server.csv(&query).await.0
+}
+
+async fn import_usage(server: &Server, messages: Vec<ImportUsageRequest>) -> Result<ImportUsageResponse, Status> {
+    let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    let mut client = UsageImportServiceClient::new(channel);
+    client.import_usage(tokio_stream::iter(messages)).await.map(tonic::Response::into_inner)
+}
+
+async fn records(server: &Server) -> Vec<UsageRecord> {
+    let request = GetDetailedUsageRequest {
+        tenant_id: TENANT.to_owned(),
+        month: Some(YearMonth { year: 2022, month: 2 }),
+        ..Default::default()
+    };
+    let mut stream = server.stub().await.get_detailed_usage(request).await.unwrap().into_inner();
+    let mut records = Vec::new();
+    while let Some(message) = stream.message().await.unwrap() {
+        records.extend(message.records);
+    }
+    records
+}
+
+#[tokio::test]
+async fn back_ends_import_what_files_import() {
+    let first = database().await;
+    let row =
+        Row::on("2022-02-01", "1.50").bandwidth().with("platform", "azure").with("trialExpiry", "2022-03-01T00:00:00Z");
+    let report = first.import(&csv(&[row, Row::on("2022-02-02", "2")])).await;
+    let exported = records(&first.serve()).await;
+
+    let second = database().await;
+    let server = second.serve();
+    let messages = || {
+        let message = |record: &UsageRecord| ImportUsageRequest { records: vec![record.clone()], ..Default::default() };
+        exported.iter().rev().map(message).collect::<Vec<_>>()
+    };
+    let answer = import_usage(&server, messages()).await.unwrap();
+    assert_eq!(answer.record_count, 2);
+    assert!(answer.published_at.is_some());
+    let loads: Vec<_> =
+        answer.loads.iter().map(|load| (load.usage_day.as_str(), load.outcome(), load.record_count)).collect();
+    assert_eq!(loads, [("2022-02-01", Outcome::Published, 1), ("2022-02-02", Outcome::Published, 1)]);
+    let digest: String = report.loads[0].digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(answer.loads[0].digest, digest);
+    assert_eq!(records(&server).await, exported);
+
+    let again = import_usage(&server, messages()).await.unwrap();
+    assert!(again.loads.iter().all(|load| load.outcome() == Outcome::Unchanged));
+    assert_eq!(again.published_at, None);
+    assert_eq!(import_usage(&server, Vec::new()).await.unwrap(), ImportUsageResponse::default());
+}
+
+#[tokio::test]
+async fn back_ends_are_told_which_record_is_wrong() {
+    let database = database().await;
+    database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
+    let server = database.serve();
+    let good = records(&server).await.remove(0);
+    let wrong = |change: fn(&mut UsageRecord)| {
+        let mut record = good.clone();
+        change(&mut record);
+        record
+    };
+    let records = [
+        wrong(|record| record.quantity = "5".to_owned()),
+        wrong(|record| record.quantity = "-1".to_owned()),
+        wrong(|record| record.asset_type = 0),
+        wrong(|record| record.billing_region = 9),
+        wrong(|record| record.start = None),
+        wrong(|record| record.end.as_mut().unwrap().nanos = 1),
+        wrong(|record| record.trial_expiry = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 })),
+    ];
+    let message = |source: &str, records| ImportUsageRequest { source: source.to_owned(), records };
+    let (head, tail) = records.split_at(2);
+    let messages = vec![message("default", head.to_vec()), message("", tail.to_vec())];
+    let status = import_usage(&server, messages).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_USAGE");
+    let fields: Vec<_> = status
+        .get_details_bad_request()
+        .unwrap()
+        .field_violations
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect();
+    let expected = [
+        "records[1].quantity",
+        "records[2].asset_type",
+        "records[3].billing_region",
+        "records[4].start",
+        "records[5].end",
+        "records[6].trial_expiry",
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(february(&server).await, csv(&[Row::on("2022-02-01", "1")]));
+
+    for messages in [
+        vec![message("a b", vec![good.clone()])],
+        vec![message("a", vec![good.clone()]), message("b", vec![good.clone()])],
+    ] {
+        let status = import_usage(&server, messages).await.unwrap_err();
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "source");
+    }
+}
