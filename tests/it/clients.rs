@@ -30,7 +30,7 @@ async fn run(mut command: Command) -> Result<String, String> {
 }
 
 async fn grpcurl(server: &Server, arguments: &[&str], method: &str) -> Result<String, String> {
-    let mut command = Command::new(tool("venv/bin/grpcurl"));
+    let mut command = Command::new(tool("grpcurl"));
     command.arg("-plaintext").args(arguments).arg(server.address.to_string()).args(method.split_whitespace());
     run(command).await
 }
