@@ -3,26 +3,14 @@
 use std::io::Write as _;
 
 use secure_connect_reports::{
-    client::UsageQuery,
     import::{ImportError, ImportReport, InvalidUsage, LoadOutcome},
     model::Columns,
 };
 
 use crate::support::{
-    Database, Server,
-    builder::{CATALOG, GIB, HOURS, ORG, Row, TENANT, TENANT_2, csv},
+    Database,
+    builder::{GIB, HOURS, ORG, Row, TENANT, TENANT_2, csv},
 };
-
-async fn database() -> Database {
-    let database = Database::migrated();
-    database.apply(CATALOG).await;
-    database
-}
-
-async fn february(server: &Server) -> String {
-    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
-    server.csv(&query).await.0
-}
 
 async fn refused(database: &Database, csv: &str) -> InvalidUsage {
     match database.try_import(csv, "default", false).await {
@@ -52,7 +40,7 @@ async fn count(database: &Database, table: &str) -> i64 {
 
 #[tokio::test]
 async fn the_same_content_again_changes_nothing() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let rows = [Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2"), Row::on("2022-02-01", "3").of(ORG, TENANT_2)];
     let first = database.import(&csv(&rows)).await;
     assert_eq!(outcomes(&first), ["published"; 3]);
@@ -74,7 +62,7 @@ async fn the_same_content_again_changes_nothing() {
 #[tokio::test]
 async fn a_digest_is_that_of_the_lines_of_the_report() {
     use sha2::Digest as _;
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let rows = [Row::on("2022-02-01", "1").asset("b"), Row::on("2022-02-01", "2.50").asset("a")];
     let report = database.import(&csv(&rows)).await;
     let lines = csv(&[rows[1].clone(), rows[0].clone()]);
@@ -85,7 +73,7 @@ async fn a_digest_is_that_of_the_lines_of_the_report() {
 
 #[tokio::test]
 async fn a_restatement_says_what_it_superseded() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let rows = [
         Row::on("2022-02-01", "1.5"),
         Row::on("2022-02-01", "10").bandwidth(),
@@ -93,12 +81,12 @@ async fn a_restatement_says_what_it_superseded() {
     ];
     let first = database.import(&csv(&rows)).await;
     let server = database.serve();
-    let before = february(&server).await;
+    let before = server.february().await;
     let corrected = csv(&[Row::on("2022-02-01", "1.50"), Row::on("2022-02-01", "9.25").bandwidth()]);
 
     let dry = database.try_import(&corrected, "default", true).await.unwrap();
     assert_eq!((outcomes(&dry), dry.published_at), (vec!["restated"], None));
-    assert_eq!(february(&server).await, before);
+    assert_eq!(server.february().await, before);
 
     let second = database.import(&corrected).await;
     assert!(second.published_at > first.published_at);
@@ -110,7 +98,7 @@ async fn a_restatement_says_what_it_superseded() {
     assert_eq!(restatement.returns_to, None);
     let quantity = |meter: &str, before: &str, after: &str| (meter.to_owned(), before.to_owned(), after.to_owned());
     assert_eq!(restatement.quantities, [quantity(GIB, "30", "9.25"), quantity(HOURS, "1.5", "1.5")]);
-    assert_eq!(february(&server).await.lines().count(), 3);
+    assert_eq!(server.february().await.lines().count(), 3);
     // The superseded load stays.
     assert_eq!((count(&database, "usage_load").await, count(&database, "usage_record").await), (2, 5));
 
@@ -118,22 +106,22 @@ async fn a_restatement_says_what_it_superseded() {
     let back = database.import(&csv(&rows)).await;
     let LoadOutcome::Restated(restatement) = &back.loads[0].outcome else { panic!("a restatement") };
     assert_eq!(restatement.returns_to, first.published_at);
-    assert_eq!(february(&server).await, before);
+    assert_eq!(server.february().await, before);
 }
 
 #[tokio::test]
 async fn sources_add_up_and_supersede_only_themselves() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     database.import_from("meter-a", &csv(&[Row::on("2022-02-01", "1")])).await;
     database.import_from("meter-b", &csv(&[Row::on("2022-02-01", "2")])).await;
     database.import_from("meter-a", &csv(&[Row::on("2022-02-01", "3")])).await;
     let server = database.serve();
-    assert_eq!(february(&server).await, csv(&[Row::on("2022-02-01", "3"), Row::on("2022-02-01", "2")]));
+    assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "3"), Row::on("2022-02-01", "2")]));
 }
 
 #[tokio::test]
 async fn the_same_rows_from_two_sources_are_told() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let file = csv(&[Row::on("2022-02-01", "1")]);
     let first = database.import_from("meter-a", &file).await;
     assert_eq!(first.loads[0].also_from, None);
@@ -144,7 +132,7 @@ async fn the_same_rows_from_two_sources_are_told() {
 
 #[tokio::test]
 async fn columns_may_be_in_any_order_and_files_come_as_spreadsheets_write_them() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let rows =
         [Row::on("2022-02-01", "1").with("assetName", "Smith, \"Jo\"\nEsq."), Row::on("2022-02-01", "2").asset("x")];
     let plain = csv(&rows);
@@ -164,7 +152,7 @@ async fn columns_may_be_in_any_order_and_files_come_as_spreadsheets_write_them()
 
 #[tokio::test]
 async fn compressed_files_are_read() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let plain = csv(&[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2")]);
     let folder = tempfile::tempdir().unwrap();
     let gz = folder.path().join("usage.csv.gz");
@@ -210,7 +198,7 @@ async fn compressed_files_are_read() {
 
 #[tokio::test]
 async fn the_first_problems_are_told_and_the_rest_are_counted() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let mut rows = vec![Row::on("2022-02-01", "1").asset("good")];
     rows.extend((0..30).map(|n| Row::on("2022-02-01", "x").asset(&n.to_string())));
     rows.push(Row::on("2022-02-01", "1").with("trial", "maybe").with("billingRegion", "XX"));
@@ -227,7 +215,7 @@ async fn the_first_problems_are_told_and_the_rest_are_counted() {
 
 #[tokio::test]
 async fn lines_are_counted_as_an_editor_does() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let rows = [
         Row::on("2022-02-01", "1").with("assetName", "two\nlines"),
         Row::on("2022-02-01", "2").asset("x").with("trial", "no"),
@@ -237,7 +225,7 @@ async fn lines_are_counted_as_an_editor_does() {
 
 #[tokio::test]
 async fn rows_given_twice_are_told_also_when_they_differ_elsewhere() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let row = || Row::on("2022-02-01", "1");
     let rows = [
         row(),
@@ -264,7 +252,7 @@ async fn rows_given_twice_are_told_also_when_they_differ_elsewhere() {
 
 #[tokio::test]
 async fn a_file_of_another_form_is_refused_with_the_mend() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     let good = csv(&[Row::on("2022-02-01", "1")]);
     let header = good.lines().next().unwrap();
     let missing = good.replace(",trialExpiry\n", "\n");
@@ -309,7 +297,7 @@ async fn a_file_of_another_form_is_refused_with_the_mend() {
 
 #[tokio::test]
 async fn the_view_shows_the_report_under_its_columns() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     database.import(&csv(&[Row::on("2022-02-01", "1").asset("superseded")])).await;
     let row =
         Row::on("2022-02-01", "2.50").bandwidth().with("platform", "mcp").with("trialExpiry", "2022-02-02T00:00:00Z");

@@ -1,30 +1,16 @@
 //! `ImportUsage`: what back ends import is what files import.
 
-use secure_connect_reports::{
-    client::UsageQuery,
-    proto::{
-        GetDetailedUsageRequest, ImportUsageRequest, ImportUsageResponse, LoadOutcome as Outcome, UsageRecord,
-        YearMonth, usage_import_service_client::UsageImportServiceClient,
-    },
+use secure_connect_reports::proto::{
+    GetDetailedUsageRequest, ImportUsageRequest, ImportUsageResponse, LoadOutcome as Outcome, UsageRecord, YearMonth,
+    usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
     Database, Server,
-    builder::{CATALOG, Row, TENANT, csv},
+    builder::{Row, TENANT, csv},
 };
-
-async fn database() -> Database {
-    let database = Database::migrated();
-    database.apply(CATALOG).await;
-    database
-}
-
-async fn february(server: &Server) -> String {
-    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
-    server.csv(&query).await.0
-}
 
 async fn import_usage(server: &Server, messages: Vec<ImportUsageRequest>) -> Result<ImportUsageResponse, Status> {
     let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
@@ -48,13 +34,13 @@ async fn records(server: &Server) -> Vec<UsageRecord> {
 
 #[tokio::test]
 async fn back_ends_import_what_files_import() {
-    let first = database().await;
+    let first = Database::with_catalog().await;
     let row =
         Row::on("2022-02-01", "1.50").bandwidth().with("platform", "azure").with("trialExpiry", "2022-03-01T00:00:00Z");
     let report = first.import(&csv(&[row, Row::on("2022-02-02", "2")])).await;
     let exported = records(&first.serve()).await;
 
-    let second = database().await;
+    let second = Database::with_catalog().await;
     let server = second.serve();
     let messages = || {
         let message = |record: &UsageRecord| ImportUsageRequest { records: vec![record.clone()], ..Default::default() };
@@ -78,7 +64,7 @@ async fn back_ends_import_what_files_import() {
 
 #[tokio::test]
 async fn back_ends_are_told_which_record_is_wrong() {
-    let database = database().await;
+    let database = Database::with_catalog().await;
     database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
     let server = database.serve();
     let good = records(&server).await.remove(0);
@@ -118,7 +104,7 @@ async fn back_ends_are_told_which_record_is_wrong() {
         "records[6].trial_expiry",
     ];
     assert_eq!(fields, expected);
-    assert_eq!(february(&server).await, csv(&[Row::on("2022-02-01", "1")]));
+    assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "1")]));
 
     for messages in [
         vec![message("a b", vec![good.clone()])],

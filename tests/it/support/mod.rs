@@ -70,6 +70,13 @@ impl Database {
         Self::create(true)
     }
 
+    /// A migrated database with the small catalog of [`builder`].
+    pub(crate) async fn with_catalog() -> Self {
+        let database = Self::migrated();
+        database.apply(builder::CATALOG).await;
+        database
+    }
+
     /// A database without a schema.
     pub(crate) fn empty() -> Self {
         Self::create(false)
@@ -186,6 +193,12 @@ impl Server {
     pub(crate) async fn stub(&self) -> ReportsServiceClient<Channel> {
         let channel = Channel::from_shared(self.url()).unwrap().connect().await.expect("a connection");
         ReportsServiceClient::new(channel)
+    }
+
+    /// The report of [`builder::TENANT`] in February 2022 as CSV.
+    pub(crate) async fn february(&self) -> String {
+        let query = UsageQuery::new(builder::TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+        self.csv(&query).await.0
     }
 
     /// A whole report as CSV, with its revision.
