@@ -123,6 +123,8 @@ impl RunningServer {
     /// go on for a while.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let (health_reporter, health) = tonic_health::server::health_reporter();
+        // The library begins with SERVING; here that is said after the first ping.
+        set_health(&health_reporter, false).await;
         let monitor = tokio::spawn(monitor(self.store.clone(), health_reporter.clone()));
         let reflection = || {
             tonic_reflection::server::Builder::configure()

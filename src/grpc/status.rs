@@ -70,6 +70,7 @@ impl From<StoreError> for Status {
                 tracing::warn!(%error, "a call failed");
                 unavailable("DATABASE_UNAVAILABLE", "the database is not available; try again")
             }
+            StoreError::Changed(_) => status(Code::Aborted, "IMPORT_CONFLICT", error.to_string()),
             // Another try would take as long.
             StoreError::TooSlow => {
                 tracing::warn!(%error, "a call failed");

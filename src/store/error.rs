@@ -14,6 +14,9 @@ pub enum StoreError {
     /// A statement took longer than it may.
     #[error("the database took longer than a statement may take")]
     TooSlow,
+    /// What an import went by has changed while it ran: nothing was published, and it may be run again.
+    #[error("{0} while the import ran; nothing was published, run it again")]
+    Changed(&'static str),
     /// The database refused a statement.
     #[error("the database failed: {0}")]
     Database(String),

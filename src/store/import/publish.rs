@@ -124,13 +124,10 @@ impl ImportSession {
 
 /// Makes sure that what the import went by still holds.
 async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: &Assumed) -> Result<(), StoreError> {
-    let again = |what: &str| {
-        Err(StoreError::Unavailable(format!("{what} while the import ran; nothing was published, run it again")))
-    };
     let keys: Vec<LoadKey> = assumed.unchanged.iter().map(|&(key, _)| key).collect();
     let present = in_force(transaction, source, &keys).await?;
     if assumed.unchanged.iter().any(|(key, digest)| present.get(key).is_none_or(|load| load.digest != *digest)) {
-        return again("another import restated a day of this one");
+        return Err(StoreError::Changed("another import restated a day of this one"));
     }
     let tenants: Vec<i64> = assumed.tenants.iter().map(|tenant| tenant.key.0).collect();
     let organizations: Vec<Uuid> = assumed.tenants.iter().map(|tenant| tenant.organization_id.as_uuid()).collect();
@@ -145,7 +142,7 @@ async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: 
         )
         .await?;
     if row.try_get::<_, i64>("moved")? > 0 || !assumed.meters.are_there(transaction).await? {
-        return again("the catalog changed");
+        return Err(StoreError::Changed("the catalog changed"));
     }
     Ok(())
 }
