@@ -15,6 +15,8 @@ pub mod import;
 pub mod model;
 pub mod postgres;
 pub mod proto;
+pub mod reload;
 pub mod report;
 pub mod server;
 pub mod store;
+pub mod tls;

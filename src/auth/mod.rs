@@ -1,60 +1,20 @@
-//! Who asks, and what they may see. Only this module makes a [`TenantScope`], and every query for tenants takes one:
-//! a query that forgot to ask does not compile.
+//! Who asks, and what they may see.
+//!
+//! An [`Authenticator`] turns a token or a client certificate into a [`Principal`]. Only this module makes a
+//! [`TenantScope`], a principal gives it away only for a role that it has, and every query for tenants takes one: a
+//! handler that forgot to ask does not compile.
 
-use crate::model::OrganizationId;
+mod authenticator;
+mod certificate;
+mod claims;
+mod development;
+mod issuer;
+mod keys;
+mod principal;
+mod token;
 
-/// An authenticated caller.
-#[derive(Clone, Debug)]
-pub struct Principal {
-    subject: String,
-    scope: TenantScope,
-}
-
-/// The tenants that a caller may see.
-#[derive(Clone, Debug)]
-pub struct TenantScope {
-    organizations: Organizations,
-}
-
-#[derive(Clone, Debug)]
-enum Organizations {
-    All,
-    Only(Vec<OrganizationId>),
-}
-
-impl Principal {
-    /// Whoever reaches a server without authentication, which listens on loopback only: every organization.
-    pub fn insecure_local() -> Self {
-        Self { subject: "insecure-local".to_owned(), scope: TenantScope { organizations: Organizations::All } }
-    }
-
-    /// The account of this process, which has the database's credentials anyway: every organization.
-    pub fn operator(account: &str) -> Self {
-        Self { subject: account.to_owned(), scope: TenantScope { organizations: Organizations::All } }
-    }
-
-    /// A member of these organizations, and of no other.
-    pub fn member(subject: &str, organizations: Vec<OrganizationId>) -> Self {
-        Self { subject: subject.to_owned(), scope: TenantScope { organizations: Organizations::Only(organizations) } }
-    }
-
-    /// The name to log and to keep.
-    pub fn subject(&self) -> &str {
-        &self.subject
-    }
-
-    /// What the caller may see.
-    pub fn scope(&self) -> &TenantScope {
-        &self.scope
-    }
-}
-
-impl TenantScope {
-    /// The organizations that are in scope; `None` stands for all of them.
-    pub fn organizations(&self) -> Option<&[OrganizationId]> {
-        match &self.organizations {
-            Organizations::All => None,
-            Organizations::Only(organizations) => Some(organizations),
-        }
-    }
-}
+pub use authenticator::{AuthConfig, AuthConfigError, Authenticator, CertificateConfig, Credentials, Unauthenticated};
+pub use claims::ClaimPath;
+pub use development::{DevelopmentKey, TokenRequest};
+pub use principal::{Denied, Principal, Role, TenantScope};
+pub use token::TokenConfig;

@@ -1,10 +1,25 @@
 //! What the command line takes. Every option has an environment variable of its own name.
 
-use std::{net::SocketAddr, path::PathBuf};
+mod client;
+mod serve;
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use secrecy::SecretString;
 
-use crate::model::{AssetType, BillingRegion, Month, OrganizationId, Source, UtcTime};
+pub(super) use client::ServerArgs;
+pub(super) use serve::ServeArgs;
+
+use crate::{
+    auth::Role,
+    model::{AssetType, BillingRegion, Month, OrganizationId, Source, UtcTime},
+    store::Grant,
+};
+
+/// What tokens for development say, unless something else is asked for. The name is nobody's (RFC 2606).
+pub(super) const DEVELOPMENT_ISSUER: &str = "https://development.invalid";
+pub(super) const DEVELOPMENT_AUDIENCE: &str = "secure-connect-reports";
 
 /// Tells what Secure Connect tenants used and what it costs, to the last digit.
 #[derive(Debug, Parser)]
@@ -32,9 +47,9 @@ pub(super) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve reports over gRPC.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Bring the database's schema up to date.
-    Migrate(DatabaseArgs),
+    Migrate(MigrateArgs),
     /// Organizations, tenants, meters and price lists.
     #[command(subcommand)]
     Catalog(CatalogCommand),
@@ -48,6 +63,8 @@ pub(super) enum Command {
     Costs(CostsArgs),
     /// Ask a server whether it is SERVING; exit code 0 when it is.
     Healthcheck(ServerArgs),
+    /// Make a token for development, signed by a key of one's own.
+    Token(TokenArgs),
     /// Show all of it on this machine, from nothing: a private PostgreSQL, sample data, reports.
     Demo(DemoArgs),
 }
@@ -62,47 +79,64 @@ pub(super) enum CatalogCommand {
 #[derive(Clone, Debug, ClapArgs)]
 pub(super) struct DatabaseArgs {
     /// The PostgreSQL database, as a URL or key-value string. Unset: a private PostgreSQL below --data-dir.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub(super) database_url: Option<String>,
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = "Database")]
+    pub(super) database_url: Option<SecretString>,
     /// Where the private PostgreSQL is kept [default: /var/lib/secure-connect-reports for root, else
     /// ~/.local/share/secure-connect-reports].
-    #[arg(long, env = "SCR_DATA_DIR")]
+    #[arg(long, env = "SCR_DATA_DIR", value_name = "DIR", help_heading = "Database")]
     pub(super) data_dir: Option<PathBuf>,
 }
 
-/// Which server.
-#[derive(Clone, Debug, ClapArgs)]
-pub(super) struct ServerArgs {
-    /// The server's URL.
-    #[arg(long, env = "SCR_SERVER", default_value = "http://127.0.0.1:50051")]
-    pub(super) server: String,
-    /// A bearer token.
-    #[arg(long, env = "SCR_TOKEN", hide_env_values = true)]
-    pub(super) token: Option<String>,
+#[derive(Debug, ClapArgs)]
+pub(super) struct MigrateArgs {
+    /// Give a role the rights to serve reports (reader=ROLE) or to import (writer=ROLE); it is created where it is
+    /// missing. Give it again after each upgrade.
+    #[arg(long, env = "SCR_GRANT_TO", value_delimiter = ',', value_name = "reader=ROLE|writer=ROLE")]
+    pub(super) grant_to: Vec<Grant>,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
 }
 
 #[derive(Debug, ClapArgs)]
-pub(super) struct ServeArgs {
-    /// Where to listen; port 0 picks a free one, and the log says which.
-    #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051")]
-    pub(super) listen: SocketAddr,
-    /// Let everyone on this machine see and import everything. Refused on any address but loopback.
-    #[arg(long, env = "SCR_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
-    pub(super) insecure_no_auth: bool,
-    /// Database connections for short calls.
-    #[arg(long, env = "SCR_SHORT_CONNECTIONS", default_value_t = 8, value_name = "COUNT")]
-    pub(super) short_connections: usize,
-    /// Database connections that report streams take turns on.
-    #[arg(long, env = "SCR_EXPORT_CONNECTIONS", default_value_t = 8, value_name = "COUNT")]
-    pub(super) export_connections: usize,
-    /// How long one statement in the database may take.
-    #[arg(long, env = "SCR_STATEMENT_TIMEOUT_SECONDS", default_value_t = 30, value_name = "SECONDS")]
-    pub(super) statement_timeout_seconds: u64,
-    /// How long calls that are running may go on after SIGTERM or SIGINT.
-    #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
-    pub(super) drain_seconds: u64,
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
+pub(super) struct TokenArgs {
+    /// An organization that the token is for, by its id; * stands for all.
+    #[arg(long, env = "SCR_ORGANIZATION", required = true, value_delimiter = ',', value_name = "ID|*")]
+    pub(super) organization: Vec<TokenOrganization>,
+    /// A role that the token gives: Reports or UsageImport.
+    #[arg(long, env = "SCR_ROLE", default_value = "Reports", value_delimiter = ',', value_name = "ROLE")]
+    pub(super) role: Vec<Role>,
+    /// Who calls [default: the name of this account].
+    #[arg(long, env = "SCR_SUBJECT", value_name = "NAME")]
+    pub(super) subject: Option<String>,
+    /// How long the token is good for.
+    #[arg(long, env = "SCR_EXPIRES_IN_SECONDS", default_value_t = 3600, value_name = "SECONDS")]
+    pub(super) expires_in_seconds: u64,
+    /// The `iss` of the token.
+    #[arg(long, env = "SCR_OIDC_ISSUER", default_value = DEVELOPMENT_ISSUER, value_name = "URL")]
+    pub(super) issuer: String,
+    /// The `aud` of the token.
+    #[arg(long, env = "SCR_AUDIENCE", default_value = DEVELOPMENT_AUDIENCE, value_name = "NAME")]
+    pub(super) audience: String,
+    /// Where the key is kept, and made where there is none [default: development-key below the default --data-dir].
+    #[arg(long, env = "SCR_KEY_DIR", value_name = "DIR")]
+    pub(super) key_dir: Option<PathBuf>,
+}
+
+/// An organization's id, or `*`.
+#[derive(Clone, Debug)]
+pub(super) struct TokenOrganization(pub(super) String);
+
+impl FromStr for TokenOrganization {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self(text.to_owned()));
+        }
+        let id: OrganizationId =
+            text.parse().map_err(|error| format!("neither * nor the id of an organization: {error}"))?;
+        Ok(Self(id.to_string()))
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -2,20 +2,29 @@
 
 use super::{
     CommandError,
-    args::{CatalogApplyArgs, DatabaseArgs},
+    args::{CatalogApplyArgs, MigrateArgs},
     database::Database,
 };
 use crate::{
     catalog::{self, CatalogFormat},
-    store::{self, Changes},
+    store::{self, Access, Changes, Grant},
 };
 
-pub(super) async fn migrate(args: DatabaseArgs) -> Result<(), CommandError> {
-    let database = Database::connect(&args).await?;
+pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
+    let database = Database::connect(&args.database).await?;
     let applied = store::migrate(&database.url).await?;
     match applied.as_slice() {
         [] => println!("the schema is up to date"),
         applied => println!("applied {}", applied.join(", ")),
+    }
+    if !args.grant_to.is_empty() {
+        store::grant(&database.url, &args.grant_to).await?;
+        for Grant { access, role } in &args.grant_to {
+            match access {
+                Access::Reader => println!("{role} may read, and change nothing"),
+                Access::Writer => println!("{role} may read, import usage and apply catalogs"),
+            }
+        }
     }
     Ok(())
 }

@@ -13,8 +13,14 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{CommandError, args::DemoArgs, serve::stop_signal};
+use super::{
+    CommandError,
+    args::{DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER, DemoArgs},
+    serve::stop_signal,
+};
 use crate::{
+    auth::{AuthConfig, DevelopmentKey, TokenConfig},
+    client::{Client, ClientConfig, ClientError, UsageQuery},
     postgres::EphemeralServer,
     server::{RunningServer, ServeError, ServerConfig},
     store::{self, StoreConfig},
@@ -25,6 +31,8 @@ const LARGE_TENANT: &str = "contoso-global";
 const LARGE_MONTH: &str = "2022-03";
 const SAMPLE_MONTH: &str = "2022-02";
 const CONTOSO: &str = "6b0e7a52-91f1-4b2c-a5e2-5ba3e2a7d701";
+const FABRIKAM: &str = "a6579ec5-1114-5e8d-bef5-30de1673289d";
+const CONTOSO_HQ: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 /// Rows of `contoso-hq` in the sample files, after the correction.
 const SAMPLE_ROWS: u64 = 32;
 const SHOWN_LINES: usize = 5;
@@ -33,6 +41,8 @@ const SHOWN_LINES: usize = 5;
 struct Demo {
     database_url: String,
     server: String,
+    /// Where the key is that signs tokens.
+    key_dir: String,
 }
 
 pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
@@ -46,12 +56,15 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
     println!("DATABASE_URL=\"{database_url}\"");
     store::migrate(&database_url).await?;
 
-    let (server, address) = bind(&database_url, args.listen).await?;
+    // Whole, so that it can be pasted into a terminal that is elsewhere.
+    let key_dir = std::path::absolute(output_dir)?.join("development-key");
+    let key = DevelopmentKey::open_or_create(&key_dir)?;
+    let (server, address) = bind(&database_url, args.listen, &key).await?;
     let (stop_server, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(async {
         let _ = stopped.await;
     }));
-    let demo = Demo { database_url, server: format!("http://{address}") };
+    let demo = Demo { database_url, server: format!("http://{address}"), key_dir: key_dir.display().to_string() };
     let mut stop = std::pin::pin!(stop);
     let steps = tokio::select! {
         steps = demo.steps(output_dir) => steps,
@@ -69,12 +82,20 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
 }
 
 /// Listens where it was asked to, or on a free port where that one is taken.
-async fn bind(database_url: &str, listen: SocketAddr) -> Result<(RunningServer, SocketAddr), CommandError> {
+async fn bind(
+    database_url: &str,
+    listen: SocketAddr,
+    key: &DevelopmentKey,
+) -> Result<(RunningServer, SocketAddr), CommandError> {
+    let tokens =
+        TokenConfig { jwks: Some(key.jwks_file()), ..TokenConfig::new(DEVELOPMENT_ISSUER, DEVELOPMENT_AUDIENCE) };
     let config = |listen| ServerConfig {
         listen,
-        store: StoreConfig::new(database_url),
-        insecure_no_auth: true,
         drain_limit: Duration::from_secs(1),
+        ..ServerConfig::new(
+            StoreConfig::new(database_url),
+            AuthConfig { tokens: Some(tokens.clone()), ..AuthConfig::default() },
+        )
     };
     let server = match RunningServer::bind(config(listen)).await {
         Err(ServeError::Listen { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -113,35 +134,63 @@ impl Demo {
         println!("{large}: {rows} rows");
         self.timed(self.database_command(&["import", "--source", "generator", &large])).await?;
 
+        title("Who am I? A token of the provider's staff, who see every organization");
+        let staff = self.token("*").await?;
+
         title("Which tenants may I see?");
-        self.client_command(&["tenants"]).await?;
+        self.client_command(&["tenants"], &staff).await?;
 
         title("What did each asset use?");
         let sample = path("contoso-hq_detailed_usage_2022-02.csv");
-        self.client_command(&["usage", "--tenant", "contoso-hq", "--month", SAMPLE_MONTH, "-o", &sample]).await?;
+        let usage = ["usage", "--tenant", "contoso-hq", "--month", SAMPLE_MONTH, "-o", &sample];
+        self.client_command(&usage, &staff).await?;
         print_first_lines(Path::new(&sample))?;
         let report = path("contoso-global_detailed_usage_2022-03.csv");
         let usage = ["usage", "--tenant", LARGE_TENANT, "--month", LARGE_MONTH, "-o", &report];
-        self.timed(self.client_command(&usage)).await?;
+        self.timed(self.client_command(&usage, &staff)).await?;
         print_first_lines(Path::new(&report))?;
 
         title("What does the organization owe, and why?");
-        self.client_command(&["costs", "--organization", CONTOSO, "--month", SAMPLE_MONTH, "--to", LARGE_MONTH])
-            .await?;
+        let costs = ["costs", "--organization", CONTOSO, "--month", SAMPLE_MONTH, "--to", LARGE_MONTH];
+        self.client_command(&costs, &staff).await?;
+
+        title("A customer sees its own tenants, and those of others do not exist for it");
+        let customer = self.token(FABRIKAM).await?;
+        self.client_command(&["tenants"], &customer).await?;
+        let foreign = ["usage", "--tenant", CONTOSO_HQ, "--month", SAMPLE_MONTH, "-o", "-"];
+        let shown = self.client_command(&foreign, &customer).await;
+        let mut client = Client::connect(&ClientConfig::new(&self.server).with_token(&*customer)).await?;
+        let query = UsageQuery::new(CONTOSO_HQ.parse()?, SAMPLE_MONTH.parse()?);
+        match client.detailed_usage(&query).await {
+            Err(ClientError::Refused { reason, .. }) if reason == "TENANT_NOT_FOUND" && shown.is_err() => {}
+            _ => return Err("a customer was shown what another one used".into()),
+        }
 
         title("Does the detail reconcile with the bill? Adding up the CSV files, and comparing with the costs");
-        reconcile::check(&self.server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample), SAMPLE_ROWS).await?;
-        reconcile::check(&self.server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await
+        let server = ClientConfig::new(&self.server).with_token(&*staff);
+        reconcile::check(&server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample), SAMPLE_ROWS).await?;
+        reconcile::check(&server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await
+    }
+
+    /// A token for an organization, or for all.
+    async fn token(&self, organization: &str) -> Result<String, CommandError> {
+        let command = ["token", "--organization", organization, "--key-dir", &self.key_dir];
+        println!("$ export SCR_TOKEN=$(secure-connect-reports {})", quoted(&command));
+        let output = own_program()?.args(command).output().await?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// Runs a command that works on the database.
     async fn database_command(&self, command: &[&str]) -> Result<(), CommandError> {
-        run_command(command, ("DATABASE_URL", &self.database_url)).await
+        run_command(command, &[("DATABASE_URL", &self.database_url)]).await
     }
 
     /// Runs a command that asks the server.
-    async fn client_command(&self, command: &[&str]) -> Result<(), CommandError> {
-        run_command(command, ("SCR_SERVER", &self.server)).await
+    async fn client_command(&self, command: &[&str], token: &str) -> Result<(), CommandError> {
+        run_command(command, &[("SCR_SERVER", &self.server), ("SCR_TOKEN", token)]).await
     }
 
     async fn timed(&self, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
@@ -153,15 +202,16 @@ impl Demo {
 
     fn print_invitation(&self, address: SocketAddr) {
         title("The server stays up. Paste these into another terminal; Ctrl-C ends the demo");
-        let Self { database_url, server } = self;
+        let Self { database_url, server, key_dir } = self;
         let program = std::env::current_exe()
             .map_or_else(|_| "secure-connect-reports".to_owned(), |path| path.display().to_string());
         println!(
-            r#"grpcurl -plaintext {address} list
+            r#"export SCR_TOKEN="$("{program}" token --organization '*' --key-dir '{key_dir}')"
+grpcurl -plaintext {address} list
 grpcurl -plaintext {address} describe secureconnect.reports.v1.ReportsService
-grpcurl -plaintext -d '{{"search": "contoso"}}' {address} secureconnect.reports.v1.ReportsService/ListTenants
-grpcurl -plaintext -d '{{"tenant_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "month": {{"year": 2022, "month": 2}}}}' {address} secureconnect.reports.v1.ReportsService/GetDetailedUsage
-grpcurl -plaintext -d '{{"organization_id": "{CONTOSO}", "start_month": {{"year": 2022, "month": 2}}}}' {address} secureconnect.reports.v1.ReportsService/GetMonthlyCosts
+grpcurl -plaintext -H "authorization: Bearer $SCR_TOKEN" -d '{{"search": "contoso"}}' {address} secureconnect.reports.v1.ReportsService/ListTenants
+grpcurl -plaintext -H "authorization: Bearer $SCR_TOKEN" -d '{{"tenant_id": "{CONTOSO_HQ}", "month": {{"year": 2022, "month": 2}}}}' {address} secureconnect.reports.v1.ReportsService/GetDetailedUsage
+grpcurl -plaintext -H "authorization: Bearer $SCR_TOKEN" -d '{{"organization_id": "{CONTOSO}", "start_month": {{"year": 2022, "month": 2}}}}' {address} secureconnect.reports.v1.ReportsService/GetMonthlyCosts
 
 export SCR_SERVER={server} DATABASE_URL="{database_url}"
 "{program}" tenants fabrikam
@@ -171,18 +221,30 @@ export SCR_SERVER={server} DATABASE_URL="{database_url}"
     }
 }
 
-/// Runs this program as anyone would. What the shell around the demo has set for it is left out, so that the demo shows
-/// the same everywhere.
-async fn run_command(command: &[&str], variable: (&str, &str)) -> Result<(), CommandError> {
-    let quoted = command.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
-    println!("$ secure-connect-reports {}", quoted.collect::<Vec<_>>().join(" "));
+/// Runs this program as anyone would.
+async fn run_command(command: &[&str], variables: &[(&str, &str)]) -> Result<(), CommandError> {
+    println!("$ secure-connect-reports {}", quoted(command));
     std::io::stdout().flush()?;
+    let mut process = own_program()?;
+    let status = process.args(command).envs(variables.iter().copied()).status().await?;
+    if status.success() { Ok(()) } else { Err(format!("the command above failed ({status})").into()) }
+}
+
+/// This program, without what the shell around the demo has set for it, so that the demo shows the same everywhere.
+fn own_program() -> Result<tokio::process::Command, CommandError> {
     let mut process = tokio::process::Command::new(std::env::current_exe()?);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SCR_")) {
         process.env_remove(name);
     }
-    let status = process.args(command).env(variable.0, variable.1).kill_on_drop(true).status().await?;
-    if status.success() { Ok(()) } else { Err(format!("the command above failed ({status})").into()) }
+    process.kill_on_drop(true);
+    Ok(process)
+}
+
+/// A command as it is typed.
+fn quoted(command: &[&str]) -> String {
+    let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=".contains(&byte));
+    let words = command.iter().map(|word| if plain(word) { (*word).to_owned() } else { format!("'{word}'") });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn title(text: &str) {

@@ -39,7 +39,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
 }
 
 /// The name of the account that runs this program.
-fn account() -> String {
+pub(super) fn account() -> String {
     let uid = nix::unistd::Uid::current();
     nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
@@ -133,6 +133,7 @@ fn explain(error: &ImportError) -> String {
         ImportError::Invalid(invalid) => explain_problems(invalid),
         // The caller names the file.
         ImportError::Io { error, .. } => error.to_string(),
+        ImportError::Denied(error) => error.to_string(),
         ImportError::Store(error) => error.to_string(),
     }
 }

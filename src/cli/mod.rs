@@ -9,6 +9,7 @@ mod import;
 mod output;
 mod serve;
 mod tenants;
+mod token;
 mod usage;
 
 use std::{error::Error, process::ExitCode};
@@ -50,7 +51,7 @@ pub fn run() -> ExitCode {
 
 async fn dispatch(args: Args) -> Result<(), CommandError> {
     match args.command {
-        Command::Serve(command) => serve::run(command).await,
+        Command::Serve(command) => serve::run(*command).await,
         Command::Migrate(command) => interruptible(catalog::migrate(command)).await,
         Command::Catalog(args::CatalogCommand::Apply(command)) => interruptible(catalog::apply(command)).await,
         Command::Import(command) => interruptible(import::run(command)).await,
@@ -58,6 +59,7 @@ async fn dispatch(args: Args) -> Result<(), CommandError> {
         Command::Usage(command) => interruptible(usage::run(*command)).await,
         Command::Costs(command) => costs::run(command).await,
         Command::Healthcheck(command) => serve::healthcheck(&command).await,
+        Command::Token(command) => token::run(command),
         Command::Demo(command) => demo::run(command).await,
     }
 }
@@ -77,7 +79,12 @@ fn init_log(args: &Args) {
         Command::Serve(_) => "info",
         _ => "warn",
     };
-    let filter = EnvFilter::try_new(args.log.as_deref().unwrap_or(default)).unwrap_or_else(|error| {
+    let mut directives = args.log.clone().unwrap_or_else(|| default.to_owned());
+    // A level is about the program's own words. Who called is told unless the audit log is named and set otherwise.
+    if matches!(args.command, Command::Serve(_)) && !directives.contains("audit") {
+        directives.push_str(",audit=info");
+    }
+    let filter = EnvFilter::try_new(&directives).unwrap_or_else(|error| {
         eprintln!("warning: --log: {error}; logging at {default}");
         EnvFilter::new(default)
     });
@@ -87,7 +94,7 @@ fn init_log(args: &Args) {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     match args.log_format {
         LogFormat::Pretty => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     CommandError,
     args::{ServeArgs, ServerArgs},
-    database::Database,
+    database::{Database, given},
 };
 use crate::{
     client::is_serving,
@@ -16,17 +16,25 @@ use crate::{
 };
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
+    // What is wrong with the command line is said before a database is started for it.
+    let auth = args.callers.config()?;
+    let insecure_plaintext = args.tls.insecure_plaintext;
+    let tls = args.tls.config()?;
     let database = Database::open(&args.database).await?;
+    let store = |url: &str| StoreConfig {
+        short_connections: args.short_connections.max(1),
+        export_connections: args.export_connections.max(1),
+        statement_timeout: Duration::from_secs(args.statement_timeout_seconds),
+        ..StoreConfig::new(url)
+    };
     let config = ServerConfig {
         listen: args.listen,
-        store: StoreConfig {
-            short_connections: args.short_connections.max(1),
-            export_connections: args.export_connections.max(1),
-            statement_timeout: Duration::from_secs(args.statement_timeout_seconds),
-            ..StoreConfig::new(&database.url)
-        },
-        insecure_no_auth: args.insecure_no_auth,
+        import_store: given(args.import_database_url.as_ref()).map(|url| store(&url)),
+        tls,
+        insecure_plaintext,
+        reflection: !args.no_reflection,
         drain_limit: Duration::from_secs(args.drain_seconds),
+        ..ServerConfig::new(store(&database.url), auth)
     };
     let server = RunningServer::bind(config).await?;
     tracing::info!("listening on {}", server.address());
@@ -48,9 +56,9 @@ pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> 
 }
 
 pub(super) async fn healthcheck(args: &ServerArgs) -> Result<(), CommandError> {
-    if is_serving(&args.server).await? {
+    if is_serving(&args.config()?).await? {
         println!("SERVING");
         return Ok(());
     }
-    Err(format!("{} is NOT_SERVING", args.server).into())
+    Err(format!("{} is NOT_SERVING", args.url()).into())
 }

@@ -7,15 +7,10 @@ use super::{
     args::{Format, ServerArgs, TenantsArgs},
     output::{Rows, month, print_json, text_or_null, time},
 };
-use crate::{
-    client::{Client, ClientConfig, ClientError},
-    model::TenantStatus,
-    proto::Tenant,
-};
+use crate::{client::Client, model::TenantStatus, proto::Tenant};
 
-pub(super) async fn connect(args: &ServerArgs) -> Result<Client, ClientError> {
-    let token = args.token.clone().filter(|token| !token.is_empty());
-    Client::connect(&ClientConfig { server: args.server.clone(), token }).await
+pub(super) async fn connect(args: &ServerArgs) -> Result<Client, CommandError> {
+    Ok(Client::connect(&args.config()?).await?)
 }
 
 pub(super) async fn run(args: TenantsArgs) -> Result<(), CommandError> {

@@ -7,7 +7,9 @@ use tonic_types::StatusExt as _;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The URL is not one.
-    #[error("{server:?} is not the URL of a server ({reason}); it looks like http://127.0.0.1:50051")]
+    #[error(
+        "{server:?} is not the URL of a server ({reason}); it looks like http://127.0.0.1:50051 or https://reports.example:50051"
+    )]
     InvalidServer {
         /// What was given.
         server: String,
@@ -17,6 +19,15 @@ pub enum ClientError {
     /// The token has characters that a header cannot have.
     #[error("the token is not one: it holds a line end or another character that a header cannot have")]
     InvalidToken,
+    /// The token could be read on its way.
+    #[error(
+        "{0} is neither on this machine nor reached by https, so the token would go there in plain text: use https://, or \
+         --insecure-plaintext where the way is secured otherwise"
+    )]
+    PlaintextToken(String),
+    /// A certificate or key makes no sense.
+    #[error("{0}")]
+    Tls(String),
     /// Nothing answers.
     #[error(
         "cannot reach the server at {server}: {cause}. Is it running? `secure-connect-reports serve` starts one, and --server names another"
@@ -71,6 +82,10 @@ impl ClientError {
         let message = match code {
             Code::Unavailable if reason.is_empty() => {
                 format!("the connection to {server} was lost: {}", status.message())
+            }
+            Code::Unauthenticated if reason == "TOKEN_MISSING" => {
+                "the server asks who calls: give a token with SCR_TOKEN or --token-file, or a client certificate"
+                    .to_owned()
             }
             Code::NotFound => format!("{}; `secure-connect-reports tenants` lists what you may see", status.message()),
             Code::Unimplemented => format!("{server} does not serve Secure Connect reports"),

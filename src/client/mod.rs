@@ -16,20 +16,15 @@
 //! # }
 //! ```
 
+mod channel;
 mod error;
 mod from_proto;
 mod usage;
 
-use std::time::Duration;
+use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 
-use http::uri::PathAndQuery;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
-};
-
+use channel::Bearer;
+pub use channel::ClientConfig;
 pub use error::ClientError;
 pub use usage::{UsageDownload, UsageQuery};
 
@@ -38,20 +33,9 @@ use crate::{
     proto::{self, reports_service_client::ReportsServiceClient},
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const PAGE_SIZE: i32 = 1000;
 /// Pages of costs with long names may grow past the default of 4 MiB.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
-
-/// How to reach a server.
-#[derive(Clone)]
-pub struct ClientConfig {
-    /// For instance `http://127.0.0.1:50051`.
-    pub server: String,
-    /// A bearer token; it is never printed.
-    pub token: Option<String>,
-}
 
 /// A connection to a server.
 #[derive(Clone)]
@@ -73,44 +57,14 @@ pub struct CostsQuery {
     pub as_of: Option<UtcTime>,
 }
 
-/// Puts the token into every call.
-#[derive(Clone)]
-struct Bearer(Option<MetadataValue<Ascii>>);
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            request.metadata_mut().insert("authorization", token.clone());
-        }
-        Ok(request)
-    }
-}
-
-// === impl ClientConfig ===
-
-impl ClientConfig {
-    /// Without a token.
-    pub fn new(server: impl Into<String>) -> Self {
-        Self { server: server.into(), token: None }
-    }
-}
-
 // === impl Client ===
 
 impl Client {
     /// Connects to a server.
     pub async fn connect(config: &ClientConfig) -> Result<Self, ClientError> {
-        let channel = channel(&config.server).await?;
-        let token = config.token.as_ref().map(|token| {
-            let value = MetadataValue::try_from(format!("Bearer {token}"));
-            value.map_err(|_| ClientError::InvalidToken)
-        });
-        let mut token = token.transpose()?;
-        if let Some(token) = &mut token {
-            token.set_sensitive(true);
-        }
-        let reports =
-            ReportsServiceClient::with_interceptor(channel, Bearer(token)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let bearer = Bearer::new(config.token.as_ref())?;
+        let reports = ReportsServiceClient::with_interceptor(config.connect().await?, bearer)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self { reports, server: config.server.clone() })
     }
 
@@ -206,32 +160,12 @@ impl Client {
     }
 }
 
-/// Whether the server says that it is SERVING.
-pub async fn is_serving(server: &str) -> Result<bool, ClientError> {
+/// Whether the server says that it is SERVING. Everyone may ask.
+pub async fn is_serving(config: &ClientConfig) -> Result<bool, ClientError> {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
-    let mut client = HealthClient::new(channel(server).await?);
+    let config = ClientConfig { token: None, ..config.clone() };
+    let mut client = HealthClient::new(config.connect().await?);
     let answer = client.check(HealthCheckRequest::default()).await;
-    let answer = answer.map_err(|status| ClientError::from_status(server, &status))?;
+    let answer = answer.map_err(|status| ClientError::from_status(&config.server, &status))?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
-}
-
-async fn channel(server: &str) -> Result<Channel, ClientError> {
-    let invalid = |reason: String| ClientError::InvalidServer { server: server.to_owned(), reason };
-    let endpoint = Endpoint::from_shared(server.to_owned()).map_err(|error| invalid(error.to_string()))?;
-    match endpoint.uri().scheme_str() {
-        Some("http") => {}
-        _ => return Err(invalid("the URL must start with http://".to_owned())),
-    }
-    if endpoint.uri().path_and_query().is_some_and(|path| path != &PathAndQuery::from_static("/")) {
-        return Err(invalid("the URL must end with the host and port".to_owned()));
-    }
-    let endpoint =
-        endpoint.connect_timeout(CONNECT_TIMEOUT).http2_keep_alive_interval(KEEPALIVE_INTERVAL).tcp_nodelay(true);
-    endpoint.connect().await.map_err(|error| {
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        ClientError::Unreachable { server: server.to_owned(), cause: cause.to_string() }
-    })
 }

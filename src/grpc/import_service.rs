@@ -6,8 +6,9 @@ use prost_types::Timestamp;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{principal, status::too_many_imports};
+use super::{caller::Caller, status::too_many_imports};
 use crate::{
+    auth::Role,
     import::{Import, ImportError, ImportReport, Intake, LoadOutcome},
     model::{AssetType, BillingRegion, Platform, Source, UtcTime},
     proto::{self, usage_import_service_server::UsageImportService},
@@ -43,14 +44,15 @@ impl UsageImportService for ImportService {
         &self,
         request: Request<Streaming<proto::ImportUsageRequest>>,
     ) -> Result<Response<proto::ImportUsageResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
+        caller.scope_as(Role::UsageImport)?;
         let _running = self.running.try_acquire().map_err(|_| too_many_imports())?;
         let mut messages = request.into_inner();
         let Some(first) = next_message(&mut messages).await? else {
             return Ok(Response::new(proto::ImportUsageResponse::default()));
         };
         let source = source(&first.source)?;
-        let import = Import::new(&self.store, self.config.clone(), &principal, source.clone()).await?;
+        let import = Import::new(&self.store, self.config.clone(), &caller.principal, source.clone()).await?;
         let mut intake = import.intake("record");
         let mut next = Some(first);
         let mut number = 0_u64;
@@ -61,6 +63,7 @@ impl UsageImportService for ImportService {
             }
             let first = number;
             number += message.records.len() as u64;
+            caller.notes.add_rows(message.records.len());
             // Sorting may write to disk.
             let add = tokio::task::spawn_blocking(move || take_in(intake, first, &message.records));
             intake = add.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(sorting)?;

@@ -1,5 +1,8 @@
 //! The services as gRPC: parse, authorize, call, encode. Nothing else happens here.
 
+mod audit;
+mod caller;
+mod guard;
 mod import_service;
 mod parse;
 mod reports_service;
@@ -7,12 +10,6 @@ mod status;
 mod to_proto;
 mod usage_stream;
 
+pub use guard::{Guard, Peer};
 pub use import_service::ImportService;
 pub use reports_service::Reports;
-
-use crate::auth::Principal;
-
-/// The caller of a request, whom the server's authentication has put there.
-fn principal<T>(request: &tonic::Request<T>) -> Result<Principal, tonic::Status> {
-    request.extensions().get::<Principal>().cloned().ok_or_else(status::unauthenticated)
-}

@@ -2,8 +2,9 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{principal, usage_stream::UsageStream};
+use super::{caller::Caller, usage_stream::UsageStream};
 use crate::{
+    auth::Role,
     proto::{self, reports_service_server::ReportsService},
     report::{CostsRequest, TenantsRequest, UsageReport, UsageRequest, get_costs, list_tenants},
     store::Store,
@@ -32,9 +33,12 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::ListTenantsRequest>,
     ) -> Result<Response<proto::ListTenantsResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
+        let scope = caller.scope_as(Role::Reports)?;
         let request = TenantsRequest::try_from(request.into_inner())?;
-        let page = list_tenants(&self.store, principal.scope(), &request).await?;
+        caller.notes.organization(request.organization_id);
+        let page = caller.told(list_tenants(&self.store, scope, &request).await)?;
+        caller.notes.add_rows(page.tenants.len());
         Ok(Response::new(page.into()))
     }
 
@@ -42,21 +46,31 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::GetDetailedUsageRequest>,
     ) -> Result<Response<UsageStream>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
+        let scope = caller.scope_as(Role::Reports)?;
         let request = UsageRequest::try_from(request.into_inner())?;
-        let report = UsageReport::open(self.store.clone(), principal.scope(), &request).await?;
+        caller.notes.tenant(request.tenant_id);
+        caller.notes.months(request.month, request.month);
+        // A stream goes on to its end when the token expires meanwhile: what it reads was fixed when it began.
+        let report = caller.told(UsageReport::open(self.store.clone(), scope, &request).await)?;
+        caller.notes.organization(Some(report.header().tenant.organization_id()));
         // The first records are read before the answer begins: what fails until then is a status without a stream,
         // which clients try again by themselves.
-        Ok(Response::new(UsageStream::start(report).await?))
+        Ok(Response::new(UsageStream::start(report, caller.notes).await?))
     }
 
     async fn get_monthly_costs(
         &self,
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
-        let principal = principal(&request)?;
+        let caller = Caller::of(&request)?;
+        let scope = caller.scope_as(Role::Reports)?;
         let request = CostsRequest::try_from(request.into_inner())?;
-        let costs = get_costs(&self.store, principal.scope(), &request).await?;
+        caller.notes.organization(Some(request.organization_id));
+        request.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
+        caller.notes.months(request.months.start(), request.months.end());
+        let costs = caller.told(get_costs(&self.store, scope, &request).await)?;
+        caller.notes.add_rows(costs.lines.len());
         Ok(Response::new(costs.into()))
     }
 }

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
+    auth::{Denied, Unauthenticated},
     import::{ImportError, InvalidUsage},
     report::{InvalidField, ReportError},
     store::StoreError,
@@ -35,8 +36,36 @@ pub(super) fn too_many_imports() -> Status {
     unavailable("TOO_MANY_IMPORTS", "as many imports as can be are running; try again")
 }
 
-pub(super) fn unauthenticated() -> Status {
-    status(Code::Unauthenticated, "UNAUTHENTICATED", "the call says not who makes it")
+/// Says what a caller can do about it, and no more: what is wrong with a token is for the log.
+impl From<&Unauthenticated> for Status {
+    fn from(error: &Unauthenticated) -> Self {
+        let refused = |reason, message| status(Code::Unauthenticated, reason, message);
+        match error {
+            Unauthenticated::Missing => {
+                refused("TOKEN_MISSING", "the call says not who makes it: send `authorization: Bearer <token>`")
+            }
+            Unauthenticated::ExpiredToken => refused("TOKEN_EXPIRED", "the token has expired: get a new one"),
+            Unauthenticated::InvalidToken(_) => refused("TOKEN_INVALID", "the token is not valid for this service"),
+            Unauthenticated::UnknownCertificate(_) => {
+                refused("CERTIFICATE_UNKNOWN", "the client certificate stands for nobody who is known here")
+            }
+            Unauthenticated::IssuerUnavailable => {
+                unavailable("ISSUER_UNAVAILABLE", "the issuer of tokens cannot be asked for its keys; try again")
+            }
+        }
+    }
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        let (reason, role) = match denied {
+            Denied::RoleMissing(role) => ("ROLE_MISSING", role),
+            Denied::NoOrganizations(role) => ("NO_ORGANIZATIONS", role),
+        };
+        let metadata = HashMap::from([("role".to_owned(), role.name().to_owned())]);
+        let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+        Self::with_error_details(Code::PermissionDenied, denied.to_string(), details)
+    }
 }
 
 impl From<InvalidField> for Status {
@@ -52,8 +81,8 @@ impl From<ReportError> for Status {
         let message = error.to_string();
         match error {
             ReportError::Invalid(error) => error.into(),
-            ReportError::TenantNotFound => status(Code::NotFound, "TENANT_NOT_FOUND", message),
-            ReportError::OrganizationNotFound => status(Code::NotFound, "ORGANIZATION_NOT_FOUND", message),
+            ReportError::TenantNotFound(_) => status(Code::NotFound, "TENANT_NOT_FOUND", message),
+            ReportError::OrganizationNotFound(_) => status(Code::NotFound, "ORGANIZATION_NOT_FOUND", message),
             ReportError::ResumeTokenExpired => status(Code::FailedPrecondition, "RESUME_TOKEN_EXPIRED", message),
             ReportError::PageTokenExpired => status(Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message),
             ReportError::NotReplicated => unavailable("NOT_REPLICATED", message),
@@ -76,6 +105,12 @@ impl From<StoreError> for Status {
                 tracing::warn!(%error, "a call failed");
                 status(Code::DeadlineExceeded, "STATEMENT_TIMEOUT", error.to_string())
             }
+            // The configuration is at fault, and its owner reads the log.
+            StoreError::Forbidden(_) => {
+                tracing::error!(%error, "a call failed; imports need --import-database-url where reports are served by an \
+                     account that may only read");
+                status(Code::FailedPrecondition, "DATABASE_ACCOUNT_READS_ONLY", "this server is not set up for that")
+            }
             StoreError::Database(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
@@ -92,6 +127,7 @@ impl From<ImportError> for Status {
                 tracing::error!(%error, "an import failed");
                 internal()
             }
+            ImportError::Denied(denied) => denied.into(),
             ImportError::Store(error) => error.into(),
         }
     }

@@ -11,7 +11,9 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
+use tracing::Instrument as _;
 
+use super::audit::Notes;
 use crate::{
     proto,
     report::{ReportError, UsageChunk, UsageReport},
@@ -43,16 +45,17 @@ impl Stream for UsageStream {
 
 impl UsageStream {
     /// Reads the first records, and then starts the stream.
-    pub(super) async fn start(mut report: UsageReport) -> Result<Self, ReportError> {
+    pub(super) async fn start(mut report: UsageReport, notes: Notes) -> Result<Self, ReportError> {
         let header = Some(proto::ReportHeader::from(report.header()));
         let chunk = report.next().await?;
         let (sender, receiver) = mpsc::channel(QUEUED_MESSAGES);
-        tokio::spawn(async move {
-            if let Err(error) = produce(&sender, &mut report, header, chunk).await {
+        let producer = async move {
+            if let Err(error) = produce(&sender, &mut report, header, chunk, &notes).await {
                 // Where the client is gone too, there is nobody to tell.
                 let _ = sender.send(Err(error.into())).await;
             }
-        });
+        };
+        tokio::spawn(producer.in_current_span());
         Ok(Self(receiver))
     }
 }
@@ -63,6 +66,7 @@ async fn produce(
     report: &mut UsageReport,
     mut header: Option<proto::ReportHeader>,
     mut chunk: Option<UsageChunk>,
+    notes: &Notes,
 ) -> Result<(), ReportError> {
     if chunk.is_none() {
         let first = Message { header: header.take(), ..Message::default() };
@@ -83,6 +87,7 @@ async fn produce(
             if sender.send(Ok(message)).await.is_err() {
                 return Ok(());
             }
+            notes.add_rows(end - start);
             start = end;
         }
         chunk = report.next().await?;

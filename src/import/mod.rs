@@ -24,7 +24,7 @@ pub use csv_input::Input;
 pub use problems::{InvalidUsage, UsageProblem};
 
 use crate::{
-    auth::Principal,
+    auth::{Denied, Principal, Role},
     model::{Source, TenantId, UtcTime},
     store::{Assumed, ImportSession, LoadKey, NewLoad, PublishedLoad, Store, StoreConfig, StoreError},
 };
@@ -123,6 +123,9 @@ pub enum ImportError {
         /// Why it failed.
         error: std::io::Error,
     },
+    /// The caller may not import.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -181,7 +184,7 @@ impl Import {
         principal: &Principal,
         source: Source,
     ) -> Result<Self, ImportError> {
-        let tenants = store.import_tenants(principal.scope()).await?;
+        let tenants = store.import_tenants(principal.scope_as(Role::UsageImport)?).await?;
         let meters = store.meters().await?;
         Ok(Self {
             config,

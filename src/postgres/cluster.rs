@@ -2,7 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -21,6 +21,7 @@ pub(super) struct Cluster {
     socket_folder: PathBuf,
     log: PathBuf,
     durable: bool,
+    settings: Vec<(String, String)>,
 }
 
 // === impl Cluster ===
@@ -36,7 +37,22 @@ impl Cluster {
             socket_folder,
             log: home.join("postgresql.log"),
             durable,
+            settings: Vec::new(),
         })
+    }
+
+    /// Changes settings that the server starts with.
+    pub(super) fn set(&mut self, settings: &[(&str, &str)]) {
+        self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    }
+
+    /// Puts a file into the data directory, readable by the account only. It is there after [`Self::create`].
+    pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<(), ServerError> {
+        let path = self.folder.join(name);
+        let written = std::fs::write(&path, content)
+            .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)));
+        written.map_err(|error| io_error(&path, error))?;
+        self.account.own(&path)
     }
 
     /// Makes the cluster where it is not there yet.
@@ -79,6 +95,9 @@ impl Cluster {
         options.push_str(" -c shared_buffers=256MB -c max_wal_size=4GB -c max_connections=200");
         if !self.durable {
             options.push_str(" -c fsync=off -c synchronous_commit=off -c full_page_writes=off");
+        }
+        for (name, value) in &self.settings {
+            options.push_str(&format!(" -c {name}={}", shell_quoted(Path::new(value))));
         }
         let mut start = self.pg_ctl("start");
         start.arg("-w").arg("-l").arg(&self.log).arg("-o").arg(options);

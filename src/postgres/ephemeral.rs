@@ -20,10 +20,16 @@ pub struct EphemeralServer {
 impl EphemeralServer {
     /// Makes and starts a server.
     pub fn start() -> Result<Self, ServerError> {
+        Self::start_with(&[], &[])
+    }
+
+    /// The same with settings of PostgreSQL, and with files that are put into the data directory.
+    pub fn start_with(settings: &[(&str, &str)], files: &[(&str, &[u8])]) -> Result<Self, ServerError> {
         let binaries = Binaries::find()?;
         let account = Account::for_server()?;
         let home = home(&account)?;
-        let cluster = Cluster::new(binaries, account, &home, false)?;
+        let mut cluster = Cluster::new(binaries, account, &home, false)?;
+        cluster.set(settings);
         let (mut shell, stop) = cluster.stop_command();
         let script = format!("cat; {stop}; rm -rf {}", shell_quoted(&home));
         let watchdog = shell
@@ -37,6 +43,7 @@ impl EphemeralServer {
             .map_err(|error| io_error(Path::new("/bin/sh"), error))?;
         let server = Self { cluster, watchdog };
         server.cluster.create()?;
+        files.iter().try_for_each(|(name, content)| server.cluster.put(name, content))?;
         server.cluster.start()?;
         Ok(server)
     }

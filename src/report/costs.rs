@@ -12,7 +12,7 @@ use super::{
 use crate::{
     auth::TenantScope,
     model::{BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, TenantId, UtcTime},
-    store::Store,
+    store::{Hidden, Store},
 };
 use page_token::PageToken;
 
@@ -122,15 +122,15 @@ fn page_end(lines: &[CostLine], start: usize, size: PageSize) -> usize {
 pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
     let token = PageToken::open(&request.page_token, query)?;
-    let organization =
-        store.find_organization(scope, request.organization_id).await?.ok_or(ReportError::OrganizationNotFound)?;
+    let organization = store.find_organization(scope, request.organization_id).await?;
+    let organization = organization.visible().map_err(ReportError::OrganizationNotFound)?;
     let horizon = match &token {
         Some(token) => manifest::known_horizon(store, token.horizon()).await?,
         None => manifest::horizon(store, request.as_of).await?,
     };
     let data = store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
     if request.tenant_id.is_some() && data.tenants.is_empty() {
-        return Err(ReportError::TenantNotFound);
+        return Err(ReportError::TenantNotFound(Hidden::Unknown));
     }
     let meters = store.meters().await?;
     let currency = organization.currency();

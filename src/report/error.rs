@@ -1,6 +1,6 @@
 //! Why there is no report.
 
-use crate::store::StoreError;
+use crate::store::{Hidden, StoreError};
 
 /// A request cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -10,10 +10,10 @@ pub enum ReportError {
     Invalid(#[from] InvalidField),
     /// There is no such tenant, or none that the caller may see: the two are one answer.
     #[error("there is no such tenant")]
-    TenantNotFound,
+    TenantNotFound(Hidden),
     /// There is no such organization, or none that the caller may see.
     #[error("there is no such organization")]
-    OrganizationNotFound,
+    OrganizationNotFound(Hidden),
     /// The report that a resume token belongs to is no longer kept.
     #[error("the report that the resume token belongs to is no longer kept; ask for it again without the token")]
     ResumeTokenExpired,

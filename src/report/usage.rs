@@ -112,7 +112,7 @@ impl UsageReport {
             resume.0.check(tenant_id, month, filter_digest).map_err(invalid_resume)?;
             Some(resume)
         };
-        let tenant = store.find_tenant(scope, tenant_id).await?.ok_or(ReportError::TenantNotFound)?;
+        let tenant = store.find_tenant(scope, tenant_id).await?.visible().map_err(ReportError::TenantNotFound)?;
         let horizon = match &resumed {
             Some((resume, _)) => manifest::known_horizon(&store, resume.horizon).await?,
             None => manifest::horizon(&store, request.as_of).await?,

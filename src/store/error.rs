@@ -17,6 +17,9 @@ pub enum StoreError {
     /// What an import went by has changed while it ran: nothing was published, and it may be run again.
     #[error("{0} while the import ran; nothing was published, run it again")]
     Changed(&'static str),
+    /// The account may not do this.
+    #[error("the database account may not do this: {0}")]
+    Forbidden(String),
     /// The database refused a statement.
     #[error("the database failed: {0}")]
     Database(String),
@@ -45,6 +48,9 @@ impl From<tokio_postgres::Error> for StoreError {
         let text = format!("{} [{}]{detail}", db_error.message(), code.code());
         if *code == SqlState::QUERY_CANCELED {
             return Self::TooSlow;
+        }
+        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+            return Self::Forbidden(text);
         }
         // Class 08: connection; 53: resources; 57P: the operator or a restart ended it.
         let transient = ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));

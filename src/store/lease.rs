@@ -10,7 +10,8 @@ use std::{
 };
 
 use deadpool_postgres::Object;
-use tokio_postgres::{NoTls, Row, Statement, types::ToSql};
+use tokio_postgres::{Row, Statement, types::ToSql};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::StoreError;
 
@@ -21,13 +22,14 @@ pub(super) struct Lease {
     object: Option<Object>,
     /// Whether a statement was sent whose answer has not come.
     pending: AtomicBool,
+    tls: MakeRustlsConnect,
 }
 
 // === impl Lease ===
 
 impl Lease {
-    pub(super) fn new(object: Object) -> Self {
-        Self { object: Some(object), pending: AtomicBool::new(false) }
+    pub(super) fn new(object: Object, tls: &MakeRustlsConnect) -> Self {
+        Self { object: Some(object), pending: AtomicBool::new(false), tls: tls.clone() }
     }
 
     pub(super) async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
@@ -86,10 +88,11 @@ impl Drop for Lease {
             return;
         }
         let client = Object::take(object);
+        let tls = self.tls.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let cancel = client.cancel_token();
-            if tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(NoTls)).await.is_err() {
+            if tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(tls)).await.is_err() {
                 tracing::warn!("a statement could not be cancelled in time");
             }
             drop(client);

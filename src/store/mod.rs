@@ -5,6 +5,7 @@ mod clock;
 mod copy;
 mod costs;
 mod error;
+mod grants;
 mod import;
 mod lease;
 mod loads;
@@ -12,18 +13,22 @@ mod meters;
 mod migrate;
 mod numeric;
 mod records;
+mod target;
 mod tenants;
+mod tls;
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use lease::Lease;
-use tokio_postgres::{NoTls, config::SslMode};
+use target::Target;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, Horizon};
 pub use costs::{CostTenant, MonthUsage, OrganizationCosts, Price};
 pub use error::StoreError;
+pub use grants::{Access, Grant, GrantError, grant};
 pub use import::{
     Assumed, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, Publication, PublishedLoad,
     RecordToWrite,
@@ -33,7 +38,8 @@ pub use meters::{MeterKey, Meters};
 pub use migrate::{SchemaError, check_schema, migrate};
 pub use records::{AssetKey, RecordFilter, RecordRow, RowRange};
 pub use tenants::{
-    TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization, VisibleTenant,
+    Hidden, Lookup, TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization,
+    VisibleTenant,
 };
 
 /// Where the database is, and how much of it to use.
@@ -56,6 +62,8 @@ pub struct StoreConfig {
 pub struct Store {
     short: Pool,
     export: Pool,
+    /// For connections that cancel statements.
+    tls: MakeRustlsConnect,
 }
 
 // === impl StoreConfig ===
@@ -72,13 +80,9 @@ impl StoreConfig {
         }
     }
 
-    fn parsed(&self) -> Result<tokio_postgres::Config, StoreError> {
-        parse_url(&self.database_url, self.connect_timeout)
-    }
-
-    fn pool(&self, size: usize) -> Result<Pool, StoreError> {
-        let manager =
-            Manager::from_config(self.parsed()?, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    fn pool(&self, target: &Target, size: usize) -> Result<Pool, StoreError> {
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(target.config.clone(), target.tls.clone(), fast);
         let settings = format!("SET statement_timeout = {}", self.statement_timeout.as_millis());
         Pool::builder(manager)
             .max_size(size)
@@ -102,7 +106,10 @@ impl StoreConfig {
 impl Store {
     /// Makes the pools; connections come when they are needed.
     pub fn new(config: &StoreConfig) -> Result<Self, StoreError> {
-        Ok(Self { short: config.pool(config.short_connections)?, export: config.pool(config.export_connections)? })
+        let target = Target::parse(&config.database_url, config.connect_timeout)?;
+        let short = config.pool(&target, config.short_connections)?;
+        let export = config.pool(&target, config.export_connections)?;
+        Ok(Self { short, export, tls: target.tls })
     }
 
     /// Asks the database for a sign of life.
@@ -114,39 +121,15 @@ impl Store {
     }
 
     async fn short(&self) -> Result<Lease, StoreError> {
-        Ok(Lease::new(self.short.get().await?))
+        Ok(Lease::new(self.short.get().await?, &self.tls))
     }
 
     async fn export(&self) -> Result<Lease, StoreError> {
-        Ok(Lease::new(self.export.get().await?))
+        Ok(Lease::new(self.export.get().await?, &self.tls))
     }
 }
 
 /// A connection of its own, outside the pools. It closes when the client is dropped.
 async fn connect(database_url: &str, connect_timeout: Duration) -> Result<tokio_postgres::Client, StoreError> {
-    let (client, connection) = parse_url(database_url, connect_timeout)?.connect(NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(%error, "a database connection ended");
-        }
-    });
-    // A writer that was cut off must not hold its locks for ever.
-    client.batch_execute("SET idle_in_transaction_session_timeout = '10min'").await?;
-    Ok(client)
-}
-
-fn parse_url(database_url: &str, connect_timeout: Duration) -> Result<tokio_postgres::Config, StoreError> {
-    // The error of the library may quote the text, and the text may hold a password.
-    let mut config = tokio_postgres::Config::from_str(database_url).map_err(|_| {
-        let reason = "DATABASE_URL is not a PostgreSQL connection URL or key-value string (sslmode: disable or prefer)";
-        StoreError::Unavailable(reason.to_owned())
-    })?;
-    if config.get_ssl_mode() == SslMode::Require {
-        let reason = "DATABASE_URL asks for TLS (sslmode), which this version cannot speak to the database";
-        return Err(StoreError::Unavailable(reason.to_owned()));
-    }
-    config.application_name(env!("CARGO_PKG_NAME"));
-    config.connect_timeout(connect_timeout);
-    config.keepalives_idle(Duration::from_secs(60));
-    Ok(config)
+    Target::parse(database_url, connect_timeout)?.connect().await
 }

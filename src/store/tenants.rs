@@ -29,6 +29,24 @@ pub struct VisibleOrganization {
     currency: Currency,
 }
 
+/// What was found of something that a caller named.
+#[derive(Clone, Debug)]
+pub enum Lookup<T> {
+    /// It is there, within the scope.
+    Visible(T),
+    /// It is not to be seen.
+    Hidden(Hidden),
+}
+
+/// Why something is not to be seen. For the log only: callers get one answer for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// There is no such thing.
+    Unknown,
+    /// It is outside the caller's scope.
+    OutOfScope,
+}
+
 /// A tenant in a list.
 #[derive(Clone, Debug)]
 pub struct TenantSummary {
@@ -124,6 +142,23 @@ impl VisibleOrganization {
     /// What it is billed in.
     pub fn currency(&self) -> Currency {
         self.currency
+    }
+}
+
+// === impl Lookup ===
+
+impl<T> Lookup<T> {
+    fn of(row: Option<Row>, visible: impl Fn(&Row) -> Result<T, StoreError>) -> Result<Self, StoreError> {
+        let Some(row) = row else { return Ok(Self::Hidden(Hidden::Unknown)) };
+        if row.try_get("in_scope")? { visible(&row).map(Self::Visible) } else { Ok(Self::Hidden(Hidden::OutOfScope)) }
+    }
+
+    /// What is visible, or why nothing is.
+    pub fn visible(self) -> Result<T, Hidden> {
+        match self {
+            Self::Visible(value) => Ok(value),
+            Self::Hidden(hidden) => Err(hidden),
+        }
     }
 }
 
@@ -224,19 +259,19 @@ impl Store {
         Ok(TenantPage { tenants, total_size })
     }
 
-    /// Finds a tenant within a scope. Outside it, a tenant is as good as unknown.
-    pub async fn find_tenant(&self, scope: &TenantScope, id: TenantId) -> Result<Option<VisibleTenant>, StoreError> {
+    /// Finds a tenant within a scope. One that is outside takes the same work as one that does not exist.
+    pub async fn find_tenant(&self, scope: &TenantScope, id: TenantId) -> Result<Lookup<VisibleTenant>, StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(
                 "-- find_tenant
-                SELECT tenant_key, name, organization_id
+                SELECT tenant_key, name, organization_id, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
                 FROM tenant
-                WHERE tenant_id = $1 AND ($2::uuid[] IS NULL OR organization_id = ANY ($2))",
+                WHERE tenant_id = $1",
             )
             .await?;
         let row = client.query_opt(&statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
-        row.map(|row| {
+        Lookup::of(row, |row| {
             Ok(VisibleTenant {
                 key: TenantKey(row.try_get("tenant_key")?),
                 id,
@@ -244,7 +279,6 @@ impl Store {
                 organization_id: OrganizationId::from_uuid(row.try_get("organization_id")?),
             })
         })
-        .transpose()
     }
 
     /// Finds an organization within a scope.
@@ -252,18 +286,18 @@ impl Store {
         &self,
         scope: &TenantScope,
         id: OrganizationId,
-    ) -> Result<Option<VisibleOrganization>, StoreError> {
+    ) -> Result<Lookup<VisibleOrganization>, StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(
                 "-- find_organization
-                SELECT currency
+                SELECT currency, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
                 FROM organization
-                WHERE organization_id = $1 AND ($2::uuid[] IS NULL OR organization_id = ANY ($2))",
+                WHERE organization_id = $1",
             )
             .await?;
         let row = client.query_opt(&statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
-        row.map(|row| Ok(VisibleOrganization { id, currency: currency(&row)? })).transpose()
+        Lookup::of(row, |row| Ok(VisibleOrganization { id, currency: currency(row)? }))
     }
 }
 

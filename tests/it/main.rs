@@ -2,17 +2,24 @@
 
 #![allow(missing_docs, clippy::needless_pass_by_value, clippy::unwrap_used, reason = "tests")]
 
+mod audit;
+mod auth;
+mod auth_keys;
 mod boundaries;
 mod catalog;
 mod clients;
 mod command_line;
 mod concurrency;
 mod costs;
+mod database_roles;
+mod database_tls;
 mod import;
 mod import_usage;
 mod kill;
 mod listing;
 mod properties;
 mod schema;
+mod scope;
 mod support;
+mod tls;
 mod usage;

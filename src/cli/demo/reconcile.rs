@@ -16,14 +16,14 @@ type Sums = BTreeMap<(String, String), (BigDecimal, BigDecimal, i64)>;
 
 /// Compares a downloaded report with the costs.
 pub(super) async fn check(
-    server: &str,
+    server: &ClientConfig,
     organization: &str,
     tenant: &str,
     month: &str,
     report: &Path,
     expected_rows: u64,
 ) -> Result<(), CommandError> {
-    let mut client = Client::connect(&ClientConfig::new(server)).await?;
+    let mut client = Client::connect(server).await?;
     let tenant_id = client.find_tenant(tenant).await?;
     let month: Month = month.parse()?;
     let query = CostsQuery {

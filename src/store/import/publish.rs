@@ -218,7 +218,7 @@ async fn delete_records(transaction: &Transaction<'_>, load: &NewLoad, load_id: 
     transaction
         .execute(
             "-- publish: records of an unchanged load
-            DELETE FROM usage_record WHERE tenant_key = $1 AND usage_month = $2 AND load_id = $3",
+            SELECT discard_unpublished_records($1, $2, $3)",
             &[&load.key.tenant.0, &load.month.first_day(), &load_id],
         )
         .await?;

@@ -1,6 +1,9 @@
 //! What tests stand on: a real PostgreSQL, a database for each test, a real server and a real client.
 
 pub(crate) mod builder;
+pub(crate) mod calls;
+pub(crate) mod issuer;
+pub(crate) mod pki;
 
 pub(crate) use builder::csv as csv_rows;
 
@@ -12,7 +15,7 @@ use std::{
 };
 
 use secure_connect_reports::{
-    auth::Principal,
+    auth::{AuthConfig, Principal},
     catalog::{self, CatalogFormat},
     client::{Client, ClientConfig, UsageDownload, UsageQuery},
     import::{Import, ImportError, ImportReport, Input},
@@ -151,24 +154,28 @@ impl Database {
         import.publish(prepared, "test.csv", dry_run).await
     }
 
+    /// A server for everyone.
     pub(crate) fn serve(&self) -> Server {
-        Server::start(self.config())
+        Server::start(ServerConfig::new(self.config(), AuthConfig { insecure_no_auth: true, ..AuthConfig::default() }))
+    }
+
+    /// A server for callers who prove who they are.
+    pub(crate) fn serve_with(&self, auth: AuthConfig) -> Server {
+        Server::start(ServerConfig::new(self.config(), auth))
     }
 }
 
 // === impl Server ===
 
 impl Server {
-    fn start(store: StoreConfig) -> Self {
+    pub(crate) fn start(config: ServerConfig) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         // A runtime of its own, so that it outlives nothing and is shared by nobody.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let listen = "127.0.0.1:0".parse().unwrap();
-                let drain_limit = Duration::from_millis(50);
-                let config = ServerConfig { listen, store, insecure_no_auth: true, drain_limit };
+                let config = ServerConfig { drain_limit: Duration::from_millis(50), ..config };
                 let server = RunningServer::bind(config).await.expect("a server");
                 tell.send(server.address()).unwrap();
                 let stop = async {

@@ -1,0 +1,160 @@
+//! From what a call brings with it to who calls.
+
+use std::{path::PathBuf, time::Duration};
+
+use rustls::pki_types::CertificateDer;
+
+use super::{
+    certificate::CertificateCallers,
+    principal::Principal,
+    token::{TokenConfig, TokenVerifier},
+};
+use crate::reload::Reloaded;
+
+/// How callers prove who they are.
+#[derive(Clone, Debug, Default)]
+pub struct AuthConfig {
+    /// By tokens of an issuer.
+    pub tokens: Option<TokenConfig>,
+    /// By client certificates, where a call brings no token.
+    pub certificates: Option<CertificateConfig>,
+    /// Not at all: everyone may do everything. It excludes the other ways.
+    pub insecure_no_auth: bool,
+}
+
+/// Which client certificates stand for whom.
+#[derive(Clone, Debug)]
+pub struct CertificateConfig {
+    /// The TOML file that says so; read again when it changes.
+    pub callers: PathBuf,
+    /// How often it is looked at.
+    pub reload_interval: Duration,
+}
+
+/// Callers cannot be authenticated in the way that was configured.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthConfigError {
+    /// Nobody could prove anything.
+    #[error(
+        "nobody could call: name the issuer of tokens (--oidc-issuer and --audience), or the callers with certificates \
+         (--client-certificates), or serve everyone on this machine with --insecure-no-auth"
+    )]
+    NoWay,
+    /// Both nobody and everybody.
+    #[error("--insecure-no-auth excludes tokens and certificates: leave it out, or leave them out")]
+    Contradiction,
+    /// Tokens of everybody's services would do.
+    #[error("--oidc-issuer needs --audience: the `aud` of tokens that are meant for this service")]
+    NoAudience,
+    /// A file or an issuer's URL makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// What a call brings with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Credentials<'a> {
+    /// The values of `authorization`.
+    pub authorization: &'a [&'a [u8]],
+    /// The certificate that the connection was made with, verified by its authority.
+    pub certificate: Option<&'a CertificateDer<'static>>,
+}
+
+/// It is not known who calls. The messages are for the log; a caller is told less.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// Neither a token nor a certificate.
+    #[error("no credentials")]
+    Missing,
+    /// The token was good, once.
+    #[error("the token has expired")]
+    ExpiredToken,
+    /// The token is not for this service, or not of its issuer, or no token.
+    #[error("the token is invalid: {0}")]
+    InvalidToken(String),
+    /// The certificate is sound, and stands for nobody.
+    #[error("the certificate is {0}")]
+    UnknownCertificate(String),
+    /// The issuer's keys could not be fetched yet.
+    #[error("the issuer's keys have not been fetched yet")]
+    IssuerUnavailable,
+}
+
+/// Tells who calls.
+pub struct Authenticator {
+    tokens: Option<TokenVerifier>,
+    certificates: Option<Reloaded<CertificateCallers>>,
+    insecure_no_auth: bool,
+}
+
+// === impl Authenticator ===
+
+impl Authenticator {
+    /// Reads keys and lists. Keys of an issuer are fetched in the background.
+    pub fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
+        let secure = config.tokens.is_some() || config.certificates.is_some();
+        match (secure, config.insecure_no_auth) {
+            (false, false) => return Err(AuthConfigError::NoWay),
+            (true, true) => return Err(AuthConfigError::Contradiction),
+            _ => {}
+        }
+        if config.tokens.as_ref().is_some_and(|tokens| tokens.audiences.iter().all(String::is_empty)) {
+            return Err(AuthConfigError::NoAudience);
+        }
+        let tokens = config.tokens.map(TokenVerifier::new).transpose().map_err(AuthConfigError::Invalid)?;
+        let certificates = config.certificates.map(|config| {
+            let place = config.callers.clone();
+            let build = move |contents: &[Vec<u8>]| CertificateCallers::from_toml(&place, &contents[0]);
+            Reloaded::start("callers with certificates", vec![config.callers], config.reload_interval, build)
+        });
+        let certificates = certificates.transpose().map_err(AuthConfigError::Invalid)?;
+        Ok(Self { tokens, certificates, insecure_no_auth: config.insecure_no_auth })
+    }
+
+    /// Who calls. A token counts more than a certificate: it may be brought through another service's connection.
+    pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Unauthenticated> {
+        if self.insecure_no_auth {
+            return Ok(Principal::insecure_local());
+        }
+        if let Some(verifier) = &self.tokens
+            && !credentials.authorization.is_empty()
+        {
+            return verifier.verify(bearer(credentials.authorization)?).await;
+        }
+        match (&self.certificates, credentials.certificate) {
+            (Some(callers), Some(certificate)) => {
+                callers.get().find(certificate).map_err(Unauthenticated::UnknownCertificate)
+            }
+            _ => Err(Unauthenticated::Missing),
+        }
+    }
+}
+
+/// The token of `Bearer <token>` (RFC 6750, section 2.1). The scheme is written in any case.
+fn bearer<'a>(authorization: &[&'a [u8]]) -> Result<&'a str, Unauthenticated> {
+    let invalid = |reason: &str| Unauthenticated::InvalidToken(reason.to_owned());
+    let [value] = authorization else { return Err(invalid("the call has several")) };
+    let value = std::str::from_utf8(value).map_err(|_| invalid("not a text"))?;
+    let (scheme, token) = value.split_once(' ').ok_or_else(|| invalid("not of the form `Bearer <token>`"))?;
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(invalid("not of the form `Bearer <token>`"));
+    }
+    Ok(token.trim_matches(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_comes_once_and_in_its_form() {
+        for value in ["Bearer abc", "bearer abc", "BEARER  abc "] {
+            assert_eq!(bearer(&[value.as_bytes()]), Ok("abc"), "{value}");
+        }
+        for values in
+            [&[&b"Bearer abc"[..], b"Bearer abc"][..], &[b"Bearer"], &[b"Basic abc"], &[b"Bearer\xff abc"], &[b""]]
+        {
+            assert!(matches!(bearer(values), Err(Unauthenticated::InvalidToken(_))), "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! An OIDC issuer's keys: found by discovery, kept, and fetched anew when they are old or one is missing.
+//!
+//! Fetching never stands in the way of a token whose key is known. There is one fetch at a time and at most one in an
+//! interval, whoever asks, so that tokens with made-up key ids cannot turn this service against its issuer.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use jsonwebtoken::{Algorithm, DecodingKey};
+use reqwest::Url;
+use serde::Deserialize;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::keys::Keys;
+
+const FETCH_LIMIT: Duration = Duration::from_secs(5);
+/// More than any issuer's documents have.
+const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+/// Where discovery is, below the issuer (OpenID Connect Discovery 1.0, section 4).
+const DISCOVERY_PATH: &str = ".well-known/openid-configuration";
+
+/// The keys of an issuer.
+pub(super) struct IssuerKeys {
+    issuer: String,
+    discovery: Url,
+    http: reqwest::Client,
+    max_age: Duration,
+    min_interval: Duration,
+    cached: RwLock<Arc<Cached>>,
+    /// When the last fetch began. Held while one runs.
+    last_fetch: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Cached {
+    keys: Keys,
+    /// `None`: nothing was ever fetched.
+    fetched: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// The keys of the issuer have never been seen, so no token can be judged.
+#[derive(Debug)]
+pub(super) struct NoKeysYet;
+
+// === impl IssuerKeys ===
+
+impl IssuerKeys {
+    /// Nothing is fetched yet.
+    pub(super) fn new(issuer: &str, max_age: Duration, min_interval: Duration) -> Result<Arc<Self>, String> {
+        let discovery = discovery_url(issuer)?;
+        let mut http = reqwest::Client::builder()
+            .timeout(FETCH_LIMIT)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            // Where it leads is not where the issuer said.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&discovery) {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| format!("HTTPS: {}", causes(&error)))?;
+        Ok(Arc::new(Self {
+            issuer: issuer.to_owned(),
+            discovery,
+            http,
+            max_age,
+            min_interval,
+            cached: RwLock::default(),
+            last_fetch: Mutex::default(),
+        }))
+    }
+
+    /// Fetches the keys ahead of the first token. It is no fault when that fails: the next token tries again.
+    pub(super) async fn warm_up(self: &Arc<Self>) {
+        self.refresh(None).await;
+    }
+
+    /// The keys that a token may be signed with; none where the issuer has no such key.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Vec<DecodingKey>, NoKeysYet> {
+        let cached = self.cached();
+        let found = cached.keys.find(id, algorithm);
+        if !found.is_empty() {
+            if cached.fetched.is_some_and(|at| at.elapsed() >= self.max_age) {
+                let issuer = Arc::clone(self);
+                tokio::spawn(async move { issuer.refresh(cached.fetched).await });
+            }
+            return Ok(found);
+        }
+        // Not within this call: a caller who hangs up must not stop a fetch that others wait for.
+        let issuer = Arc::clone(self);
+        let _ = tokio::spawn(async move { issuer.refresh(cached.fetched).await }).await;
+        let cached = self.cached();
+        if cached.fetched.is_none() {
+            return Err(NoKeysYet);
+        }
+        Ok(cached.keys.find(id, algorithm))
+    }
+
+    fn cached(&self) -> Arc<Cached> {
+        Arc::clone(&self.cached.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Fetches, unless somebody has since `seen` was fetched, or too short a time ago.
+    async fn refresh(&self, seen: Option<Instant>) {
+        let mut last_fetch = self.last_fetch.lock().await;
+        if self.cached().fetched != seen || last_fetch.is_some_and(|at| at.elapsed() < self.min_interval) {
+            return;
+        }
+        *last_fetch = Some(Instant::now());
+        match self.fetch().await {
+            Ok(keys) => {
+                tracing::debug!(issuer = self.issuer, "fetched the issuer's keys");
+                let cached = Cached { keys, fetched: Some(Instant::now()) };
+                *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(cached);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    issuer = self.issuer,
+                    error,
+                    "the issuer's keys cannot be fetched; known keys stay in force"
+                );
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<Keys, String> {
+        // Each time, since an issuer may move its keys.
+        let discovery: Discovery = serde_json::from_slice(&self.get(&self.discovery).await?)
+            .map_err(|error| format!("{}: not an OpenID configuration: {error}", self.discovery))?;
+        if discovery.issuer != self.issuer {
+            return Err(format!("{}: is about the issuer {:?}", self.discovery, discovery.issuer));
+        }
+        let url = Url::parse(&discovery.jwks_uri)
+            .map_err(|error| format!("{}: jwks_uri {:?}: {error}", self.discovery, discovery.jwks_uri))?;
+        check_transport(&url)?;
+        Keys::from_jwks(&self.get(&url).await?).map_err(|error| format!("{url}: {error}"))
+    }
+
+    async fn get(&self, url: &Url) -> Result<Vec<u8>, String> {
+        let failed = |error: reqwest::Error| format!("{url}: {}", causes(&error.without_url()));
+        let mut response =
+            self.http.get(url.clone()).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+        if !response.status().is_success() {
+            return Err(format!("{url}: answers {}", response.status()));
+        }
+        let mut document = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            document.extend_from_slice(&chunk);
+            if document.len() > MAX_DOCUMENT_BYTES {
+                return Err(format!("{url}: answers more than {MAX_DOCUMENT_BYTES} bytes"));
+            }
+        }
+        Ok(document)
+    }
+}
+
+fn discovery_url(issuer: &str) -> Result<Url, String> {
+    let text = format!("{}/{DISCOVERY_PATH}", issuer.trim_end_matches('/'));
+    let url = Url::parse(&text).map_err(|error| format!("{issuer:?} is not the URL of an issuer: {error}"))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{issuer:?} is not the URL of an issuer: it has a query or a fragment"));
+    }
+    check_transport(&url)?;
+    Ok(url)
+}
+
+/// Whoever can change what comes from there can make tokens.
+fn check_transport(url: &Url) -> Result<(), String> {
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_loopback(url) => Ok(()),
+        _ => Err(format!("{url}: keys are fetched by https only, but on this machine")),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// An error with its causes: libraries keep what matters in the last one.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discovery_is_below_the_issuer() {
+        for (issuer, url) in [
+            ("https://id.example", "https://id.example/.well-known/openid-configuration"),
+            ("https://id.example/", "https://id.example/.well-known/openid-configuration"),
+            ("https://id.example/realms/a", "https://id.example/realms/a/.well-known/openid-configuration"),
+            ("http://127.0.0.1:8080/a/", "http://127.0.0.1:8080/a/.well-known/openid-configuration"),
+            ("http://[::1]:80", "http://[::1]/.well-known/openid-configuration"),
+        ] {
+            assert_eq!(discovery_url(issuer).unwrap().as_str(), url);
+        }
+        for issuer in ["", "id.example", "http://id.example", "http://10.0.0.1", "ftp://localhost", "https://a/?b=c"] {
+            assert!(discovery_url(issuer).is_err(), "{issuer}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Bearer tokens: JWTs (RFC 7519) that an issuer has signed for this service.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
+
+use super::{
+    authenticator::Unauthenticated,
+    claims::{ClaimPath, Claims},
+    issuer::{IssuerKeys, NoKeysYet},
+    keys::{Keys, is_accepted},
+    principal::Principal,
+};
+use crate::reload::{RELOAD_INTERVAL, Reloaded};
+
+/// The longest token that is looked at. Issuers that list many groups make tokens of some 16 KiB.
+pub(super) const MAX_TOKEN_BYTES: usize = 32 << 10;
+/// Claims that name the program that acts, in the order of preference: OIDC and Keycloak, RFC 8693, Entra ID.
+const CLIENT_CLAIMS: [&str; 3] = ["azp", "client_id", "appid"];
+
+/// Which tokens are accepted, and what they say.
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// The `iss` that is expected; where keys are not in a file, discovery is below this URL.
+    pub issuer: String,
+    /// The `aud` that is expected: any of these.
+    pub audiences: Vec<String>,
+    /// A JWK set with the issuer's keys, instead of discovery; read again when it changes.
+    pub jwks: Option<PathBuf>,
+    /// The claim that lists the caller's roles.
+    pub roles_claim: ClaimPath,
+    /// The claim that lists the caller's organizations.
+    pub organizations_claim: ClaimPath,
+    /// How far the issuer's clock may be from this machine's.
+    pub leeway: Duration,
+    /// How old fetched keys may be before they are fetched anew, in the background.
+    pub max_key_age: Duration,
+    /// The shortest time between two fetches of keys.
+    pub min_fetch_interval: Duration,
+}
+
+/// Verifies tokens.
+pub(super) struct TokenVerifier {
+    config: TokenConfig,
+    source: KeySource,
+}
+
+enum KeySource {
+    Issuer(Arc<IssuerKeys>),
+    File(Reloaded<Keys>),
+}
+
+// === impl TokenConfig ===
+
+impl TokenConfig {
+    /// Tokens of an issuer for an audience, with the usual names of claims.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audiences: vec![audience.into()],
+            jwks: None,
+            roles_claim: "roles".parse().unwrap_or_else(|never| match never {}),
+            organizations_claim: "organizations".parse().unwrap_or_else(|never| match never {}),
+            leeway: Duration::from_secs(60),
+            max_key_age: Duration::from_secs(300),
+            min_fetch_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+// === impl TokenVerifier ===
+
+impl TokenVerifier {
+    /// Reads the keys, or begins to fetch them.
+    pub(super) fn new(config: TokenConfig) -> Result<Self, String> {
+        let source = match &config.jwks {
+            Some(path) => {
+                let place = path.display().to_string();
+                let build = move |contents: &[Vec<u8>]| {
+                    Keys::from_jwks(&contents[0]).map_err(|error| format!("{place}: {error}"))
+                };
+                KeySource::File(Reloaded::start("keys of tokens", vec![path.clone()], RELOAD_INTERVAL, build)?)
+            }
+            None => {
+                let keys = IssuerKeys::new(&config.issuer, config.max_key_age, config.min_fetch_interval)?;
+                let warm_up = Arc::clone(&keys);
+                tokio::spawn(async move { warm_up.warm_up().await });
+                KeySource::Issuer(keys)
+            }
+        };
+        Ok(Self { config, source })
+    }
+
+    /// The caller that a token is for.
+    pub(super) async fn verify(&self, token: &str) -> Result<Principal, Unauthenticated> {
+        let invalid = |reason: &str| Unauthenticated::InvalidToken(reason.to_owned());
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(invalid("longer than 32 KiB"));
+        }
+        let header = decode_header(token).map_err(|_| invalid("not a JWT of an algorithm that is known"))?;
+        if !is_accepted(header.alg) {
+            return Err(invalid("signed by an algorithm other than RS256, ES256 and EdDSA"));
+        }
+        // RFC 7515, section 4.1.11: extensions that must be understood, and none is.
+        if header.crit.is_some() {
+            return Err(invalid("has critical extensions"));
+        }
+        let keys = match &self.source {
+            KeySource::File(keys) => keys.get().find(header.kid.as_deref(), header.alg),
+            KeySource::Issuer(keys) => {
+                let found = keys.find(header.kid.as_deref(), header.alg).await;
+                found.map_err(|NoKeysYet| Unauthenticated::IssuerUnavailable)?
+            }
+        };
+        self.principal(&self.claims(token, header.alg, &keys)?)
+    }
+
+    /// The claims of a token that one of the keys has signed, and that is for this service and this moment.
+    fn claims(&self, token: &str, algorithm: Algorithm, keys: &[DecodingKey]) -> Result<Claims, Unauthenticated> {
+        let validation = self.validation(algorithm);
+        for key in keys {
+            match decode::<Claims>(token, key, &validation) {
+                Ok(verified) => return Ok(verified.claims),
+                Err(error) => match error.into_kind() {
+                    ErrorKind::InvalidSignature => {}
+                    // Told to nobody but the owner of a token that was good once.
+                    ErrorKind::ExpiredSignature => return Err(Unauthenticated::ExpiredToken),
+                    kind => return Err(Unauthenticated::InvalidToken(defect(&kind))),
+                },
+            }
+        }
+        let reason = if keys.is_empty() { "signed by a key that the issuer does not have" } else { "wrongly signed" };
+        Err(Unauthenticated::InvalidToken(reason.to_owned()))
+    }
+
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[&self.config.issuer]);
+        validation.set_audience(&self.config.audiences);
+        validation.validate_nbf = true;
+        validation.leeway = self.config.leeway.as_secs();
+        validation
+    }
+
+    fn principal(&self, claims: &Claims) -> Result<Principal, Unauthenticated> {
+        let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+        let client_id = CLIENT_CLAIMS.into_iter().find_map(text);
+        // Some issuers leave out the subject where a program calls for itself.
+        let Some(subject) = text("sub").or(client_id) else {
+            return Err(Unauthenticated::InvalidToken("names no subject and no client".to_owned()));
+        };
+        let roles = self.config.roles_claim.texts(claims);
+        let organizations = self.config.organizations_claim.texts(claims);
+        Ok(Principal::new(subject, client_id, &roles, &organizations))
+    }
+}
+
+/// What is wrong with a token that is rightly signed, for the log. The library's words may quote the token.
+fn defect(kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::InvalidIssuer => "of another issuer".to_owned(),
+        ErrorKind::InvalidAudience => "for another audience".to_owned(),
+        ErrorKind::ImmatureSignature => "not valid yet".to_owned(),
+        ErrorKind::MissingRequiredClaim(name) => format!("has no claim {name}"),
+        ErrorKind::InvalidClaimFormat(name) => format!("has a claim {name} of a wrong type"),
+        _ => "its claims cannot be read".to_owned(),
+    }
+}

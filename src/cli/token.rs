@@ -1,0 +1,35 @@
+//! `token`: a token of one's own for development, signed by a key that lies in a folder.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{CommandError, args::TokenArgs, import::account};
+use crate::{
+    auth::{DevelopmentKey, TokenRequest},
+    postgres::default_data_dir,
+};
+
+pub(super) fn run(args: TokenArgs) -> Result<(), CommandError> {
+    let folder = args.key_dir.unwrap_or_else(default_key_dir);
+    let key = DevelopmentKey::open_or_create(&folder)?;
+    let organizations = args.organization.iter().map(|organization| organization.0.clone());
+    let token = key.mint(&TokenRequest {
+        issuer: args.issuer.clone(),
+        audience: args.audience.clone(),
+        subject: args.subject.unwrap_or_else(account),
+        roles: args.role,
+        organizations: organizations.collect(),
+        lifetime: Duration::from_secs(args.expires_in_seconds),
+    })?;
+    eprintln!(
+        "For development. It counts where the server is started with:\n  --oidc-issuer {} --audience {} --jwks '{}'",
+        args.issuer,
+        args.audience,
+        key.jwks_file().display()
+    );
+    println!("{token}");
+    Ok(())
+}
+
+fn default_key_dir() -> PathBuf {
+    default_data_dir().join("development-key")
+}

@@ -1,0 +1,162 @@
+//! A connection to a server: plain text on this machine, TLS elsewhere.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use http::uri::PathAndQuery;
+use secrecy::{ExposeSecret as _, SecretString};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::Interceptor,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+use super::ClientError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How to reach a server.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// For instance `https://reports.example:50051`.
+    pub server: String,
+    /// A bearer token.
+    pub token: Option<SecretString>,
+    /// PEM: the authorities that may have signed the server's certificate; `None`: those of this machine.
+    pub authorities: Option<PathBuf>,
+    /// PEM: the client's certificate and its private key, for servers that know callers by them.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Send the token in plain text, too, to a server that is not on this machine.
+    pub insecure_plaintext: bool,
+}
+
+/// Puts the token into every call.
+#[derive(Clone)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+// === impl ClientConfig ===
+
+impl ClientConfig {
+    /// Without a token.
+    pub fn new(server: impl Into<String>) -> Self {
+        Self { server: server.into(), token: None, authorities: None, identity: None, insecure_plaintext: false }
+    }
+
+    /// The same with a token.
+    #[must_use]
+    pub fn with_token(self, token: impl Into<String>) -> Self {
+        Self { token: Some(SecretString::from(token.into())), ..self }
+    }
+
+    pub(super) async fn connect(&self) -> Result<Channel, ClientError> {
+        let mut endpoint = self
+            .endpoint()?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .tcp_nodelay(true);
+        if endpoint.uri().scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(last_cause(&error)))?;
+        }
+        endpoint
+            .connect()
+            .await
+            .map_err(|error| ClientError::Unreachable { server: self.server.clone(), cause: last_cause(&error) })
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, ClientError> {
+        let invalid = |reason: String| ClientError::InvalidServer { server: self.server.clone(), reason };
+        let endpoint = Endpoint::from_shared(self.server.clone()).map_err(|error| invalid(error.to_string()))?;
+        let uri = endpoint.uri();
+        if uri.path_and_query().is_some_and(|path| path != &PathAndQuery::from_static("/")) {
+            return Err(invalid("the URL must end with the host and port".to_owned()));
+        }
+        match uri.scheme_str() {
+            Some("https") => {}
+            Some("http") if self.token.is_none() || self.insecure_plaintext || is_loopback(uri.host()) => {}
+            Some("http") => return Err(ClientError::PlaintextToken(self.server.clone())),
+            _ => return Err(invalid("the URL must start with http:// or https://".to_owned())),
+        }
+        Ok(endpoint)
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, ClientError> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| ClientError::Tls(format!("{}: {error}", path.display())))
+        };
+        let mut tls = match &self.authorities {
+            Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        if let Some((certificate, key)) = &self.identity {
+            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        Ok(tls)
+    }
+}
+
+// === impl Bearer ===
+
+impl Bearer {
+    pub(super) fn new(token: Option<&SecretString>) -> Result<Self, ClientError> {
+        let Some(token) = token else { return Ok(Self(None)) };
+        let value = MetadataValue::try_from(format!("Bearer {}", token.expose_secret().trim()));
+        let mut value = value.map_err(|_| ClientError::InvalidToken)?;
+        // Not shown, and not kept in the tables of header compression.
+        value.set_sensitive(true);
+        Ok(Self(Some(value)))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+fn is_loopback(host: Option<&str>) -> bool {
+    let host = host.unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Libraries keep what matters in the last cause.
+fn last_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_in_plain_text_to_this_machine_only() {
+        let endpoint = |server: &str, token: bool| {
+            let config = ClientConfig::new(server);
+            if token { config.with_token("t").endpoint() } else { config.endpoint() }.map(drop)
+        };
+        for server in ["http://127.0.0.1:1", "http://[::1]:1/", "http://localhost:1", "https://reports.example"] {
+            assert!(endpoint(server, true).is_ok(), "{server}");
+        }
+        for server in ["http://10.0.0.1:1", "http://localhost.example:1", "http://reports.example"] {
+            assert!(matches!(endpoint(server, true), Err(ClientError::PlaintextToken(_))), "{server}");
+            assert!(endpoint(server, false).is_ok(), "{server}");
+        }
+        for server in ["127.0.0.1:1", "ftp://localhost", "http://localhost/path", "", "https://a b"] {
+            assert!(matches!(endpoint(server, false), Err(ClientError::InvalidServer { .. })), "{server}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let config = ClientConfig::new("http://localhost").with_token("very-secret");
+        assert!(!format!("{config:?}").contains("very-secret"));
+        assert!(Bearer::new(Some(&"a\nb".into())).is_err());
+    }
+}

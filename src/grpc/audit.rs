@@ -1,0 +1,164 @@
+//! The audit log: one line for each call, written when it ends, however it ends. It says who asked for what, and what
+//! became of it, also where the caller was told less. It never holds tokens or what was reported.
+
+use std::{
+    fmt::Display,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use http::HeaderMap;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    auth::Principal,
+    model::{Month, OrganizationId, TenantId},
+};
+
+/// The target of the log lines.
+const TARGET: &str = "audit";
+
+/// What handlers note of a call while it runs.
+#[derive(Clone, Default)]
+pub(super) struct Notes(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    subject: String,
+    client_id: String,
+    organization: String,
+    tenant: String,
+    months: String,
+    truth: String,
+    rows: u64,
+}
+
+/// A call. Its line is written when this is dropped.
+pub(super) struct Audit {
+    rpc: String,
+    request_id: String,
+    peer: Option<SocketAddr>,
+    started: Instant,
+    notes: Notes,
+    bytes: u64,
+    /// `None`: the call has not ended, so whoever drops it now has given it up.
+    outcome: Option<Outcome>,
+}
+
+struct Outcome {
+    code: Code,
+    reason: String,
+    message: String,
+}
+
+// === impl Notes ===
+
+impl Notes {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn principal(&self, principal: &Principal) {
+        let mut noted = self.noted();
+        principal.subject().clone_into(&mut noted.subject);
+        principal.client_id().unwrap_or_default().clone_into(&mut noted.client_id);
+    }
+
+    pub(super) fn organization(&self, id: Option<OrganizationId>) {
+        self.noted().organization = id.map(|id| id.to_string()).unwrap_or_default();
+    }
+
+    pub(super) fn tenant(&self, id: TenantId) {
+        self.noted().tenant = id.to_string();
+    }
+
+    pub(super) fn months(&self, start: Month, end: Month) {
+        self.noted().months = if start == end { start.to_string() } else { format!("{start} to {end}") };
+    }
+
+    /// What the caller is not told.
+    pub(super) fn truth(&self, truth: impl Display) {
+        self.noted().truth = truth.to_string();
+    }
+
+    pub(super) fn add_rows(&self, rows: usize) {
+        self.noted().rows += rows as u64;
+    }
+}
+
+// === impl Audit ===
+
+impl Audit {
+    pub(super) fn begin(path: &str, request_id: String, peer: Option<SocketAddr>) -> Self {
+        let rpc = path.trim_start_matches('/').rsplit('.').next().unwrap_or_default().to_owned();
+        let (started, notes) = (Instant::now(), Notes::default());
+        Self { rpc, request_id, peer, started, notes, bytes: 0, outcome: None }
+    }
+
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// Takes the outcome from headers or trailers, if it is there.
+    pub(super) fn end(&mut self, headers: &HeaderMap) {
+        let Some(status) = Status::from_header_map(headers) else { return };
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        self.outcome = Some(Outcome { code: status.code(), reason, message: status.message().to_owned() });
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        let noted = self.notes.noted();
+        let gone = || Outcome { code: Code::Cancelled, reason: "CALLER_GONE".to_owned(), message: String::new() };
+        let outcome = self.outcome.take().unwrap_or_else(gone);
+        tracing::info!(
+            target: TARGET,
+            request_id = self.request_id,
+            peer = self.peer.map(tracing::field::display),
+            subject = noted.subject,
+            client_id = noted.client_id,
+            rpc = self.rpc,
+            organization = noted.organization,
+            tenant = noted.tenant,
+            month = noted.months,
+            code = code_name(outcome.code),
+            reason = outcome.reason,
+            told = outcome.message,
+            truth = noted.truth,
+            rows = noted.rows,
+            bytes = self.bytes,
+            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "call"
+        );
+    }
+}
+
+/// The name that the gRPC specification gives a code.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,43 @@
+//! Who makes a call, as handlers see it.
+
+use tonic::{Request, Status};
+
+use super::audit::Notes;
+use crate::{
+    auth::{Principal, Role, TenantScope, Unauthenticated},
+    report::ReportError,
+    store::Hidden,
+};
+
+/// The caller of a request, whom the guard has put there.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) principal: Principal,
+    /// What is to be told of the call in the audit log.
+    pub(super) notes: Notes,
+}
+
+// === impl Caller ===
+
+impl Caller {
+    pub(super) fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        request.extensions().get::<Self>().cloned().ok_or_else(|| Status::from(&Unauthenticated::Missing))
+    }
+
+    /// What the caller may see in a role.
+    pub(super) fn scope_as(&self, role: Role) -> Result<&TenantScope, Status> {
+        Ok(self.principal.scope_as(role)?)
+    }
+
+    /// A result as the caller is told it. What the caller is not told is noted.
+    pub(super) fn told<T>(&self, result: Result<T, ReportError>) -> Result<T, Status> {
+        result.map_err(|error| {
+            if let ReportError::TenantNotFound(Hidden::OutOfScope)
+            | ReportError::OrganizationNotFound(Hidden::OutOfScope) = error
+            {
+                self.notes.truth("it exists, outside the caller's organizations");
+            }
+            error.into()
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! Files that may be replaced while the program runs: certificates, keys, lists of who may do what.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::task::JoinHandle;
+
+/// How often files are looked at, unless something else is asked for.
+pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What files hold, read again whenever they change. A change that makes no sense is logged, and what was there stays in
+/// force: a pair of files that is replaced one by one is taken when both are there.
+pub struct Reloaded<T> {
+    current: Arc<RwLock<Arc<T>>>,
+    watcher: JoinHandle<()>,
+}
+
+type Build<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send>;
+
+// === impl Reloaded ===
+
+impl<T: Send + Sync + 'static> Reloaded<T> {
+    /// Reads the files, and then goes on to look at them. `what` names their content in the log; `build` gets their bytes
+    /// in the order of the paths.
+    pub fn start(
+        what: &'static str,
+        files: Vec<PathBuf>,
+        interval: Duration,
+        build: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + 'static,
+    ) -> Result<Self, String> {
+        let build: Build<T> = Box::new(build);
+        let contents = read(&files)?;
+        let current = Arc::new(RwLock::new(Arc::new(build(&contents)?)));
+        let watcher = tokio::spawn(watch(what, files, contents, interval, build, Arc::clone(&current)));
+        Ok(Self { current, watcher })
+    }
+
+    /// What the files hold now.
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<T> Drop for Reloaded<T> {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
+    let one = |path: &PathBuf| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    files.iter().map(one).collect()
+}
+
+async fn watch<T>(
+    what: &'static str,
+    files: Vec<PathBuf>,
+    mut seen: Vec<Vec<u8>>,
+    interval: Duration,
+    build: Build<T>,
+    current: Arc<RwLock<Arc<T>>>,
+) {
+    let mut unreadable = false;
+    loop {
+        tokio::time::sleep(interval).await;
+        // Small files, read a few times a minute.
+        let contents = match read(&files) {
+            Ok(contents) => contents,
+            Err(error) => {
+                if !std::mem::replace(&mut unreadable, true) {
+                    tracing::warn!(error, "{what}: cannot be read again; what was read before stays in force");
+                }
+                continue;
+            }
+        };
+        unreadable = false;
+        if contents == seen {
+            continue;
+        }
+        match build(&contents) {
+            Ok(value) => {
+                *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                tracing::info!("{what}: read again");
+            }
+            Err(error) => tracing::warn!(error, "{what}: the change makes no sense; what was there stays in force"),
+        }
+        seen = contents;
+    }
+}

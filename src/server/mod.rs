@@ -1,0 +1,234 @@
+//! The gRPC server: what listens, what is registered, how it starts and stops.
+
+mod health;
+mod incoming;
+mod tls;
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::oneshot};
+use tonic::transport::Server;
+
+use incoming::Tls;
+pub use tls::TlsConfig;
+
+use crate::{
+    auth::{AuthConfig, AuthConfigError, Authenticator},
+    grpc::{Guard, ImportService, Reports},
+    proto::{
+        DESCRIPTORS, reports_service_server::ReportsServiceServer,
+        usage_import_service_server::UsageImportServiceServer,
+    },
+    store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
+};
+
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const MAX_STREAMS_PER_CONNECTION: u32 = 200;
+const MAX_LOCAL_RESETS: usize = 100;
+/// Room for a token of the largest size that is looked at, and for what else callers send.
+const MAX_HEADER_BYTES: u32 = 64 << 10;
+
+/// How to serve.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// The database, by an account that need not write.
+    pub store: StoreConfig,
+    /// The database, by an account that may import; `None`: the same one.
+    pub import_store: Option<StoreConfig>,
+    /// How callers prove who they are.
+    pub auth: AuthConfig,
+    /// TLS; `None`: plain text, on loopback only.
+    pub tls: Option<TlsConfig>,
+    /// Plain text on any address: something in front of the server speaks TLS for it.
+    pub insecure_plaintext: bool,
+    /// Whether callers may ask which services and messages there are.
+    pub reflection: bool,
+    /// How long calls that are running may go on after a signal to stop.
+    pub drain_limit: Duration,
+}
+
+/// The server could not start, or it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Callers cannot be authenticated.
+    #[error(transparent)]
+    Auth(#[from] AuthConfigError),
+    /// Everyone who reaches the address would see everything.
+    #[error("--insecure-no-auth serves loopback addresses only, and {0} is none: listen on 127.0.0.1 or [::1]")]
+    InsecureAddress(SocketAddr),
+    /// Tokens and reports could be read on their way.
+    #[error(
+        "plain text is for loopback addresses only, and {0} is none: give --tls-cert and --tls-key, or \
+         --insecure-plaintext where something in front of the server speaks TLS for it"
+    )]
+    PlaintextAddress(SocketAddr),
+    /// Client certificates are configured, and nothing can verify them.
+    #[error(
+        "client certificates are only known by TLS and their authority: --client-certificates needs --tls-client-ca, \
+         which needs --tls-cert and --tls-key"
+    )]
+    UnverifiedCertificates,
+    /// A certificate or key makes no sense.
+    #[error("{0}")]
+    Tls(String),
+    /// The database's schema is not this program's, or the database failed.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The transport failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// Reflection could not be set up.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A server that is listening.
+pub struct RunningServer {
+    address: SocketAddr,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    authenticator: Arc<Authenticator>,
+    store: Store,
+    imports: ImportService,
+    reflection: bool,
+    drain_limit: Duration,
+}
+
+// === impl ServerConfig ===
+
+impl ServerConfig {
+    /// Serves the reports of a database on a free port of loopback, in plain text.
+    pub fn new(store: StoreConfig, auth: AuthConfig) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            store,
+            import_store: None,
+            auth,
+            tls: None,
+            insecure_plaintext: false,
+            reflection: true,
+            drain_limit: Duration::from_secs(10),
+        }
+    }
+
+    /// What goes out to others must be meant to.
+    fn check(&self) -> Result<(), ServeError> {
+        if !self.listen.ip().is_loopback() {
+            if self.auth.insecure_no_auth {
+                return Err(ServeError::InsecureAddress(self.listen));
+            }
+            if self.tls.is_none() && !self.insecure_plaintext {
+                return Err(ServeError::PlaintextAddress(self.listen));
+            }
+        }
+        let verified = self.tls.as_ref().is_some_and(|tls| tls.client_authorities.is_some());
+        if self.auth.certificates.is_some() && !verified {
+            return Err(ServeError::UnverifiedCertificates);
+        }
+        Ok(())
+    }
+}
+
+// === impl RunningServer ===
+
+impl RunningServer {
+    /// Checks the configuration and the schema, and starts to listen.
+    pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
+        config.check()?;
+        let no_auth = config.auth.insecure_no_auth;
+        let authenticator = Arc::new(Authenticator::new(config.auth)?);
+        let tls = match config.tls {
+            None => None,
+            Some(tls) => {
+                let handshake_limit = tls.handshake_limit;
+                Some(Tls { config: tls.load().map_err(ServeError::Tls)?, handshake_limit })
+            }
+        };
+        let store = Store::new(&config.store)?;
+        check_schema(&store).await?;
+        let imports = match config.import_store {
+            None => ImportService::new(store.clone(), config.store),
+            Some(import_store) => ImportService::new(Store::new(&import_store)?, import_store),
+        };
+        let listen_error = |error| ServeError::Listen { address: config.listen, error };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        if no_auth {
+            tracing::warn!(
+                "NO AUTHENTICATION: every program on this machine may read and import the usage of every organization"
+            );
+        }
+        let (reflection, drain_limit) = (config.reflection, config.drain_limit);
+        Ok(Self { address, listener, tls, authenticator, store, imports, reflection, drain_limit })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is ready, then drains: health says NOT_SERVING, new calls are refused, and running ones may
+    /// go on for a while.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+        let (health_reporter, health_service) = tonic_health::server::health_reporter();
+        // The library begins with SERVING; here that is said after the first ping.
+        health::set(&health_reporter, false).await;
+        let monitor = tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone()));
+        let reports = ReportsServiceServer::new(Reports::new(self.store));
+        let imports = UsageImportServiceServer::new(self.imports);
+        let mut router = Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+            .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+            .add_service(health_service)
+            .add_service(Guard::new(reports, Arc::clone(&self.authenticator)))
+            .add_service(Guard::new(imports, self.authenticator));
+        if self.reflection {
+            router = router.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        }
+        let drain_limit = self.drain_limit;
+        let (drain, draining) = oneshot::channel::<()>();
+        let (acceptor, connections) = incoming::accept(self.listener, self.tls);
+        let server = router.serve_with_incoming_shutdown(connections, async {
+            let _ = draining.await;
+        });
+        let mut server = std::pin::pin!(server);
+        tokio::select! {
+            result = &mut server => return Ok(result?),
+            () = stop => {}
+        }
+        tracing::info!("stopping: running calls may go on for {} s", drain_limit.as_secs());
+        monitor.abort();
+        health::set(&health_reporter, false).await;
+        drop(acceptor);
+        let _ = drain.send(());
+        match tokio::time::timeout(drain_limit, server).await {
+            Ok(result) => result?,
+            // A watcher of the health service, for one, never ends by itself.
+            Err(_) => tracing::warn!("calls that were still running were cut off"),
+        }
+        Ok(())
+    }
+}
+
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // For clients that show the details of errors.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,134 @@
+//! Rights in the database, by what an account is for. The owner of the tables migrates; nobody else changes a load.
+
+use std::{fmt::Write as _, str::FromStr, time::Duration};
+
+use tokio_postgres::error::SqlState;
+
+use super::{StoreError, connect};
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Serves reports. It can change nothing.
+    Reader,
+    /// Imports usage and applies catalogs. What was published it can neither change nor delete.
+    Writer,
+}
+
+/// An account, and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What it is for.
+    pub access: Access,
+    /// The role's name in the database.
+    pub role: String,
+}
+
+/// A grant did not come to be; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// The account may not create roles.
+    #[error(
+        "there is no role {role:?}, and this account may not create it: have an administrator run CREATE ROLE {role} \
+         first"
+    )]
+    MayNotCreate {
+        /// The role that is missing.
+        role: String,
+    },
+    /// The account does not own the tables.
+    #[error("rights are given by the owner of the tables, which is the account that migrates: {0}")]
+    NotOwner(String),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Everything that this program reads.
+const TABLES: &str = "organization, tenant, meter, price, price_tier, asset, usage_import, usage_load, usage_total, \
+    usage_record, publication_clock, refinery_schema_history, detailed_usage_report";
+/// What is written once, and what declarations change.
+const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_record";
+const DECLARED: &str = "organization, tenant, meter";
+const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records";
+const SEQUENCES: &str = "tenant_key_seq, meter_key_seq, price_id_seq, usage_import_id_seq, asset_key_seq, \
+    load_id_seq";
+
+impl FromStr for Grant {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const FORM: &str = "not of the form reader=ROLE or writer=ROLE";
+        let (access, role) = text.split_once('=').ok_or(FORM)?;
+        let access = match access {
+            "reader" => Access::Reader,
+            "writer" => Access::Writer,
+            _ => return Err(FORM),
+        };
+        if role.is_empty() || role.contains('\0') {
+            return Err(FORM);
+        }
+        Ok(Self { access, role: role.to_owned() })
+    }
+}
+
+/// Gives roles exactly the rights of what they are for; a role that is missing is created, without a login.
+pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<(), GrantError> {
+    let mut client = connect(database_url, Duration::from_secs(10)).await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    for grant in grants {
+        let row = transaction
+            .query_one(
+                "-- grant: role
+                SELECT quote_ident($1) AS name, EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS present,
+                       quote_ident(current_schema()) AS schema",
+                &[&grant.role],
+            )
+            .await
+            .map_err(StoreError::from)?;
+        let column = |name: &str| row.try_get::<_, String>(name).map_err(StoreError::from);
+        let (role, schema) = (column("name")?, column("schema")?);
+        if !row.try_get::<_, bool>("present").map_err(StoreError::from)? {
+            let created = transaction.batch_execute(&format!("CREATE ROLE {role} NOLOGIN")).await;
+            created.map_err(|error| match error.code() {
+                Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                    GrantError::MayNotCreate { role: grant.role.clone() }
+                }
+                _ => StoreError::from(error).into(),
+            })?;
+        }
+        transaction.batch_execute(&statements(grant.access, &role, &schema)).await.map_err(|error| {
+            match error.code() {
+                Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                    GrantError::NotOwner(error.as_db_error().map(ToString::to_string).unwrap_or_default())
+                }
+                _ => StoreError::from(error).into(),
+            }
+        })?;
+    }
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(())
+}
+
+fn statements(access: Access, role: &str, schema: &str) -> String {
+    let mut sql = format!(
+        "REVOKE ALL ON {TABLES} FROM {role};
+        REVOKE ALL ON SEQUENCE {SEQUENCES} FROM {role};
+        REVOKE ALL ON FUNCTION {FUNCTIONS} FROM {role};
+        GRANT USAGE ON SCHEMA {schema} TO {role};
+        GRANT SELECT ON {TABLES} TO {role};"
+    );
+    if access == Access::Writer {
+        let written = write!(
+            sql,
+            "GRANT INSERT ON {APPENDED}, {DECLARED} TO {role};
+            GRANT UPDATE ON {DECLARED}, publication_clock TO {role};
+            GRANT UPDATE (superseded_at) ON price TO {role};
+            GRANT USAGE ON SEQUENCE {SEQUENCES} TO {role};
+            GRANT EXECUTE ON FUNCTION {FUNCTIONS} TO {role};"
+        );
+        // Writing to a String cannot fail.
+        debug_assert!(written.is_ok());
+    }
+    sql
+}

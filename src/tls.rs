@@ -1,0 +1,46 @@
+//! What every end of a TLS connection needs: certificates and keys from PEM, and whom to trust.
+
+use std::path::Path;
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+
+/// The certificates of a PEM text, at least one. `place` names it in errors.
+pub fn certificates(place: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = certificates.map_err(|error| format!("{}: not PEM: {error}", place.display()))?;
+    if certificates.is_empty() {
+        return Err(format!("{}: holds no certificate (-----BEGIN CERTIFICATE-----)", place.display()));
+    }
+    Ok(certificates)
+}
+
+/// The first private key of a PEM text. What it holds is never part of an error.
+pub fn private_key(place: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
+        format!("{}: holds no private key (-----BEGIN PRIVATE KEY-----) without a password", place.display())
+    })
+}
+
+/// The authorities of a PEM text.
+pub fn authorities(place: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(place, pem)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", place.display()))?;
+    }
+    Ok(roots)
+}
+
+/// The authorities that this machine trusts.
+pub fn system_authorities() -> Result<RootCertStore, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let cause = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        return Err(format!("this machine has no list of trusted authorities{cause}"));
+    }
+    Ok(roots)
+}

@@ -1,0 +1,285 @@
+//! The audit log: one line for each call, with the truth, and never a secret.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use jsonwebtoken::Algorithm;
+use secure_connect_reports::proto::{
+    ListTenantsRequest, reports_service_client::ReportsServiceClient,
+    usage_import_service_client::UsageImportServiceClient,
+};
+use serde_json::{Value, json};
+use tonic::{metadata::MetadataValue, transport::Channel};
+
+use crate::support::{
+    Database,
+    builder::{ORG, ORG_EUR, Row, TENANT, csv},
+    calls::{Rpc, detailed_usage, request},
+    issuer::{AUDIENCE, Issuer, Signer},
+    program,
+};
+
+/// `serve` as a process of its own, with everything that it writes.
+struct Serving {
+    child: Child,
+    url: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Serving {
+    fn start(database: &Database, issuer: &Issuer, configure: impl FnOnce(&mut Command)) -> Self {
+        let mut command = program();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--audience", AUDIENCE])
+            .args(["--oidc-issuer", &issuer.url()])
+            .env("DATABASE_URL", &database.url)
+            .stderr(Stdio::piped());
+        configure(&mut command);
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (tell, told) = std::sync::mpsc::channel();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening on ") {
+                    let address = address.split('"').next().unwrap_or_default().to_owned();
+                    let _ = tell.send(address);
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let address = told.recv_timeout(Duration::from_secs(30)).expect("a server that starts");
+        Self { child, url: format!("http://{address}"), log }
+    }
+
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(self.url.clone()).unwrap().connect().await.unwrap()
+    }
+
+    /// The audit lines, as soon as there are so many.
+    async fn calls(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let lines = self.log.lock().unwrap().clone();
+            let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let calls: Vec<Value> = lines.filter(|line| line["target"] == "audit").collect();
+            if calls.len() >= count {
+                return calls;
+            }
+            assert!(Instant::now() < deadline, "{count} calls, and {calls:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn everything(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The fields of a line that a test can know.
+fn told(line: &Value) -> Value {
+    let names = ["rpc", "subject", "client_id", "organization", "tenant", "month", "code", "reason", "truth", "rows"];
+    names.iter().map(|name| ((*name).to_owned(), line[name].clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+#[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one server, many calls")]
+async fn every_call_is_one_line_that_tells_the_truth() {
+    let database = Database::with_catalog().await;
+    database.import(&csv(&[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "1")])).await;
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let serving = Serving::start(&database, &issuer, |_| {});
+    let channel = serving.channel().await;
+    let bearer = |organizations: &[&str]| format!("Bearer {}", key.sign(&issuer.claims(organizations)));
+    let (own, foreign) = (bearer(&[ORG]), bearer(&[ORG_EUR]));
+
+    Rpc::ListTenants.call(&channel, &[&own]).await.unwrap();
+    Rpc::GetDetailedUsage.call(&channel, &[&own]).await.unwrap();
+    Rpc::GetMonthlyCosts.call(&channel, &[&own]).await.unwrap();
+    Rpc::GetDetailedUsage.call(&channel, &[&foreign]).await.unwrap_err();
+    let mut reports = ReportsServiceClient::new(channel.clone());
+    let nowhere = detailed_usage("bbbbbbbb-0000-4000-8000-00000000ffff");
+    reports.get_detailed_usage(request(nowhere, &[&foreign])).await.unwrap_err();
+    Rpc::ListTenants.call(&channel, &[]).await.unwrap_err();
+    let wrong = key.sign(&{
+        let mut claims = issuer.claims(&[ORG]);
+        claims["aud"] = json!("another-service");
+        claims
+    });
+    Rpc::GetMonthlyCosts.call(&channel, &[&format!("Bearer {wrong}")]).await.unwrap_err();
+    let invalid =
+        reports.list_tenants(request(ListTenantsRequest { page_size: -1, ..Default::default() }, &[&own])).await;
+    invalid.unwrap_err();
+    let record = crate::scope::record(ORG, TENANT);
+    let message =
+        secure_connect_reports::proto::ImportUsageRequest { source: "back-end".to_owned(), records: vec![record] };
+    let mut imports = UsageImportServiceClient::new(channel.clone());
+    imports.import_usage(request(tokio_stream::iter([message]), &[&own])).await.unwrap();
+
+    let line =
+        |rpc: &str, organization: &str, tenant: &str, month: &str, code: &str, reason: &str, truth: &str, rows: u64| {
+            let (subject, client) = if code == "UNAUTHENTICATED" { ("", "") } else { ("joe", "billing-portal") };
+            json!({
+                "rpc": rpc, "subject": subject, "client_id": client, "organization": organization, "tenant": tenant,
+                "month": month, "code": code, "reason": reason, "truth": truth, "rows": rows,
+            })
+        };
+    let nowhere = "bbbbbbbb-0000-4000-8000-00000000ffff";
+    let expected = [
+        line("ReportsService/ListTenants", "", "", "", "OK", "", "", 2),
+        line("ReportsService/GetDetailedUsage", ORG, TENANT, "2022-02", "OK", "", "", 2),
+        line("ReportsService/GetMonthlyCosts", ORG, "", "2022-02", "OK", "", "", 1),
+        line(
+            "ReportsService/GetDetailedUsage",
+            "",
+            TENANT,
+            "2022-02",
+            "NOT_FOUND",
+            "TENANT_NOT_FOUND",
+            "it exists, outside the caller's organizations",
+            0,
+        ),
+        line("ReportsService/GetDetailedUsage", "", nowhere, "2022-02", "NOT_FOUND", "TENANT_NOT_FOUND", "", 0),
+        line("ReportsService/ListTenants", "", "", "", "UNAUTHENTICATED", "TOKEN_MISSING", "no credentials", 0),
+        line(
+            "ReportsService/GetMonthlyCosts",
+            "",
+            "",
+            "",
+            "UNAUTHENTICATED",
+            "TOKEN_INVALID",
+            "the token is invalid: for another audience",
+            0,
+        ),
+        line("ReportsService/ListTenants", "", "", "", "INVALID_ARGUMENT", "INVALID_ARGUMENT", "", 0),
+        line("UsageImportService/ImportUsage", "", "", "", "OK", "", "", 1),
+    ];
+    let calls = serving.calls(expected.len()).await;
+    assert_eq!(calls.iter().map(told).collect::<Vec<_>>(), expected);
+    for call in &calls {
+        assert!(call["duration_ms"].is_u64() && call["bytes"].is_u64(), "{call}");
+        assert!(call["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{call}");
+        assert!(call["request_id"].as_str().unwrap().parse::<uuid::Uuid>().is_ok(), "{call}");
+        assert_eq!(call["bytes"].as_u64().unwrap() > 0, call["code"] == "OK", "{call}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_is_taken_returned_and_logged() {
+    let database = Database::with_catalog().await;
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let serving = Serving::start(&database, &issuer, |_| {});
+    let mut reports = ReportsServiceClient::new(serving.channel().await);
+    let bearer = format!("Bearer {}", key.sign(&issuer.claims(&[ORG])));
+    let long = "x".repeat(129);
+    for (given, authorization, kept) in [
+        ("order-42/7", &[bearer.as_str()][..], true),
+        ("unauthenticated-7", &[], true),
+        ("two words", &[bearer.as_str()], false),
+        (&long, &[bearer.as_str()], false),
+    ] {
+        let mut request = request(ListTenantsRequest::default(), authorization);
+        request.metadata_mut().insert("x-request-id", MetadataValue::try_from(given).unwrap());
+        let returned = match reports.list_tenants(request).await {
+            Ok(response) => response.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned(),
+            Err(status) => status.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned(),
+        };
+        assert_eq!(returned == given, kept, "{given}: {returned}");
+    }
+    let calls = serving.calls(4).await;
+    assert_eq!((&calls[0]["request_id"], &calls[1]["request_id"]), (&json!("order-42/7"), &json!("unauthenticated-7")));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_is_told_apart() {
+    let database = Database::with_catalog().await;
+    let rows: Vec<Row> = (0..20_000).map(|n| Row::on("2022-02-01", "1").asset(&format!("{n:06}"))).collect();
+    database.import(&csv(&rows)).await;
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let serving = Serving::start(&database, &issuer, |_| {});
+    let bearer = format!("Bearer {}", key.sign(&issuer.claims(&[ORG])));
+    let mut reports = ReportsServiceClient::new(serving.channel().await);
+    let mut stream =
+        reports.get_detailed_usage(request(detailed_usage(TENANT), &[&bearer])).await.unwrap().into_inner();
+    stream.message().await.unwrap();
+    drop(stream);
+    let call = serving.calls(1).await.remove(0);
+    assert_eq!((&call["code"], &call["reason"]), (&json!("CANCELLED"), &json!("CALLER_GONE")));
+    let rows = call["rows"].as_u64().unwrap();
+    assert!((500..20_000).contains(&rows), "{call}");
+}
+
+/// Everything that is secret, at the most talkative level, and in failures.
+#[tokio::test]
+async fn no_secret_reaches_a_log_or_an_error() {
+    let database = Database::with_catalog().await;
+    database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let with_password = format!("{} password=hunter2-of-the-database", database.url);
+    let serving = Serving::start(&database, &issuer, |command| {
+        command
+            .args(["--log", "trace"])
+            .env("DATABASE_URL", &with_password)
+            .env("SCR_IMPORT_DATABASE_URL", &with_password);
+    });
+    let channel = serving.channel().await;
+    let good = key.sign(&issuer.claims(&[ORG]));
+    let mut expired = issuer.claims(&[ORG]);
+    expired["exp"] = json!(1);
+    let tokens = [good.clone(), key.sign(&expired), Signer::new(Algorithm::EdDSA, "stranger").sign(&expired)];
+    let mut errors = String::new();
+    for token in &tokens {
+        for rpc in Rpc::ALL {
+            for value in [format!("Bearer {token}"), format!("Basic {token}"), token.clone()] {
+                if let Err(status) = rpc.call(&channel, &[&value]).await {
+                    errors.push_str(&format!("{status:?}"));
+                }
+            }
+        }
+    }
+    serving.calls(36).await;
+    let client = program()
+        .args(["tenants", "--server", &serving.url, "--log", "trace"])
+        .env("SCR_TOKEN", &good)
+        .output()
+        .unwrap();
+    assert!(client.status.success());
+    let refused = program()
+        .args(["tenants", "--server", &serving.url, "--log", "trace"])
+        .env("SCR_TOKEN", &tokens[1])
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    let mut written = serving.everything() + &errors;
+    for output in [client, refused] {
+        written.push_str(&String::from_utf8(output.stdout).unwrap());
+        written.push_str(&String::from_utf8(output.stderr).unwrap());
+    }
+    assert!(written.contains("TRACE") && written.len() > 100_000, "{} bytes", written.len());
+    assert!(!written.contains("hunter2"), "the database's password is in the log");
+    for token in &tokens {
+        // Claims and signature; the header is the same in every token.
+        for part in token.split('.').skip(1) {
+            if let Some(at) = written.find(part) {
+                let from = written[..at].char_indices().rev().nth(300).map_or(0, |(index, _)| index);
+                panic!("a token is in the log: {}", &written[from..at]);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Every RPC, called with whatever credentials.
+
+use secure_connect_reports::proto::{
+    GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, YearMonth,
+    reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
+};
+use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use super::builder::{ORG, TENANT};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rpc {
+    ListTenants,
+    GetDetailedUsage,
+    GetMonthlyCosts,
+    ImportUsage,
+}
+
+impl Rpc {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage];
+
+    /// Calls it for the tenant and organization of the builder in February 2022, to the end of the answer.
+    pub(crate) async fn call(self, channel: &Channel, authorization: &[&str]) -> Result<(), Status> {
+        let mut reports = ReportsServiceClient::new(channel.clone());
+        match self {
+            Self::ListTenants => {
+                reports.list_tenants(request(ListTenantsRequest::default(), authorization)).await.map(drop)
+            }
+            Self::GetDetailedUsage => {
+                let request = request(detailed_usage(TENANT), authorization);
+                let mut stream = reports.get_detailed_usage(request).await?.into_inner();
+                while stream.message().await?.is_some() {}
+                Ok(())
+            }
+            Self::GetMonthlyCosts => {
+                reports.get_monthly_costs(request(monthly_costs(ORG), authorization)).await.map(drop)
+            }
+            Self::ImportUsage => {
+                let messages = tokio_stream::iter([ImportUsageRequest::default()]);
+                let mut imports = UsageImportServiceClient::new(channel.clone());
+                imports.import_usage(request(messages, authorization)).await.map(drop)
+            }
+        }
+    }
+}
+
+pub(crate) fn detailed_usage(tenant: &str) -> GetDetailedUsageRequest {
+    GetDetailedUsageRequest {
+        tenant_id: tenant.to_owned(),
+        month: Some(YearMonth { year: 2022, month: 2 }),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn monthly_costs(organization: &str) -> GetMonthlyCostsRequest {
+    GetMonthlyCostsRequest {
+        organization_id: organization.to_owned(),
+        start_month: Some(YearMonth { year: 2022, month: 2 }),
+        ..Default::default()
+    }
+}
+
+/// A request with values of `authorization`.
+pub(crate) fn request<T>(message: T, authorization: &[&str]) -> Request<T> {
+    let mut request = Request::new(message);
+    for value in authorization {
+        request.metadata_mut().append("authorization", MetadataValue::try_from(*value).expect("a header"));
+    }
+    request
+}
+
+/// The code and the reason of an error.
+pub(crate) fn reason(status: &Status) -> (Code, String) {
+    (status.code(), status.get_details_error_info().map(|info| info.reason).unwrap_or_default())
+}
+
+/// Everything of an error that a caller can see, but for what tells one call from another.
+pub(crate) fn seen(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
+    let mut headers: Vec<String> = status
+        .metadata()
+        .clone()
+        .into_headers()
+        .iter()
+        .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()))
+        .map(|(name, value)| format!("{name}: {value:?}"))
+        .collect();
+    headers.sort();
+    (status.code(), status.message().to_owned(), status.details().to_vec(), headers)
+}
