@@ -24,12 +24,15 @@ RUN touch build.rs src/lib.rs src/main.rs \
 
 # The same release of Debian, so that the glibc is the one that the program was linked with.
 FROM debian:bookworm-slim
+# Whom to trust: an issuer's keys are fetched by HTTPS. For authorities of your own, mount a file and set SSL_CERT_FILE.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY LICENSE /usr/share/doc/secure-connect-reports/LICENSE
 COPY --from=build /src/target/release/secure-connect-reports /usr/local/bin/secure-connect-reports
 # Any account will do: nothing is written but temporary files of large imports, in /tmp.
 USER 10001:10001
 WORKDIR /tmp
-# Asks 127.0.0.1:50051, or the server of SCR_SERVER.
+# Asks http://127.0.0.1:50051, or the server of SCR_SERVER. Where TLS is spoken: SCR_SERVER=https://localhost:50051 and
+# SCR_CA_FILE, and SCR_CLIENT_CERT and SCR_CLIENT_KEY where client certificates are required.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["secure-connect-reports", "healthcheck"]
 ENTRYPOINT ["secure-connect-reports"]
 CMD ["serve"]
