@@ -12,6 +12,7 @@ pub mod cli;
 pub mod client;
 pub mod grpc;
 pub mod import;
+pub mod limits;
 pub mod model;
 pub mod postgres;
 pub mod proto;

@@ -23,7 +23,7 @@ type Build<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send>;
 // === impl Reloaded ===
 
 impl<T: Send + Sync + 'static> Reloaded<T> {
-    /// Reads the files, and then goes on to look at them. `what` names their content in the log; `build` gets their bytes
+    /// Reads the files, and then goes on to look at them. `what` names them in errors and in the log, by their options; `build` gets their bytes
     /// in the order of the paths.
     pub fn start(
         what: &'static str,
@@ -32,8 +32,9 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         build: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + 'static,
     ) -> Result<Self, String> {
         let build: Build<T> = Box::new(build);
-        let contents = read(&files)?;
-        let current = Arc::new(RwLock::new(Arc::new(build(&contents)?)));
+        let named = |error: String| format!("{what}: {error}");
+        let contents = read(&files).map_err(named)?;
+        let current = Arc::new(RwLock::new(Arc::new(build(&contents).map_err(named)?)));
         let watcher = tokio::spawn(watch(what, files, contents, interval, build, Arc::clone(&current)));
         Ok(Self { current, watcher })
     }

@@ -37,7 +37,8 @@ pub enum AuthConfigError {
     /// Nobody could prove anything.
     #[error(
         "nobody could call: name the issuer of tokens (--oidc-issuer and --audience), or the callers with certificates \
-         (--client-certificates), or serve everyone on this machine with --insecure-no-auth"
+         (--client-certificates). To try it on this machine, `secure-connect-reports token` makes a key and says how to \
+         serve with it, and --insecure-no-auth asks nobody"
     )]
     NoWay,
     /// Both nobody and everybody.
@@ -67,8 +68,11 @@ pub enum Unauthenticated {
     #[error("no credentials")]
     Missing,
     /// The token was good, once.
-    #[error("the token has expired")]
-    ExpiredToken,
+    #[error("the token has expired; it was that of {subject:?}")]
+    ExpiredToken {
+        /// Whose token it was.
+        subject: String,
+    },
     /// The token is not for this service, or not of its issuer, or no token.
     #[error("the token is invalid: {0}")]
     InvalidToken(String),
@@ -87,25 +91,35 @@ pub struct Authenticator {
     insecure_no_auth: bool,
 }
 
+// === impl AuthConfig ===
+
+impl AuthConfig {
+    /// Whether it makes sense, as far as that can be told without looking at files.
+    pub fn check(&self) -> Result<(), AuthConfigError> {
+        let secure = self.tokens.is_some() || self.certificates.is_some();
+        match (secure, self.insecure_no_auth) {
+            (false, false) => return Err(AuthConfigError::NoWay),
+            (true, true) => return Err(AuthConfigError::Contradiction),
+            _ => {}
+        }
+        if self.tokens.as_ref().is_some_and(|tokens| tokens.audiences.iter().all(String::is_empty)) {
+            return Err(AuthConfigError::NoAudience);
+        }
+        Ok(())
+    }
+}
+
 // === impl Authenticator ===
 
 impl Authenticator {
     /// Reads keys and lists. Keys of an issuer are fetched in the background.
     pub fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
-        let secure = config.tokens.is_some() || config.certificates.is_some();
-        match (secure, config.insecure_no_auth) {
-            (false, false) => return Err(AuthConfigError::NoWay),
-            (true, true) => return Err(AuthConfigError::Contradiction),
-            _ => {}
-        }
-        if config.tokens.as_ref().is_some_and(|tokens| tokens.audiences.iter().all(String::is_empty)) {
-            return Err(AuthConfigError::NoAudience);
-        }
+        config.check()?;
         let tokens = config.tokens.map(TokenVerifier::new).transpose().map_err(AuthConfigError::Invalid)?;
         let certificates = config.certificates.map(|config| {
             let place = config.callers.clone();
             let build = move |contents: &[Vec<u8>]| CertificateCallers::from_toml(&place, &contents[0]);
-            Reloaded::start("callers with certificates", vec![config.callers], config.reload_interval, build)
+            Reloaded::start("--client-certificates", vec![config.callers], config.reload_interval, build)
         });
         let certificates = certificates.transpose().map_err(AuthConfigError::Invalid)?;
         Ok(Self { tokens, certificates, insecure_no_auth: config.insecure_no_auth })

@@ -82,7 +82,7 @@ impl CertificateCallers {
         if !parsed.validity().is_valid() {
             return Err("out of date".to_owned());
         }
-        let names = names(&parsed).ok_or("not one that can be read")?;
+        let names = names(&parsed);
         let found = self.0.iter().find(|caller| names.contains(&caller.name));
         found.map(|caller| caller.principal.clone()).ok_or_else(|| {
             let names: Vec<_> = names.iter().map(CertificateName::to_text).collect();
@@ -130,7 +130,7 @@ impl CertificateName {
     }
 }
 
-fn names(certificate: &X509Certificate<'_>) -> Option<Vec<CertificateName>> {
+fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
     let mut names = Vec::new();
     if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
         names.extend(alternatives.value.general_names.iter().filter_map(|name| match name {
@@ -140,28 +140,29 @@ fn names(certificate: &X509Certificate<'_>) -> Option<Vec<CertificateName>> {
             _ => None,
         }));
     }
-    names.push(CertificateName::Subject(distinguished_name(certificate.subject())?));
-    Some(names)
+    // A subject in letters of old standards is no name here; the others are.
+    names.extend(distinguished_name(certificate.subject()).map(CertificateName::Subject));
+    names
 }
 
-/// A name as RFC 4514 writes it: the last part first, with short names of attributes where they have one. It is what
-/// `openssl x509 -noout -subject -nameopt RFC2253` prints.
+/// A name as RFC 4514 writes it: the last part first, with the short names that it gives to attributes (section 3), and
+/// numbers for all others.
 fn distinguished_name(name: &X509Name<'_>) -> Option<String> {
     let mut parts = Vec::new();
     for part in name.iter_rdn() {
         let attributes = part.iter().map(|attribute| {
-            let registry = x509_parser::objects::oid_registry();
-            let name = registry.get(attribute.attr_type()).map(x509_parser::oid_registry::OidEntry::sn);
-            let name = match name {
-                Some("commonName") => "CN".to_owned(),
-                Some("organizationName") => "O".to_owned(),
-                Some("organizationalUnit" | "organizationalUnitName") => "OU".to_owned(),
-                Some("countryName") => "C".to_owned(),
-                Some("stateOrProvinceName") => "ST".to_owned(),
-                Some("localityName") => "L".to_owned(),
-                Some("domainComponent") => "DC".to_owned(),
-                Some("userId") => "UID".to_owned(),
-                _ => attribute.attr_type().to_id_string(),
+            let id = attribute.attr_type().to_id_string();
+            let name = match id.as_str() {
+                "2.5.4.3" => "CN",
+                "2.5.4.6" => "C",
+                "2.5.4.7" => "L",
+                "2.5.4.8" => "ST",
+                "2.5.4.9" => "STREET",
+                "2.5.4.10" => "O",
+                "2.5.4.11" => "OU",
+                "0.9.2342.19200300.100.1.1" => "UID",
+                "0.9.2342.19200300.100.1.25" => "DC",
+                other => other,
             };
             Some(format!("{name}={}", escaped(attribute.as_str().ok()?)))
         });

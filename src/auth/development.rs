@@ -32,8 +32,8 @@ pub struct DevelopmentKey {
 pub struct TokenRequest {
     /// `iss`.
     pub issuer: String,
-    /// `aud`.
-    pub audience: String,
+    /// `aud`: one or several.
+    pub audience: Vec<String>,
     /// `sub`.
     pub subject: String,
     /// `roles`.

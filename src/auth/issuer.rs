@@ -19,6 +19,8 @@ use super::keys::Keys;
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
 /// More than any issuer's documents have.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+/// By how many times keys may be too old before a token has to wait until they were fetched anew.
+const PATIENCE: u32 = 12;
 /// Where discovery is, below the issuer (OpenID Connect Discovery 1.0, section 4).
 const DISCOVERY_PATH: &str = ".well-known/openid-configuration";
 
@@ -58,7 +60,6 @@ impl IssuerKeys {
     pub(super) fn new(issuer: &str, max_age: Duration, min_interval: Duration) -> Result<Arc<Self>, String> {
         let discovery = discovery_url(issuer)?;
         let mut http = reqwest::Client::builder()
-            .timeout(FETCH_LIMIT)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             // Where it leads is not where the issuer said.
             .redirect(reqwest::redirect::Policy::none());
@@ -90,16 +91,24 @@ impl IssuerKeys {
     ) -> Result<Vec<DecodingKey>, NoKeysYet> {
         let cached = self.cached();
         let found = cached.keys.find(id, algorithm);
-        if !found.is_empty() {
-            if cached.fetched.is_some_and(|at| at.elapsed() >= self.max_age) {
-                let issuer = Arc::clone(self);
-                tokio::spawn(async move { issuer.refresh(cached.fetched).await });
-            }
+        let age = cached.fetched.map_or(Duration::MAX, |at| at.elapsed());
+        if !found.is_empty() && age < self.max_age {
+            return Ok(found);
+        }
+        let may_wait = found.is_empty() || age >= self.max_age * PATIENCE;
+        if !may_wait && self.last_fetch.try_lock().is_err() {
+            // Somebody is at it.
             return Ok(found);
         }
         // Not within this call: a caller who hangs up must not stop a fetch that others wait for.
         let issuer = Arc::clone(self);
-        let _ = tokio::spawn(async move { issuer.refresh(cached.fetched).await }).await;
+        let refresh = tokio::spawn(async move { issuer.refresh(cached.fetched).await });
+        if !may_wait {
+            return Ok(found);
+        }
+        // A key may have been withdrawn long ago, unseen since nobody has called. Where the issuer cannot be asked, the
+        // keys that are known count on.
+        let _ = refresh.await;
         let cached = self.cached();
         if cached.fetched.is_none() {
             return Err(NoKeysYet);
@@ -118,7 +127,8 @@ impl IssuerKeys {
             return;
         }
         *last_fetch = Some(Instant::now());
-        match self.fetch().await {
+        let fetched = tokio::time::timeout(FETCH_LIMIT, self.fetch()).await;
+        match fetched.unwrap_or_else(|_| Err(format!("{}: no answer in time", self.discovery))) {
             Ok(keys) => {
                 tracing::debug!(issuer = self.issuer, "fetched the issuer's keys");
                 let cached = Cached { keys, fetched: Some(Instant::now()) };
@@ -143,6 +153,9 @@ impl IssuerKeys {
         }
         let url = Url::parse(&discovery.jwks_uri)
             .map_err(|error| format!("{}: jwks_uri {:?}: {error}", self.discovery, discovery.jwks_uri))?;
+        if url.scheme() != self.discovery.scheme() {
+            return Err(format!("{}: its keys are at {url}, by another scheme", self.discovery));
+        }
         check_transport(&url)?;
         Keys::from_jwks(&self.get(&url).await?).map_err(|error| format!("{url}: {error}"))
     }
@@ -168,8 +181,10 @@ impl IssuerKeys {
 fn discovery_url(issuer: &str) -> Result<Url, String> {
     let text = format!("{}/{DISCOVERY_PATH}", issuer.trim_end_matches('/'));
     let url = Url::parse(&text).map_err(|error| format!("{issuer:?} is not the URL of an issuer: {error}"))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("{issuer:?} is not the URL of an issuer: it has a query or a fragment"));
+    let extra = url.query().is_some() || url.fragment().is_some();
+    if extra || !url.username().is_empty() || url.password().is_some() {
+        // It may hold a password, so it is not quoted.
+        return Err("the URL of an issuer has no user, no password, no query and no fragment".to_owned());
     }
     check_transport(&url)?;
     Ok(url)
@@ -217,7 +232,15 @@ mod tests {
         ] {
             assert_eq!(discovery_url(issuer).unwrap().as_str(), url);
         }
-        for issuer in ["", "id.example", "http://id.example", "http://10.0.0.1", "ftp://localhost", "https://a/?b=c"] {
+        for issuer in [
+            "",
+            "id.example",
+            "http://id.example",
+            "http://10.0.0.1",
+            "ftp://localhost",
+            "https://a/?b=c",
+            "https://u:p@a",
+        ] {
             assert!(discovery_url(issuer).is_err(), "{issuer}");
         }
     }

@@ -23,6 +23,8 @@ pub struct Principal {
     client_id: Option<String>,
     roles: Vec<Role>,
     scope: TenantScope,
+    /// How many roles and organizations were stated, of whatever kind.
+    stated: (usize, usize),
 }
 
 /// The tenants that a caller may see.
@@ -97,6 +99,7 @@ impl Principal {
             client_id: None,
             roles: Role::ALL.to_vec(),
             scope: TenantScope { organizations: Organizations::All },
+            stated: (Role::ALL.len(), 1),
         }
     }
 
@@ -108,6 +111,7 @@ impl Principal {
             client_id: client_id.map(printable),
             roles: roles.iter().filter_map(|role| role.parse().ok()).collect(),
             scope: TenantScope::of(organizations),
+            stated: (roles.len(), organizations.len()),
         }
     }
 
@@ -119,6 +123,12 @@ impl Principal {
     /// The program that acts for the subject, where that is told.
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
+    }
+
+    /// How many roles and organizations the caller's credentials list, of whatever kind: none of either is what a wrong
+    /// name of a claim looks like.
+    pub fn stated(&self) -> (usize, usize) {
+        self.stated
     }
 
     /// What the caller may see in a role.

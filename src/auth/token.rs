@@ -35,6 +35,8 @@ pub struct TokenConfig {
     pub leeway: Duration,
     /// How old fetched keys may be before they are fetched anew, in the background.
     pub max_key_age: Duration,
+    /// How often a file of keys is looked at.
+    pub reload_interval: Duration,
     /// The shortest time between two fetches of keys.
     pub min_fetch_interval: Duration,
 }
@@ -59,10 +61,11 @@ impl TokenConfig {
             issuer: issuer.into(),
             audiences: vec![audience.into()],
             jwks: None,
-            roles_claim: "roles".parse().unwrap_or_else(|never| match never {}),
-            organizations_claim: "organizations".parse().unwrap_or_else(|never| match never {}),
+            roles_claim: ClaimPath::roles(),
+            organizations_claim: ClaimPath::organizations(),
             leeway: Duration::from_secs(60),
             max_key_age: Duration::from_secs(300),
+            reload_interval: RELOAD_INTERVAL,
             min_fetch_interval: Duration::from_secs(10),
         }
     }
@@ -79,7 +82,7 @@ impl TokenVerifier {
                 let build = move |contents: &[Vec<u8>]| {
                     Keys::from_jwks(&contents[0]).map_err(|error| format!("{place}: {error}"))
                 };
-                KeySource::File(Reloaded::start("keys of tokens", vec![path.clone()], RELOAD_INTERVAL, build)?)
+                KeySource::File(Reloaded::start("--jwks", vec![path.clone()], config.reload_interval, build)?)
             }
             None => {
                 let keys = IssuerKeys::new(&config.issuer, config.max_key_age, config.min_fetch_interval)?;
@@ -124,13 +127,27 @@ impl TokenVerifier {
                 Err(error) => match error.into_kind() {
                     ErrorKind::InvalidSignature => {}
                     // Told to nobody but the owner of a token that was good once.
-                    ErrorKind::ExpiredSignature => return Err(Unauthenticated::ExpiredToken),
+                    ErrorKind::ExpiredSignature => return Err(self.expired(token, key, validation)),
                     kind => return Err(Unauthenticated::InvalidToken(defect(&kind))),
                 },
             }
         }
-        let reason = if keys.is_empty() { "signed by a key that the issuer does not have" } else { "wrongly signed" };
+        let reason = if keys.is_empty() {
+            "signed by a key that is not among those known of the issuer"
+        } else {
+            "wrongly signed"
+        };
         Err(Unauthenticated::InvalidToken(reason.to_owned()))
+    }
+
+    /// Whose token it was that has expired.
+    fn expired(&self, token: &str, key: &DecodingKey, mut validation: Validation) -> Unauthenticated {
+        validation.validate_exp = false;
+        match decode::<Claims>(token, key, &validation).map(|verified| self.principal(&verified.claims)) {
+            Ok(Ok(principal)) => Unauthenticated::ExpiredToken { subject: principal.subject().to_owned() },
+            Ok(Err(error)) => error,
+            Err(error) => Unauthenticated::InvalidToken(defect(error.kind())),
+        }
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {

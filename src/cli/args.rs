@@ -5,7 +5,10 @@ mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{
+    Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::FalseyValueParser,
+};
 use secrecy::SecretString;
 
 pub(super) use client::ServerArgs;
@@ -33,6 +36,20 @@ pub(super) struct Args {
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+impl Args {
+    /// Reads the command line and the environment. An empty variable is as good as none: compose files make such.
+    pub(super) fn read() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg });
+    command.mut_subcommands(without_empty_variables)
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -109,15 +126,16 @@ pub(super) struct TokenArgs {
     #[arg(long, env = "SCR_SUBJECT", value_name = "NAME")]
     pub(super) subject: Option<String>,
     /// How long the token is good for.
-    #[arg(long, env = "SCR_EXPIRES_IN_SECONDS", default_value_t = 3600, value_name = "SECONDS")]
+    #[arg(long, env = "SCR_EXPIRES_IN_SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=315_360_000), value_name = "SECONDS")]
     pub(super) expires_in_seconds: u64,
     /// The `iss` of the token.
     #[arg(long, env = "SCR_OIDC_ISSUER", default_value = DEVELOPMENT_ISSUER, value_name = "URL")]
     pub(super) issuer: String,
     /// The `aud` of the token.
-    #[arg(long, env = "SCR_AUDIENCE", default_value = DEVELOPMENT_AUDIENCE, value_name = "NAME")]
-    pub(super) audience: String,
-    /// Where the key is kept, and made where there is none [default: development-key below the default --data-dir].
+    #[arg(long, env = "SCR_AUDIENCE", default_value = DEVELOPMENT_AUDIENCE, value_delimiter = ',', value_name = "NAME")]
+    pub(super) audience: Vec<String>,
+    /// Where the key is kept, and made where there is none [default:
+    /// secure-connect-reports-development-key beside the default --data-dir].
     #[arg(long, env = "SCR_KEY_DIR", value_name = "DIR")]
     pub(super) key_dir: Option<PathBuf>,
 }

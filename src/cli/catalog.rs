@@ -18,12 +18,17 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
         applied => println!("applied {}", applied.join(", ")),
     }
     if !args.grant_to.is_empty() {
-        store::grant(&database.url, &args.grant_to).await?;
+        let new = store::grant(&database.url, &args.grant_to).await?;
         for Grant { access, role } in &args.grant_to {
             match access {
                 Access::Reader => println!("{role} may read, and change nothing"),
                 Access::Writer => println!("{role} may read, import usage and apply catalogs"),
             }
+        }
+        for role in new {
+            println!(
+                "{role} is new and cannot log in: ALTER ROLE {role} LOGIN PASSWORD '...', or GRANT {role} TO an account"
+            );
         }
     }
     Ok(())

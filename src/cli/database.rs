@@ -1,17 +1,12 @@
 //! Which database a command works on.
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::{CommandError, args::DatabaseArgs};
 use crate::{
     postgres::{PrivateServer, default_data_dir},
     store::{self, Store, StoreConfig},
 };
-
-/// A connection string, unless it is empty.
-pub(super) fn given(url: Option<&SecretString>) -> Option<String> {
-    url.map(|url| url.expose_secret().to_owned()).filter(|url| !url.is_empty())
-}
 
 /// A database, and the private server that runs it, if one does.
 pub(super) struct Database {
@@ -23,8 +18,8 @@ pub(super) struct Database {
 impl Database {
     /// The database of DATABASE_URL, or else the private one, started if need be. Its schema is as it is.
     pub(super) async fn connect(args: &DatabaseArgs) -> Result<Self, CommandError> {
-        if let Some(url) = given(args.database_url.as_ref()) {
-            return Ok(Self { url, server: None });
+        if let Some(url) = &args.database_url {
+            return Ok(Self { url: url.expose_secret().to_owned(), server: None });
         }
         let data_dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
         eprintln!("DATABASE_URL is not set: using the private PostgreSQL in {}", data_dir.display());

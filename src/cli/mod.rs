@@ -14,7 +14,6 @@ mod usage;
 
 use std::{error::Error, process::ExitCode};
 
-use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command, LogFormat};
@@ -24,7 +23,7 @@ type CommandError = Box<dyn Error + Send + Sync>;
 
 /// Runs the command line.
 pub fn run() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     init_log(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -81,7 +80,9 @@ fn init_log(args: &Args) {
     };
     let mut directives = args.log.clone().unwrap_or_else(|| default.to_owned());
     // A level is about the program's own words. Who called is told unless the audit log is named and set otherwise.
-    if matches!(args.command, Command::Serve(_)) && !directives.contains("audit") {
+    let names_audit =
+        |directive: &str| directive.split(['=', '[']).next().is_some_and(|target| target.trim() == "audit");
+    if matches!(args.command, Command::Serve(_)) && !directives.split(',').any(names_audit) {
         directives.push_str(",audit=info");
     }
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|error| {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     CommandError,
     args::{ServeArgs, ServerArgs},
-    database::{Database, given},
+    database::Database,
 };
 use crate::{
     client::is_serving,
@@ -16,26 +17,27 @@ use crate::{
 };
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
-    // What is wrong with the command line is said before a database is started for it.
-    let auth = args.callers.config()?;
-    let insecure_plaintext = args.tls.insecure_plaintext;
-    let tls = args.tls.config()?;
-    let database = Database::open(&args.database).await?;
     let store = |url: &str| StoreConfig {
         short_connections: args.short_connections.max(1),
         export_connections: args.export_connections.max(1),
         statement_timeout: Duration::from_secs(args.statement_timeout_seconds),
         ..StoreConfig::new(url)
     };
-    let config = ServerConfig {
+    let mut config = ServerConfig {
         listen: args.listen,
-        import_store: given(args.import_database_url.as_ref()).map(|url| store(&url)),
-        tls,
-        insecure_plaintext,
+        import_store: args.import_database_url.as_ref().map(|url| store(url.expose_secret())),
+        insecure_plaintext: args.tls.insecure_plaintext,
+        tls: args.tls.config()?,
         reflection: !args.no_reflection,
+        max_connections: args.max_connections,
+        handshake_limit: Duration::from_secs(args.handshake_seconds),
         drain_limit: Duration::from_secs(args.drain_seconds),
-        ..ServerConfig::new(store(&database.url), auth)
+        ..ServerConfig::new(store(""), args.callers.config()?)
     };
+    // What is wrong with the command line is said before a database is started for it.
+    config.check()?;
+    let database = Database::open(&args.database).await?;
+    config.store = store(&database.url);
     let server = RunningServer::bind(config).await?;
     tracing::info!("listening on {}", server.address());
     server.serve(stop_signal()?).await?;

@@ -23,7 +23,7 @@ pub(super) fn run(args: TokenArgs) -> Result<(), CommandError> {
     eprintln!(
         "For development. It counts where the server is started with:\n  --oidc-issuer {} --audience {} --jwks '{}'",
         args.issuer,
-        args.audience,
+        args.audience.join(","),
         key.jwks_file().display()
     );
     println!("{token}");
@@ -31,5 +31,6 @@ pub(super) fn run(args: TokenArgs) -> Result<(), CommandError> {
 }
 
 fn default_key_dir() -> PathBuf {
-    default_data_dir().join("development-key")
+    // Beside the private PostgreSQL's folder, which is that server's alone.
+    default_data_dir().with_file_name("secure-connect-reports-development-key")
 }

@@ -9,11 +9,14 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use super::{CommandError, args::UsageArgs, output, tenants::connect};
 use crate::{
-    client::{UsageDownload, UsageQuery},
+    client::{CsvDownload, UsageQuery},
     model::{CsvFormat, CsvWriter, LineEnd},
     proto::ReportHeader,
     report::UsageFilter,
 };
+
+/// How much is written at a time.
+const WRITE_BYTES: usize = 256 << 10;
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     let mut client = connect(&args.server).await?;
@@ -29,13 +32,15 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
         },
         as_of: args.as_of,
     };
-    let download = client.detailed_usage(&query).await?;
     let format = CsvFormat {
         line_end: if args.crlf { LineEnd::Crlf } else { LineEnd::Lf },
         neutralize_formulas: args.neutralize_formulas,
     };
+    let download = client.detailed_usage_csv(&query, format).await?;
     match args.output {
-        Some(path) if path.as_os_str() == "-" => pipe(download, format).await,
+        Some(path) if path.as_os_str() == "-" => {
+            write(download, format, io::stdout(), &ProgressBar::hidden()).await.map(drop)
+        }
         path => {
             let path = path.unwrap_or_else(|| default_path(download.header()));
             save(download, format, &path).await
@@ -53,7 +58,7 @@ fn default_path(header: &ReportHeader) -> PathBuf {
 }
 
 /// Writes the file under a temporary name, and gives it its own when the report is complete.
-pub(super) async fn save(download: UsageDownload, format: CsvFormat, path: &Path) -> Result<(), CommandError> {
+pub(super) async fn save(download: CsvDownload, format: CsvFormat, path: &Path) -> Result<(), CommandError> {
     let header = download.header().clone();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: io::Error| format!("{}: {error}", path.display());
@@ -91,26 +96,27 @@ pub(super) async fn save(download: UsageDownload, format: CsvFormat, path: &Path
     Ok(())
 }
 
-async fn pipe(download: UsageDownload, format: CsvFormat) -> Result<(), CommandError> {
-    write(download, format, io::stdout(), &ProgressBar::hidden()).await.map(drop)
-}
-
 async fn write<W: Write>(
-    mut download: UsageDownload,
+    mut download: CsvDownload,
     format: CsvFormat,
-    out: W,
+    mut out: W,
     bar: &ProgressBar,
 ) -> Result<W, CommandError> {
-    let mut csv = CsvWriter::new(out, format);
+    let mut lines = Vec::with_capacity(2 * WRITE_BYTES);
+    let mut csv = CsvWriter::new(&mut lines, format);
     csv.write_header()?;
-    while let Some(records) = download.next().await? {
-        for record in &records {
-            csv.write(record)?;
-        }
-        bar.inc(records.len() as u64);
-    }
     csv.flush()?;
-    Ok(csv.into_inner()?)
+    drop(csv);
+    while let Some(rows) = download.next(&mut lines).await? {
+        if lines.len() >= WRITE_BYTES {
+            out.write_all(&lines)?;
+            lines.clear();
+        }
+        bar.inc(rows);
+    }
+    out.write_all(&lines)?;
+    out.flush()?;
+    Ok(out)
 }
 
 /// Shown on a terminal only.

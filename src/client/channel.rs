@@ -27,6 +27,8 @@ pub struct ClientConfig {
     pub authorities: Option<PathBuf>,
     /// PEM: the client's certificate and its private key, for servers that know callers by them.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the server's certificate is to be for; `None`: that of the URL.
+    pub server_name: Option<String>,
     /// Send the token in plain text, too, to a server that is not on this machine.
     pub insecure_plaintext: bool,
 }
@@ -40,7 +42,14 @@ pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 impl ClientConfig {
     /// Without a token.
     pub fn new(server: impl Into<String>) -> Self {
-        Self { server: server.into(), token: None, authorities: None, identity: None, insecure_plaintext: false }
+        Self {
+            server: server.into(),
+            token: None,
+            authorities: None,
+            identity: None,
+            server_name: None,
+            insecure_plaintext: false,
+        }
     }
 
     /// The same with a token.
@@ -56,12 +65,28 @@ impl ClientConfig {
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .tcp_nodelay(true);
         if endpoint.uri().scheme_str() == Some("https") {
-            endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(last_cause(&error)))?;
+            endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(causes(&error)))?;
         }
         endpoint
             .connect()
             .await
-            .map_err(|error| ClientError::Unreachable { server: self.server.clone(), cause: last_cause(&error) })
+            .map_err(|error| ClientError::Unreachable { server: self.server.clone(), cause: self.explain(&error) })
+    }
+
+    /// Why there is no connection. What is amiss between TLS and plain text has names of its own in libraries.
+    fn explain(&self, error: &dyn std::error::Error) -> String {
+        let text = causes(error);
+        let hint = match (self.server.starts_with("https:"), text.as_str()) {
+            (false, text) if text.contains("http2 error") || text.contains("frame") => {
+                " (does it speak TLS? then https://)"
+            }
+            (true, text) if text.contains("InvalidContentType") || text.contains("corrupt message") => {
+                " (does it speak plain text? then http://)"
+            }
+            (true, text) if text.contains("UnknownIssuer") => " (--ca-file names another authority)",
+            _ => "",
+        };
+        text + hint
     }
 
     fn endpoint(&self) -> Result<Endpoint, ClientError> {
@@ -90,6 +115,9 @@ impl ClientConfig {
         };
         if let Some((certificate, key)) = &self.identity {
             tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        if let Some(name) = &self.server_name {
+            tls = tls.domain_name(name);
         }
         Ok(tls)
     }
@@ -122,13 +150,19 @@ fn is_loopback(host: Option<&str>) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Libraries keep what matters in the last cause.
-fn last_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+/// An error with its causes: libraries keep what matters in the last one.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
     }
-    cause.to_string()
+    text
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub enum ClientError {
     /// The token could be read on its way.
     #[error(
         "{0} is neither on this machine nor reached by https, so the token would go there in plain text: use https://, or \
-         --insecure-plaintext where the way is secured otherwise"
+         --insecure-plaintext-token where the way is secured otherwise"
     )]
     PlaintextToken(String),
     /// A certificate or key makes no sense.

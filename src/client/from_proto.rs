@@ -78,6 +78,6 @@ fn time(field: &str, time: Option<Timestamp>) -> Result<Option<UtcTime>, ClientE
     parsed.map(Some).map_err(|_| malformed(field, time.seconds))
 }
 
-fn malformed(field: &str, value: impl std::fmt::Debug) -> ClientError {
+pub(super) fn malformed(field: &str, value: impl std::fmt::Debug) -> ClientError {
     ClientError::Malformed(format!("{field}: {value:?}"))
 }

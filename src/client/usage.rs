@@ -135,36 +135,50 @@ impl UsageDownload {
     /// Holds what came against the header and the summary.
     fn check(&self) -> Result<(), ClientError> {
         let Some(summary) = &self.summary else { return Ok(()) };
-        let received = self.received;
-        for (what, count) in [("the summary", summary.record_count), ("the header", self.header.record_count)] {
-            if count.cast_unsigned() != received {
-                return Err(ClientError::Mismatch(format!("{what} counts {count} records, and {received} came")));
-            }
-        }
-        if summary.totals.len() != self.sums.len() {
-            return Err(ClientError::Mismatch("it has other meters, regions or trials".to_owned()));
-        }
-        for total in &summary.totals {
-            let meter = Meter {
-                id: total.meter_id.parse().map_err(|_| ClientError::Malformed("meter_id".to_owned()))?,
-                name: total.meter_name.clone(),
-                unit: String::new(),
-            };
-            let region = region(total.billing_region)?;
-            let key = UsageKey { meter: Arc::new(meter), billing_region: region, trial: total.trial };
-            let (count, sum) = self.sums.get(&key).cloned().unwrap_or_default();
-            let expected: BigDecimal =
-                total.quantity.parse().map_err(|_| ClientError::Malformed("quantity".to_owned()))?;
-            if count != total.record_count || sum.total() != expected {
-                return Err(ClientError::Mismatch(format!(
-                    "{} in {region} adds up to {} in {count} records, and should to {} in {}",
-                    total.meter_name,
-                    plain(&sum.total()),
-                    total.quantity,
-                    total.record_count
-                )));
-            }
-        }
-        Ok(())
+        let sums = self.sums.iter().map(|(key, (count, sum))| {
+            let key = UsageKey { meter: &*key.meter, billing_region: key.billing_region, trial: key.trial };
+            (key, *count, sum)
+        });
+        check_summary(&self.header, summary, self.received, sums)
     }
+}
+
+/// Holds records that came against the header and the summary.
+pub(super) fn check_summary<'a>(
+    header: &proto::ReportHeader,
+    summary: &proto::ReportSummary,
+    received: u64,
+    sums: impl Iterator<Item = (UsageKey<&'a Meter>, i64, &'a DecimalSum)>,
+) -> Result<(), ClientError> {
+    for (what, count) in [("the summary", summary.record_count), ("the header", header.record_count)] {
+        if count.cast_unsigned() != received {
+            return Err(ClientError::Mismatch(format!("{what} counts {count} records, and {received} came")));
+        }
+    }
+    let sums: HashMap<UsageKey<&Meter>, (i64, BigDecimal)> =
+        sums.map(|(key, count, sum)| (key, (count, sum.total()))).collect();
+    if summary.totals.len() != sums.len() {
+        return Err(ClientError::Mismatch("it has other meters, regions or trials".to_owned()));
+    }
+    for total in &summary.totals {
+        let meter = Meter {
+            id: total.meter_id.parse().map_err(|_| ClientError::Malformed("meter_id".to_owned()))?,
+            name: total.meter_name.clone(),
+            unit: String::new(),
+        };
+        let region = region(total.billing_region)?;
+        let key = UsageKey { meter: &meter, billing_region: region, trial: total.trial };
+        let (count, sum) = sums.get(&key).cloned().unwrap_or_default();
+        let expected: BigDecimal = total.quantity.parse().map_err(|_| ClientError::Malformed("quantity".to_owned()))?;
+        if count != total.record_count || sum != expected {
+            return Err(ClientError::Mismatch(format!(
+                "{} in {region} adds up to {} in {count} records, and should to {} in {}",
+                total.meter_name,
+                plain(&sum),
+                total.quantity,
+                total.record_count
+            )));
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::{
     fmt::Display,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::HeaderMap;
@@ -19,6 +19,13 @@ use crate::{
 
 /// The target of the log lines.
 const TARGET: &str = "audit";
+const PACKAGE: &str = "/secureconnect.reports.v1.";
+const RPCS: [&str; 4] = [
+    "ReportsService/ListTenants",
+    "ReportsService/GetDetailedUsage",
+    "ReportsService/GetMonthlyCosts",
+    "UsageImportService/ImportUsage",
+];
 
 /// What handlers note of a call while it runs.
 #[derive(Clone, Default)]
@@ -37,10 +44,11 @@ struct Noted {
 
 /// A call. Its line is written when this is dropped.
 pub(super) struct Audit {
-    rpc: String,
+    rpc: &'static str,
     request_id: String,
     peer: Option<SocketAddr>,
     started: Instant,
+    deadline: Option<Duration>,
     notes: Notes,
     bytes: u64,
     /// `None`: the call has not ended, so whoever drops it now has given it up.
@@ -91,10 +99,12 @@ impl Notes {
 // === impl Audit ===
 
 impl Audit {
-    pub(super) fn begin(path: &str, request_id: String, peer: Option<SocketAddr>) -> Self {
-        let rpc = path.trim_start_matches('/').rsplit('.').next().unwrap_or_default().to_owned();
+    pub(super) fn begin(path: &str, request_id: String, peer: Option<SocketAddr>, deadline: Option<Duration>) -> Self {
+        // Paths are the caller's words; only those that mean something are repeated.
+        let rpc = path.strip_prefix(PACKAGE).and_then(|rpc| RPCS.into_iter().find(|known| *known == rpc));
         let (started, notes) = (Instant::now(), Notes::default());
-        Self { rpc, request_id, peer, started, notes, bytes: 0, outcome: None }
+        let rpc = rpc.unwrap_or("unknown");
+        Self { rpc, request_id, peer, started, deadline, notes, bytes: 0, outcome: None }
     }
 
     pub(super) fn notes(&self) -> &Notes {
@@ -116,10 +126,20 @@ impl Audit {
 impl Drop for Audit {
     fn drop(&mut self) {
         let noted = self.notes.noted();
-        let gone = || Outcome { code: Code::Cancelled, reason: "CALLER_GONE".to_owned(), message: String::new() };
-        let outcome = self.outcome.take().unwrap_or_else(gone);
+        let outcome = self.outcome.take().unwrap_or_else(|| {
+            let too_late = self.deadline.is_some_and(|deadline| self.started.elapsed() >= deadline);
+            let (code, reason) = if std::thread::panicking() {
+                (Code::Internal, "PANIC")
+            } else if too_late {
+                (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+            } else {
+                (Code::Cancelled, "CALLER_GONE")
+            };
+            Outcome { code, reason: reason.to_owned(), message: String::new() }
+        });
         tracing::info!(
             target: TARGET,
+            parent: None,
             request_id = self.request_id,
             peer = self.peer.map(tracing::field::display),
             subject = noted.subject,

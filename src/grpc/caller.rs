@@ -26,7 +26,11 @@ impl Caller {
 
     /// What the caller may see in a role.
     pub(super) fn scope_as(&self, role: Role) -> Result<&TenantScope, Status> {
-        Ok(self.principal.scope_as(role)?)
+        self.principal.scope_as(role).map_err(|denied| {
+            let (roles, organizations) = self.principal.stated();
+            self.notes.truth(format!("the credentials list {roles} roles and {organizations} organizations"));
+            denied.into()
+        })
     }
 
     /// A result as the caller is told it. What the caller is not told is noted.
@@ -35,7 +39,7 @@ impl Caller {
             if let ReportError::TenantNotFound(Hidden::OutOfScope)
             | ReportError::OrganizationNotFound(Hidden::OutOfScope) = error
             {
-                self.notes.truth("it exists, outside the caller's organizations");
+                self.notes.truth("it exists, outside the organizations that were asked for or may be seen");
             }
             error.into()
         })

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -11,14 +12,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use rustls::pki_types::CertificateDer;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 use tracing::Instrument as _;
 
-use super::{audit::Audit, caller::Caller};
+use super::{audit::Audit, caller::Caller, status};
 use crate::auth::{Authenticator, Credentials};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,20 +44,24 @@ pub struct Peer {
 pub struct Guard<S> {
     service: S,
     authenticator: Arc<Authenticator>,
+    cut_off: CancellationToken,
 }
 
 /// A response's body, watched to its end.
 struct Watched {
     body: Body,
     audit: Audit,
+    /// Ready when the server can wait no longer.
+    cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_cut_off: bool,
 }
 
 // === impl Guard ===
 
 impl<S> Guard<S> {
-    /// Guards a service.
-    pub fn new(service: S, authenticator: Arc<Authenticator>) -> Self {
-        Self { service, authenticator }
+    /// Guards a service. When `cut_off` is cancelled, calls that are still running end with an error.
+    pub fn new(service: S, authenticator: Arc<Authenticator>, cut_off: CancellationToken) -> Self {
+        Self { service, authenticator, cut_off }
     }
 }
 
@@ -82,7 +89,9 @@ where
         let authenticator = Arc::clone(&self.authenticator);
         let request_id = request_id(request.headers());
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-        let mut audit = Audit::begin(request.uri().path(), request_id.clone(), peer.address);
+        let mut audit =
+            Audit::begin(request.uri().path(), request_id.clone(), peer.address, deadline(request.headers()));
+        let cut_off = self.cut_off.clone();
         let span = tracing::info_span!("call", request_id);
         let answer = async move {
             let authorization: Vec<HeaderValue> =
@@ -95,7 +104,11 @@ where
                 Ok(principal) => {
                     audit.notes().principal(&principal);
                     request.extensions_mut().insert(Caller { principal, notes: audit.notes().clone() });
-                    service.call(request).await?
+                    let answer = AssertUnwindSafe(service.call(request)).catch_unwind();
+                    tokio::select! {
+                        answer = answer => answer.unwrap_or_else(|_| Ok(status::panicked().into_http()))?,
+                        () = cut_off.cancelled() => status::shutting_down().into_http(),
+                    }
                 }
                 Err(error) => {
                     audit.notes().truth(&error);
@@ -107,7 +120,8 @@ where
                 response.headers_mut().insert(REQUEST_ID, value);
             }
             audit.end(response.headers());
-            Ok(response.map(|body| Body::new(Watched { body, audit })))
+            let cut_off = Box::pin(cut_off.cancelled_owned());
+            Ok(response.map(|body| Body::new(Watched { body, audit, cut_off, is_cut_off: false })))
         };
         Box::pin(answer.instrument(span))
     }
@@ -129,6 +143,22 @@ async fn drain(mut body: Body) {
     let _ = tokio::time::timeout(DRAIN_LIMIT, taken).await;
 }
 
+/// When the caller gives up, by its own word (gRPC over HTTP/2, "Timeout"): the transport then drops the call.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (count, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let count: u64 = count.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count.saturating_mul(3600))),
+        "M" => Some(Duration::from_secs(count.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
 /// That of the caller, so that both logs can be laid side by side, or else a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
@@ -143,7 +173,18 @@ impl HttpBody for Watched {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if self.is_cut_off {
+            return Poll::Ready(None);
+        }
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            // What is ready is still sent; what has to be waited for is not.
+            Poll::Pending => {
+                ready!(self.cut_off.as_mut().poll(context));
+                self.is_cut_off = true;
+                Some(Ok(Frame::trailers(status::shutting_down().into_http::<()>().into_parts().0.headers)))
+            }
+        };
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
                 self.audit.add_bytes(data.len());
@@ -156,7 +197,7 @@ impl HttpBody for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.is_cut_off || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

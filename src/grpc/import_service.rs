@@ -2,15 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::NaiveDate;
 use prost_types::Timestamp;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{caller::Caller, status::too_many_imports};
+use super::{audit::Notes, caller::Caller, status::too_many_imports};
 use crate::{
     auth::Role,
     import::{Import, ImportError, ImportReport, Intake, LoadOutcome},
-    model::{AssetType, BillingRegion, Platform, Source, UtcTime},
+    model::{AssetType, BillingRegion, Month, Platform, Source, TenantId, UtcTime},
     proto::{self, usage_import_service_server::UsageImportService},
     report::InvalidField,
     store::{Store, StoreConfig},
@@ -70,6 +71,7 @@ impl UsageImportService for ImportService {
             next = next_message(&mut messages).await?;
         }
         let prepared = import.prepare(intake).await?;
+        note_loads(&caller.notes, prepared.tenant_days());
         let report = import.publish(prepared, "ImportUsage", false).await?;
         Ok(Response::new(report.into()))
     }
@@ -88,6 +90,22 @@ fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> st
         intake.add(number, &texts.raw(record))?;
     }
     Ok(intake)
+}
+
+/// Whose usage it is, and of which months. An import may be of many tenants, and the first stands for them.
+fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, NaiveDate)>) {
+    let loads: Vec<_> = loads.collect();
+    let Some(&(tenant, _)) = loads.first() else { return };
+    notes.tenant(tenant);
+    let mut others: Vec<_> = loads.iter().map(|&(other, _)| other).filter(|&other| other != tenant).collect();
+    others.dedup();
+    if !others.is_empty() {
+        notes.truth(format!("{} tenants more", others.len()));
+    }
+    let months = || loads.iter().filter_map(|&(_, day)| Month::of(day));
+    if let (Some(first), Some(last)) = (months().min(), months().max()) {
+        notes.months(first, last);
+    }
 }
 
 fn sorting(error: std::io::Error) -> ImportError {

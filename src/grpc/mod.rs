@@ -2,14 +2,17 @@
 
 mod audit;
 mod caller;
+mod encoded;
 mod guard;
 mod import_service;
 mod parse;
 mod reports_service;
 mod status;
 mod to_proto;
+mod usage_encoder;
 mod usage_stream;
 
+pub use encoded::ReportsServer;
 pub use guard::{Guard, Peer};
 pub use import_service::ImportService;
 pub use reports_service::Reports;

@@ -32,6 +32,15 @@ fn unavailable(reason: &str, message: impl Into<String>) -> Status {
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
+pub(super) fn shutting_down() -> Status {
+    unavailable("SHUTTING_DOWN", "the server is stopping; go on with another one, a stream with its last resume token")
+}
+
+pub(super) fn panicked() -> Status {
+    // What it was is in the log of the panic itself.
+    internal()
+}
+
 pub(super) fn too_many_imports() -> Status {
     unavailable("TOO_MANY_IMPORTS", "as many imports as can be are running; try again")
 }
@@ -41,10 +50,12 @@ impl From<&Unauthenticated> for Status {
     fn from(error: &Unauthenticated) -> Self {
         let refused = |reason, message| status(Code::Unauthenticated, reason, message);
         match error {
-            Unauthenticated::Missing => {
-                refused("TOKEN_MISSING", "the call says not who makes it: send `authorization: Bearer <token>`")
-            }
-            Unauthenticated::ExpiredToken => refused("TOKEN_EXPIRED", "the token has expired: get a new one"),
+            Unauthenticated::Missing => refused(
+                "TOKEN_MISSING",
+                "the call does not say who makes it: send `authorization: Bearer <token>`, or a client certificate that is known \
+                 here",
+            ),
+            Unauthenticated::ExpiredToken { .. } => refused("TOKEN_EXPIRED", "the token has expired: get a new one"),
             Unauthenticated::InvalidToken(_) => refused("TOKEN_INVALID", "the token is not valid for this service"),
             Unauthenticated::UnknownCertificate(_) => {
                 refused("CERTIFICATE_UNKNOWN", "the client certificate stands for nobody who is known here")
@@ -107,11 +118,15 @@ impl From<StoreError> for Status {
             }
             // The configuration is at fault, and its owner reads the log.
             StoreError::Forbidden(_) => {
-                tracing::error!(%error, "a call failed; imports need --import-database-url where reports are served by an \
-                     account that may only read");
-                status(Code::FailedPrecondition, "DATABASE_ACCOUNT_READS_ONLY", "this server is not set up for that")
+                tracing::error!(
+                    %error,
+                    "a call failed; `migrate --grant-to` gives rights again after an upgrade, and imports need \
+                     --import-database-url where reports are served by an account that may only read"
+                );
+                let message = "the server's database account may not do this; its log has the details";
+                status(Code::FailedPrecondition, "DATABASE_RIGHT_MISSING", message)
             }
-            StoreError::Database(_) | StoreError::Corrupt(_) => {
+            StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Unusable(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
             }
@@ -152,7 +167,10 @@ impl From<InvalidUsage> for Status {
             })
             .collect();
         let first = violations.first().map(|first| first.field.as_str()).unwrap_or_default();
-        let message = format!("nothing was imported: {} problems, the first in {first}", error.total);
+        let message = match error.total {
+            1 => format!("nothing was imported: there is a problem in {first}"),
+            total => format!("nothing was imported: {total} problems, the first in {first}"),
+        };
         let mut details = details("INVALID_USAGE");
         details.set_bad_request(violations);
         Self::with_error_details(Code::InvalidArgument, message, details)

@@ -1,40 +1,49 @@
 //! A detailed usage report as a stream of messages.
 //!
 //! A task reads and encodes ahead of the transport by a message or two. When the client is gone, the channel is closed
-//! and the task ends after the range it is reading, some milliseconds later; nothing of it stays in the database.
+//! and the task ends, and so does what it is reading; nothing of it stays in the database.
 
 use std::{
     pin::Pin,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::audit::Notes;
+use super::{audit::Notes, usage_encoder::RecordEncoder};
 use crate::{
     proto,
     report::{ReportError, UsageChunk, UsageReport},
+    store::StoreError,
 };
-
-type Message = proto::GetDetailedUsageResponse;
 
 /// Records in a message, at most: fewer cost throughput in every client language, more cost memory and latency.
 const MESSAGE_RECORDS: usize = 500;
 /// Bytes of a message, about: clients refuse more than 4 MiB by default.
 const MESSAGE_BYTES: usize = 256 << 10;
-/// What a record has besides its texts, generously.
-const RECORD_BYTES: usize = 256;
 /// Messages that wait for the transport.
 const QUEUED_MESSAGES: usize = 2;
 
-/// The messages of a report.
-pub struct UsageStream(mpsc::Receiver<Result<Message, Status>>);
+/// The messages of a report, encoded.
+pub(super) struct UsageStream(mpsc::Receiver<Result<Bytes, Status>>);
+
+/// What makes messages of a report.
+struct Producer {
+    report: UsageReport,
+    encoder: RecordEncoder,
+    sender: mpsc::Sender<Result<Bytes, Status>>,
+    notes: Notes,
+    /// Set until the first message is made.
+    header: Option<proto::ReportHeader>,
+}
 
 impl Stream for UsageStream {
-    type Item = Result<Message, Status>;
+    type Item = Result<Bytes, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_recv(context)
@@ -45,69 +54,89 @@ impl Stream for UsageStream {
 
 impl UsageStream {
     /// Reads the first records, and then starts the stream.
-    pub(super) async fn start(mut report: UsageReport, notes: Notes) -> Result<Self, ReportError> {
-        let header = Some(proto::ReportHeader::from(report.header()));
-        let chunk = report.next().await?;
+    pub(super) async fn start(report: UsageReport, notes: Notes) -> Result<Self, ReportError> {
+        let header = report.header();
+        let encoder = RecordEncoder::new(header.tenant.organization_id(), header.tenant.id());
+        let header = Some(proto::ReportHeader::from(header));
         let (sender, receiver) = mpsc::channel(QUEUED_MESSAGES);
-        let producer = async move {
-            if let Err(error) = produce(&sender, &mut report, header, chunk, &notes).await {
+        let mut producer = Producer { report, encoder, sender, notes, header };
+        let chunk = producer.next_chunk().await?;
+        let run = async move {
+            if let Err(error) = producer.run(chunk).await {
                 // Where the client is gone too, there is nobody to tell.
-                let _ = sender.send(Err(error.into())).await;
+                let _ = producer.sender.send(Err(error.into())).await;
             }
         };
-        tokio::spawn(producer.in_current_span());
+        tokio::spawn(run.in_current_span());
         Ok(Self(receiver))
     }
 }
 
-/// Sends everything, the summary last. Returns early, without an error, when nobody listens any more.
-async fn produce(
-    sender: &mpsc::Sender<Result<Message, Status>>,
-    report: &mut UsageReport,
-    mut header: Option<proto::ReportHeader>,
-    mut chunk: Option<UsageChunk>,
-    notes: &Notes,
-) -> Result<(), ReportError> {
-    if chunk.is_none() {
-        let first = Message { header: header.take(), ..Message::default() };
-        if sender.send(Ok(first)).await.is_err() {
-            return Ok(());
-        }
+// === impl Producer ===
+
+impl Producer {
+    async fn next_chunk(&mut self) -> Result<Option<UsageChunk>, ReportError> {
+        self.report.next(self.encoder.assets()).await
     }
-    while let Some(records) = chunk {
-        let mut start = 0;
-        while start < records.records.len() {
-            let end = message_end(&records, start);
-            let message = Message {
-                header: header.take(),
-                records: records.records[start..end].iter().map(Into::into).collect(),
-                resume_token: report.resume_token(&records, end - 1),
-                summary: None,
-            };
-            if sender.send(Ok(message)).await.is_err() {
+
+    /// Sends everything, the summary last. Returns early, without an error, when nobody listens any more.
+    async fn run(&mut self, mut chunk: Option<UsageChunk>) -> Result<(), ReportError> {
+        if chunk.is_none() {
+            let first = proto::GetDetailedUsageResponse { header: self.header.take(), ..Default::default() };
+            if !self.send(first.encode_to_vec()).await {
                 return Ok(());
             }
-            notes.add_rows(end - start);
-            start = end;
         }
-        chunk = report.next().await?;
+        while let Some(records) = chunk {
+            let mut start = 0;
+            while start < records.rows().len() {
+                let (message, end) = self.message(&records, start)?;
+                if !self.send(message).await {
+                    return Ok(());
+                }
+                self.notes.add_rows(end - start);
+                start = end;
+            }
+            chunk = self.next_chunk().await?;
+        }
+        let summary = proto::ReportSummary {
+            record_count: self.report.header().record_count.cast_signed(),
+            totals: self.report.totals().map(Into::into).collect(),
+        };
+        let last = proto::GetDetailedUsageResponse { summary: Some(summary), ..Default::default() };
+        self.send(last.encode_to_vec()).await;
+        Ok(())
     }
-    let summary = proto::ReportSummary {
-        record_count: report.header().record_count.cast_signed(),
-        totals: report.totals().map(Into::into).collect(),
-    };
-    let _ = sender.send(Ok(Message { summary: Some(summary), ..Message::default() })).await;
-    Ok(())
-}
 
-/// How far a message reaches that starts at a record.
-fn message_end(chunk: &UsageChunk, start: usize) -> usize {
-    let mut bytes = 0;
-    for (index, record) in chunk.records.iter().enumerate().skip(start).take(MESSAGE_RECORDS) {
-        bytes += RECORD_BYTES + record.asset.name.len() + record.asset.id.len() + record.meter.name.len();
-        if bytes >= MESSAGE_BYTES {
-            return index + 1;
-        }
+    async fn send(&self, message: Vec<u8>) -> bool {
+        self.sender.send(Ok(message.into())).await.is_ok()
     }
-    chunk.records.len().min(start + MESSAGE_RECORDS)
+
+    /// A message with the records from `start` on, and where the next one begins.
+    fn message(&mut self, chunk: &UsageChunk, start: usize) -> Result<(Vec<u8>, usize), ReportError> {
+        let mut message = Vec::with_capacity(MESSAGE_BYTES);
+        // The fields of a message may be encoded one after the other.
+        let header = proto::GetDetailedUsageResponse { header: self.header.take(), ..Default::default() };
+        message.extend_from_slice(&header.encode_to_vec());
+        let mut end = start;
+        for row in chunk.rows().iter().skip(start).take(MESSAGE_RECORDS) {
+            if !self.encoder.knows_meter(row.meter) {
+                self.encoder.add_meter(row.meter, self.report.meter(row.meter)?);
+            }
+            if !self.encoder.encode(row, &mut message) {
+                let asset = row.asset;
+                return Err(
+                    StoreError::Corrupt(format!("a record names an asset that is not there ({asset:?})")).into()
+                );
+            }
+            end += 1;
+            if message.len() >= MESSAGE_BYTES {
+                break;
+            }
+        }
+        let resume_token = self.report.resume_token(chunk, end - 1);
+        let token = proto::GetDetailedUsageResponse { resume_token, ..Default::default() };
+        message.extend_from_slice(&token.encode_to_vec());
+        Ok((message, end))
+    }
 }

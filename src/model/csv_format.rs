@@ -59,6 +59,44 @@ impl Columns {
     ];
 }
 
+// === impl LineEnd ===
+
+impl LineEnd {
+    /// As it is written.
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Lf => b"\n",
+            Self::Crlf => b"\r\n",
+        }
+    }
+}
+
+// === impl CsvFormat ===
+
+impl CsvFormat {
+    /// Adds a free text as [`CsvWriter`] writes it, for those who put lines together themselves.
+    pub fn write_text(self, text: &str, out: &mut Vec<u8>) {
+        let quoted = text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'));
+        if quoted {
+            out.push(b'"');
+        }
+        if self.neutralize_formulas && runs_as_formula(text) {
+            out.push(b'\'');
+        }
+        if quoted {
+            for (index, part) in text.split('"').enumerate() {
+                if index > 0 {
+                    out.extend_from_slice(b"\"\"");
+                }
+                out.extend_from_slice(part.as_bytes());
+            }
+            out.push(b'"');
+        } else {
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
 // === impl CsvWriter ===
 
 impl<W: Write> CsvWriter<W> {

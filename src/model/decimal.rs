@@ -61,6 +61,29 @@ impl Decimal {
         self.scale
     }
 
+    /// Adds the text to a buffer; what [`Display`](fmt::Display) writes, without its detours.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        // Numbers of 64 bits are much quicker to divide, and nearly all quantities are such.
+        let digits = match u64::try_from(self.coefficient) {
+            Ok(coefficient) => digits.format(coefficient),
+            Err(_) => digits.format(self.coefficient),
+        }
+        .as_bytes();
+        let scale = usize::from(self.scale);
+        if scale == 0 {
+            out.extend_from_slice(digits);
+        } else if let Some(whole) = digits.len().checked_sub(scale).filter(|&whole| whole > 0) {
+            out.extend_from_slice(&digits[..whole]);
+            out.push(b'.');
+            out.extend_from_slice(&digits[whole..]);
+        } else {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + scale - digits.len(), b'0');
+            out.extend_from_slice(digits);
+        }
+    }
+
     /// The same amount for arithmetic.
     pub fn to_big(self) -> BigDecimal {
         big(self.coefficient, self.scale)
@@ -188,6 +211,9 @@ mod tests {
         fn text_round_trip(coefficient in 0..Decimal::LIMIT, scale in 0..=Decimal::MAX_DIGITS) {
             let decimal = Decimal::new(coefficient, scale).expect("in range");
             prop_assert_eq!(parse(&decimal.to_string()), Ok(decimal));
+            let mut fast = Vec::new();
+            decimal.write_to(&mut fast);
+            prop_assert_eq!(String::from_utf8(fast).expect("digits"), decimal.to_string());
         }
 
         #[test]

@@ -1,5 +1,7 @@
 //! The words of the service as types that cannot be wrong: input is parsed into them at the edge, once.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod csv_format;
 mod currency;
 mod decimal;

@@ -4,9 +4,15 @@ use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SecondsFormat, Timelike as _, Utc};
 
-/// A moment in UTC with microseconds, which is what PostgreSQL keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UtcTime(DateTime<Utc>);
+/// A moment in UTC with microseconds, which is what PostgreSQL keeps: millions of them are handed through, and each is
+/// one number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UtcTime {
+    /// Since 1970; always a moment that the calendar has.
+    micros: i64,
+}
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// A text or a pair of numbers is no moment that can be kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +34,7 @@ pub enum InvalidTime {
 impl UtcTime {
     /// From a clock or the database; what is finer than a microsecond is cut off.
     pub fn from_chrono(time: DateTime<Utc>) -> Self {
-        let micros = time.nanosecond() / 1_000 * 1_000;
-        Self(time.with_nanosecond(micros).unwrap_or(time))
+        Self { micros: time.timestamp_micros() }
     }
 
     /// From seconds since 1970 and nanoseconds, as protobuf has it.
@@ -41,27 +46,34 @@ impl UtcTime {
 
     /// The start of a day.
     pub fn midnight(day: NaiveDate) -> Self {
-        Self(day.and_time(NaiveTime::MIN).and_utc())
+        Self::from_chrono(day.and_time(NaiveTime::MIN).and_utc())
     }
 
     /// For arithmetic and the database.
     pub fn as_chrono(self) -> DateTime<Utc> {
-        self.0
+        DateTime::from_timestamp_micros(self.micros).unwrap_or_default()
     }
 
     /// The UTC date.
     pub fn day(self) -> NaiveDate {
-        self.0.date_naive()
+        self.as_chrono().date_naive()
     }
 
     /// Microseconds since 1970.
     pub fn unix_micros(self) -> i64 {
-        self.0.timestamp_micros()
+        self.micros
+    }
+
+    /// Seconds since 1970 and the nanoseconds after, as protobuf has it.
+    pub fn unix_seconds_and_nanos(self) -> (i64, i32) {
+        let micros = self.micros.rem_euclid(MICROS_PER_SECOND);
+        // Below 10^9.
+        (self.micros.div_euclid(MICROS_PER_SECOND), i32::try_from(micros * 1_000).unwrap_or_default())
     }
 
     /// From microseconds since 1970; `None` where the calendar ends.
     pub fn from_unix_micros(micros: i64) -> Option<Self> {
-        DateTime::from_timestamp_micros(micros).map(Self)
+        DateTime::from_timestamp_micros(micros).map(|_| Self { micros })
     }
 
     fn checked(time: DateTime<Utc>) -> Result<Self, InvalidTime> {
@@ -75,7 +87,7 @@ impl UtcTime {
         if !(1..=9999).contains(&time.year()) {
             return Err(InvalidTime::Year);
         }
-        Ok(Self(time))
+        Ok(Self::from_chrono(time))
     }
 }
 
@@ -98,12 +110,19 @@ impl FromStr for UtcTime {
 /// ISO 8601 with a `Z`; whole seconds where there is no fraction, and no trailing zeros in one.
 impl fmt::Display for UtcTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.nanosecond() == 0 {
-            return f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let time = self.as_chrono();
+        if time.nanosecond() == 0 {
+            return f.write_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true));
         }
-        let text = self.0.to_rfc3339_opts(SecondsFormat::Micros, false);
+        let text = time.to_rfc3339_opts(SecondsFormat::Micros, false);
         let text = text.strip_suffix("+00:00").unwrap_or(&text);
         write!(f, "{}Z", text.trim_end_matches('0'))
+    }
+}
+
+impl fmt::Debug for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

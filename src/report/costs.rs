@@ -118,6 +118,13 @@ fn page_end(lines: &[CostLine], start: usize, size: PageSize) -> usize {
     end
 }
 
+/// Why an organization has no such tenant: that of another one is out of its scope.
+async fn hidden(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Hidden, ReportError> {
+    let Some(tenant_id) = request.tenant_id else { return Ok(Hidden::Unknown) };
+    let tenant = store.find_tenant(scope, tenant_id).await?.visible();
+    Ok(tenant.map_or_else(|hidden| hidden, |_| Hidden::OutOfScope))
+}
+
 /// Computes what an organization owes.
 pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
@@ -130,7 +137,7 @@ pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsReques
     };
     let data = store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
     if request.tenant_id.is_some() && data.tenants.is_empty() {
-        return Err(ReportError::TenantNotFound(Hidden::Unknown));
+        return Err(ReportError::TenantNotFound(hidden(store, scope, request).await?));
     }
     let meters = store.meters().await?;
     let currency = organization.currency();

@@ -4,9 +4,11 @@ mod assets;
 mod filter;
 mod position;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bigdecimal::BigDecimal;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::{
     InvalidField, ReportError,
@@ -14,17 +16,19 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UsageRecord, UtcTime},
+    model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UtcTime},
     store::{Load, MeterKey, Meters, RecordFilter, RecordRow, RowRange, Store, StoreError, VisibleTenant},
 };
-use assets::Assets;
+pub use assets::AssetBook;
 pub use filter::UsageFilter;
 use position::{Position, Resume};
 
-/// How many rows are read at a time.
-const RANGE_ROWS: i32 = 4096;
+/// How many rows are read first.
+const FIRST_ROWS: i32 = 512;
+/// How many rows are read at a time later.
+const RANGE_ROWS: i32 = 8192;
 /// How many rows are looked through at a time when a filter lets few of them pass.
-const MAX_RANGE_ROWS: i32 = 8 * RANGE_ROWS;
+const MAX_RANGE_ROWS: i32 = 4 * RANGE_ROWS;
 
 /// Which report.
 #[derive(Clone, Debug)]
@@ -58,13 +62,12 @@ pub struct UsageHeader {
     pub resumed_record_count: u64,
 }
 
-/// Records that follow each other.
+/// Records that follow each other in a load.
 #[derive(Clone, Debug)]
 pub struct UsageChunk {
-    /// The records; at least one.
-    pub records: Vec<UsageRecord>,
-    /// The load and row of each record, for resume tokens.
-    positions: Vec<Position>,
+    rows: Vec<RecordRow>,
+    /// Where the first of them begins.
+    start: Position,
 }
 
 /// What records add up to.
@@ -90,12 +93,24 @@ pub struct UsageReport {
     loads: Vec<Load>,
     filter: RecordFilter,
     meters: Meters,
-    assets: Assets,
     /// What the records must add up to, ordered by meter name, region and trial.
     totals: Vec<(MeterKey, UsageTotal)>,
+    /// Up to where records were handed out.
     position: Position,
+    /// Up to where rows were looked for: ahead of the position.
+    looked: Position,
     range_rows: i32,
-    read: HashMap<UsageKey<MeterKey>, (u64, DecimalSum)>,
+    /// The range after the one that was handed out, read meanwhile.
+    ahead: Option<Ahead>,
+    /// What was read. Few meters and regions take turns, so a list is searched faster than a table.
+    read: Vec<(UsageKey<MeterKey>, u64, DecimalSum)>,
+}
+
+/// A range that is being read. It ends with the report, and the database is told so.
+struct Ahead {
+    range: RowRange,
+    load: usize,
+    rows: JoinHandle<Result<Vec<RecordRow>, StoreError>>,
 }
 
 // === impl UsageReport ===
@@ -146,11 +161,12 @@ impl UsageReport {
             loads,
             filter,
             meters,
-            assets: Assets::default(),
             totals,
             position,
-            range_rows: RANGE_ROWS,
-            read: HashMap::new(),
+            looked: position,
+            range_rows: FIRST_ROWS,
+            ahead: None,
+            read: Vec::new(),
         })
     }
 
@@ -166,72 +182,85 @@ impl UsageReport {
 
     /// The token for the position after a record of a chunk.
     pub fn resume_token(&self, chunk: &UsageChunk, record: usize) -> String {
-        self.resume.seal(chunk.positions[record])
+        let row = chunk.rows.get(record).map_or(chunk.start.row, |row| row.row_number);
+        self.resume.seal(Position {
+            row,
+            records_before: chunk.start.records_before + record as u64 + 1,
+            ..chunk.start
+        })
     }
 
-    /// The next records; `None` at the end, when all that was read has been found to agree with the totals.
-    pub async fn next(&mut self) -> Result<Option<UsageChunk>, ReportError> {
-        while let Some(load) = self.loads.get(self.position.load) {
-            // Where all that passes the filter has been read, the rest need not be looked through.
-            if !self.filter.is_empty() && self.position.records_before == self.header.record_count {
-                break;
-            }
-            let after = self.position.row;
-            if after >= load.record_count {
-                self.position.load += 1;
-                self.position.row = 0;
-                continue;
-            }
-            let last = load.record_count.min(after.saturating_add(self.range_rows));
-            let range = RowRange { after, last };
-            let tenant = &self.header.tenant;
-            let rows = self.store.read_records(tenant, self.header.month, load, range, &self.filter).await?;
+    /// A meter of a record.
+    pub fn meter(&self, key: MeterKey) -> Result<&Arc<Meter>, ReportError> {
+        Ok(self.meters.get(key)?)
+    }
+
+    /// The next records; `None` at the end, when all that was read has been found to agree with the totals. The assets of
+    /// the records are in the book afterwards.
+    pub async fn next(&mut self, book: &mut impl AssetBook) -> Result<Option<UsageChunk>, ReportError> {
+        // Where all that passes the filter has been read, the rest need not be looked through.
+        while self.filter.is_empty() || self.position.records_before < self.header.record_count {
+            let Some(mut ahead) = self.ahead.take().or_else(|| self.look_ahead()) else { break };
+            let rows = ahead.finish().await?;
+            let start = Position { load: ahead.load, row: ahead.range.after, ..self.position };
+            self.position = Position { row: ahead.range.last, ..start };
             self.adapt_range(rows.len());
-            if rows.is_empty() {
-                self.position.row = last;
-                continue;
+            self.ahead = self.look_ahead();
+            if !rows.is_empty() {
+                assets::look_up(&self.store, &self.header.tenant, &rows, book).await?;
+                self.take_in(&rows);
+                return Ok(Some(UsageChunk { rows, start }));
             }
-            let chunk = self.chunk(rows).await?;
-            self.position.row = last;
-            return Ok(Some(chunk));
         }
         self.check_totals()?;
         Ok(None)
     }
 
-    async fn chunk(&mut self, rows: Vec<RecordRow>) -> Result<UsageChunk, ReportError> {
-        self.assets.prefetch(&self.store, &self.header.tenant, &rows).await?;
-        let mut chunk =
-            UsageChunk { records: Vec::with_capacity(rows.len()), positions: Vec::with_capacity(rows.len()) };
-        for row in rows {
-            let key = UsageKey { meter: row.meter, billing_region: row.billing_region, trial: row.trial };
-            let (count, sum) = self.read.entry(key).or_default();
-            *count += 1;
-            sum.add(row.quantity);
-            self.position.records_before += 1;
-            chunk.positions.push(Position { row: row.row_number, ..self.position });
-            chunk.records.push(UsageRecord {
-                organization_id: self.header.tenant.organization_id(),
-                tenant_id: self.header.tenant.id(),
-                asset: self.assets.get(row.asset)?,
-                meter: Arc::clone(self.meters.get(row.meter)?),
-                start: row.start,
-                end: row.end,
-                quantity: row.quantity,
-                billing_region: row.billing_region,
-                platform: row.platform,
-                trial: row.trial,
-                trial_expiry: row.trial_expiry,
-            });
+    /// Begins to read the range after the last one.
+    fn look_ahead(&mut self) -> Option<Ahead> {
+        loop {
+            let load = self.loads.get(self.looked.load)?;
+            let after = self.looked.row;
+            if after >= load.record_count {
+                self.looked.load += 1;
+                self.looked.row = 0;
+                continue;
+            }
+            let range = RowRange { after, last: load.record_count.min(after.saturating_add(self.range_rows)) };
+            self.looked.row = range.last;
+            let (store, tenant, month) = (self.store.clone(), self.header.tenant.clone(), self.header.month);
+            let (load, filter) = (load.clone(), self.filter.clone());
+            let rows = async move { store.read_records(&tenant, month, &load, range, &filter).await };
+            return Some(Ahead { range, load: self.looked.load, rows: tokio::spawn(rows.in_current_span()) });
         }
-        Ok(chunk)
     }
 
-    /// Where a filter lets few rows pass, more are looked through at a time.
+    /// Adds records up.
+    fn take_in(&mut self, rows: &[RecordRow]) {
+        let mut last = 0;
+        for row in rows {
+            let key = UsageKey { meter: row.meter, billing_region: row.billing_region, trial: row.trial };
+            if self.read.get(last).is_none_or(|(read, ..)| *read != key) {
+                last = self.read.iter().position(|(read, ..)| *read == key).unwrap_or_else(|| {
+                    self.read.push((key, 0, DecimalSum::default()));
+                    self.read.len() - 1
+                });
+            }
+            let (_, count, sum) = &mut self.read[last];
+            *count += 1;
+            sum.add(row.quantity);
+        }
+        self.position.records_before += rows.len() as u64;
+    }
+
+    /// The first rows are to be there soon, and the others with little ado. Where a filter lets few rows pass, more are
+    /// looked through at a time.
     fn adapt_range(&mut self, passed: usize) {
         let passed = i32::try_from(passed).unwrap_or(i32::MAX);
         if passed > RANGE_ROWS {
             self.range_rows = RANGE_ROWS;
+        } else if self.range_rows < RANGE_ROWS {
+            self.range_rows = (self.range_rows * 4).min(RANGE_ROWS);
         } else if passed < self.range_rows / 8 {
             self.range_rows = (self.range_rows * 2).min(MAX_RANGE_ROWS);
         }
@@ -245,9 +274,8 @@ impl UsageReport {
             self.read.len() == self.totals.len()
                 && self.totals.iter().all(|(meter, total)| {
                     let key = UsageKey { meter: *meter, billing_region: total.billing_region, trial: total.trial };
-                    self.read
-                        .get(&key)
-                        .is_some_and(|(count, sum)| *count == total.record_count && sum.total() == total.quantity)
+                    let read = self.read.iter().find(|(read, ..)| *read == key);
+                    read.is_some_and(|(_, count, sum)| *count == total.record_count && sum.total() == total.quantity)
                 })
         } else {
             self.position.records_before == self.header.record_count
@@ -261,6 +289,30 @@ impl UsageReport {
             self.header.month,
             self.header.revision
         )))
+    }
+}
+
+// === impl UsageChunk ===
+
+impl UsageChunk {
+    /// The records; at least one.
+    pub fn rows(&self) -> &[RecordRow] {
+        &self.rows
+    }
+}
+
+// === impl Ahead ===
+
+impl Ahead {
+    async fn finish(&mut self) -> Result<Vec<RecordRow>, StoreError> {
+        // A task that was ended with its runtime has nobody to tell.
+        (&mut self.rows).await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.rows.abort();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connections as they come in: accepted, their handshakes made side by side, and handed on when they are ready.
 
 use std::{
+    future::Future as _,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -12,25 +13,31 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
+    time::{Instant, Sleep},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use crate::{grpc::Peer, reload::Reloaded};
 
-/// Handshakes at once. A caller beyond that is turned away: it is not the server that is slow.
-const MAX_HANDSHAKES: usize = 1024;
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4), in bytes.
+const PREFACE_BYTES: usize = 24;
+/// How often the log tells of connections that cannot be taken.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections that wait to be taken over.
 const QUEUED_CONNECTIONS: usize = 64;
 /// How long to wait when the system can give no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// TLS for incoming connections.
-pub(super) struct Tls {
-    pub(super) config: Reloaded<ServerConfig>,
+/// Which connections are taken.
+pub(super) struct Admission {
+    pub(super) tls: Option<Reloaded<ServerConfig>>,
+    /// At once, from the first byte on.
+    pub(super) max_connections: usize,
+    /// How long TLS, and then the beginning of HTTP/2, may take.
     pub(super) handshake_limit: Duration,
 }
 
@@ -38,7 +45,20 @@ pub(super) struct Tls {
 pub(super) struct Connection {
     io: Pin<Box<dyn Io>>,
     peer: Peer,
+    /// There until HTTP/2 has begun: whoever connects and says nothing is not waited for.
+    beginning: Option<Beginning>,
+    /// Its place among those that may be.
+    _place: OwnedSemaphorePermit,
 }
+
+struct Beginning {
+    missing: usize,
+    limit: Pin<Box<Sleep>>,
+}
+
+/// A warning that is not repeated all the time.
+#[derive(Default)]
+struct Warning(Option<Instant>);
 
 /// Accepts while it lives.
 pub(super) struct Acceptor(JoinHandle<()>);
@@ -48,41 +68,45 @@ trait Io: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
 /// Accepts connections in the background.
-pub(super) fn accept(listener: TcpListener, tls: Option<Tls>) -> (Acceptor, ReceiverStream<io::Result<Connection>>) {
+pub(super) fn accept(
+    listener: TcpListener,
+    admission: Admission,
+) -> (Acceptor, ReceiverStream<io::Result<Connection>>) {
     let (ready, connections) = mpsc::channel(QUEUED_CONNECTIONS);
     let task = tokio::spawn(async move {
-        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        let places = Arc::new(Semaphore::new(admission.max_connections));
+        let mut warning = Warning::default();
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 // Out of file descriptors, for one: asking again at once would be a busy loop.
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
+                    warning.tell(|| tracing::warn!(%error, "cannot accept connections"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                warning.tell(|| tracing::warn!("--max-connections are there; more are turned away"));
+                continue;
+            };
             // It only costs latency where it fails.
             let _ = stream.set_nodelay(true);
-            match &tls {
+            let limit = admission.handshake_limit;
+            match &admission.tls {
                 None => {
-                    if ready.send(Ok(Connection::plain(stream))).await.is_err() {
+                    let peer = Peer { address: stream.peer_addr().ok(), certificate: None };
+                    if ready.send(Ok(Connection::new(stream, peer, limit, place))).await.is_err() {
                         return;
                     }
                 }
                 Some(tls) => {
-                    let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-                        tracing::warn!("{MAX_HANDSHAKES} handshakes are going on; a connection was turned away");
-                        continue;
-                    };
-                    let (acceptor, limit) = (TlsAcceptor::from(tls.config.get()), tls.handshake_limit);
+                    let acceptor = TlsAcceptor::from(tls.get());
                     let ready = ready.clone();
                     tokio::spawn(async move {
-                        let connection = handshake(acceptor, stream, limit).await;
-                        drop(permit);
-                        if let Some(connection) = connection {
+                        if let Some((stream, peer)) = handshake(acceptor, stream, limit).await {
                             // Where nobody takes it any more, the server is stopping.
-                            let _ = ready.send(Ok(connection)).await;
+                            let _ = ready.send(Ok(Connection::new(stream, peer, limit, place))).await;
                         }
                     });
                 }
@@ -92,13 +116,13 @@ pub(super) fn accept(listener: TcpListener, tls: Option<Tls>) -> (Acceptor, Rece
     (Acceptor(task), ReceiverStream::new(connections))
 }
 
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, limit: Duration) -> Option<Connection> {
+async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, limit: Duration) -> Option<(TlsStream<TcpStream>, Peer)> {
     let address = stream.peer_addr().ok();
     match tokio::time::timeout(limit, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let peer = Peer { address, certificate: certificate.map(|first| Arc::new(first.clone().into_owned())) };
-            Some(Connection { io: Box::pin(stream), peer })
+            let certificate = certificate.map(|first| Arc::new(first.clone().into_owned()));
+            Some((stream, Peer { address, certificate }))
         }
         Ok(Err(error)) => {
             tracing::debug!(?address, %error, "a TLS handshake failed");
@@ -111,12 +135,24 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, limit: Duration) ->
     }
 }
 
+// === impl Warning ===
+
+impl Warning {
+    fn tell(&mut self, tell: impl FnOnce()) {
+        if self.0.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
+            self.0 = Some(Instant::now());
+            tell();
+        }
+    }
+}
+
 // === impl Connection ===
 
 impl Connection {
-    fn plain(stream: TcpStream) -> Self {
-        let peer = Peer { address: stream.peer_addr().ok(), certificate: None };
-        Self { io: Box::pin(stream), peer }
+    fn new(io: impl Io + 'static, peer: Peer, limit: Duration, place: OwnedSemaphorePermit) -> Self {
+        let limit = Box::pin(tokio::time::sleep(limit));
+        let beginning = Some(Beginning { missing: PREFACE_BYTES, limit });
+        Self { io: Box::pin(io), peer, beginning, _place: place }
     }
 }
 
@@ -134,7 +170,17 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = self.io.as_mut().poll_read(context, buffer);
+        if let Some(beginning) = &mut self.beginning {
+            beginning.missing = beginning.missing.saturating_sub(buffer.filled().len() - before);
+            if beginning.missing == 0 {
+                self.beginning = None;
+            } else if read.is_pending() && beginning.limit.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
     }
 }
 

@@ -7,21 +7,22 @@ mod tls;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use incoming::Tls;
+use incoming::Admission;
 pub use tls::TlsConfig;
 
 use crate::{
     auth::{AuthConfig, AuthConfigError, Authenticator},
-    grpc::{Guard, ImportService, Reports},
-    proto::{
-        DESCRIPTORS, reports_service_server::ReportsServiceServer,
-        usage_import_service_server::UsageImportServiceServer,
-    },
+    grpc::{Guard, ImportService, Reports, ReportsServer},
+    limits::max_connections,
+    proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer},
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
 };
 
+/// How long the end of calls that are cut off may take.
+const CUT_OFF_LIMIT: Duration = Duration::from_millis(500);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const MAX_STREAMS_PER_CONNECTION: u32 = 200;
 const MAX_LOCAL_RESETS: usize = 100;
@@ -45,6 +46,10 @@ pub struct ServerConfig {
     pub insecure_plaintext: bool,
     /// Whether callers may ask which services and messages there are.
     pub reflection: bool,
+    /// Connections of callers at once; more are turned away.
+    pub max_connections: usize,
+    /// How long a new connection may take to the beginning of HTTP/2.
+    pub handshake_limit: Duration,
     /// How long calls that are running may go on after a signal to stop.
     pub drain_limit: Duration,
 }
@@ -79,6 +84,9 @@ pub enum ServeError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database for imports failed.
+    #[error("--import-database-url: {0}")]
+    ImportStore(StoreError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -99,7 +107,7 @@ pub enum ServeError {
 pub struct RunningServer {
     address: SocketAddr,
     listener: TcpListener,
-    tls: Option<Tls>,
+    admission: Admission,
     authenticator: Arc<Authenticator>,
     store: Store,
     imports: ImportService,
@@ -120,12 +128,16 @@ impl ServerConfig {
             tls: None,
             insecure_plaintext: false,
             reflection: true,
+            max_connections: 1000,
+            handshake_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(10),
         }
     }
 
-    /// What goes out to others must be meant to.
-    fn check(&self) -> Result<(), ServeError> {
+    /// Whether it makes sense, as far as that can be told without files and the database: who may call must be known,
+    /// and what goes out to others must be meant to.
+    pub fn check(&self) -> Result<(), ServeError> {
+        self.auth.check()?;
         if !self.listen.ip().is_loopback() {
             if self.auth.insecure_no_auth {
                 return Err(ServeError::InsecureAddress(self.listen));
@@ -150,18 +162,19 @@ impl RunningServer {
         config.check()?;
         let no_auth = config.auth.insecure_no_auth;
         let authenticator = Arc::new(Authenticator::new(config.auth)?);
-        let tls = match config.tls {
-            None => None,
-            Some(tls) => {
-                let handshake_limit = tls.handshake_limit;
-                Some(Tls { config: tls.load().map_err(ServeError::Tls)?, handshake_limit })
-            }
-        };
+        let tls = config.tls.map(TlsConfig::load).transpose().map_err(ServeError::Tls)?;
         let store = Store::new(&config.store)?;
         check_schema(&store).await?;
         let imports = match config.import_store {
             None => ImportService::new(store.clone(), config.store),
-            Some(import_store) => ImportService::new(Store::new(&import_store)?, import_store),
+            Some(import_store) => {
+                let store = Store::new(&import_store).map_err(ServeError::ImportStore)?;
+                check_schema(&store).await.map_err(|error| match error {
+                    SchemaError::Store(error) => ServeError::ImportStore(error),
+                    other => other.into(),
+                })?;
+                ImportService::new(store, import_store)
+            }
         };
         let listen_error = |error| ServeError::Listen { address: config.listen, error };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
@@ -171,8 +184,16 @@ impl RunningServer {
                 "NO AUTHENTICATION: every program on this machine may read and import the usage of every organization"
             );
         }
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!("PLAIN TEXT on {address}: something in front of the server must speak TLS for it");
+        }
+        let admission = Admission {
+            tls,
+            max_connections: max_connections(config.max_connections),
+            handshake_limit: config.handshake_limit,
+        };
         let (reflection, drain_limit) = (config.reflection, config.drain_limit);
-        Ok(Self { address, listener, tls, authenticator, store, imports, reflection, drain_limit })
+        Ok(Self { address, listener, admission, authenticator, store, imports, reflection, drain_limit })
     }
 
     /// Where it listens.
@@ -187,22 +208,23 @@ impl RunningServer {
         // The library begins with SERVING; here that is said after the first ping.
         health::set(&health_reporter, false).await;
         let monitor = tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone()));
-        let reports = ReportsServiceServer::new(Reports::new(self.store));
+        let reports = ReportsServer::new(Reports::new(self.store));
         let imports = UsageImportServiceServer::new(self.imports);
+        let cut_off = CancellationToken::new();
         let mut router = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
             .add_service(health_service)
-            .add_service(Guard::new(reports, Arc::clone(&self.authenticator)))
-            .add_service(Guard::new(imports, self.authenticator));
+            .add_service(Guard::new(reports, Arc::clone(&self.authenticator), cut_off.clone()))
+            .add_service(Guard::new(imports, self.authenticator, cut_off.clone()));
         if self.reflection {
             router = router.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
         }
         let drain_limit = self.drain_limit;
         let (drain, draining) = oneshot::channel::<()>();
-        let (acceptor, connections) = incoming::accept(self.listener, self.tls);
+        let (acceptor, connections) = incoming::accept(self.listener, self.admission);
         let server = router.serve_with_incoming_shutdown(connections, async {
             let _ = draining.await;
         });
@@ -216,12 +238,16 @@ impl RunningServer {
         health::set(&health_reporter, false).await;
         drop(acceptor);
         let _ = drain.send(());
-        match tokio::time::timeout(drain_limit, server).await {
-            Ok(result) => result?,
-            // A watcher of the health service, for one, never ends by itself.
-            Err(_) => tracing::warn!("calls that were still running were cut off"),
+        if let Ok(result) = tokio::time::timeout(drain_limit, &mut server).await {
+            return Ok(result?);
         }
-        Ok(())
+        tracing::warn!("calls that are still running are cut off");
+        cut_off.cancel();
+        // They get their answer, and their line in the audit log. A watcher of the health service never ends by itself.
+        match tokio::time::timeout(CUT_OFF_LIMIT, server).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Ok(()),
+        }
     }
 }
 

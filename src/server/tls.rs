@@ -23,8 +23,6 @@ pub struct TlsConfig {
     pub client_authorities: Option<PathBuf>,
     /// Refuse connections without a client certificate.
     pub require_client_certificate: bool,
-    /// How long a handshake may take.
-    pub handshake_limit: Duration,
     /// How often the files are looked at.
     pub reload_interval: Duration,
 }
@@ -39,7 +37,6 @@ impl TlsConfig {
             key: key.into(),
             client_authorities: None,
             require_client_certificate: false,
-            handshake_limit: Duration::from_secs(10),
             reload_interval: RELOAD_INTERVAL,
         }
     }
@@ -49,7 +46,9 @@ impl TlsConfig {
         let mut files = vec![self.certificate.clone(), self.key.clone()];
         files.extend(self.client_authorities.clone());
         let interval = self.reload_interval;
-        Reloaded::start("certificate of the server", files, interval, move |contents| self.build(contents))
+        Reloaded::start("--tls-cert, --tls-key and --tls-client-ca", files, interval, move |contents| {
+            self.build(contents)
+        })
     }
 
     fn build(&self, contents: &[Vec<u8>]) -> Result<ServerConfig, String> {

@@ -78,14 +78,6 @@ pub(super) async fn lock_publishing(transaction: &Transaction<'_>) -> Result<(),
 
 /// Moves the clock on. The caller holds the publish lock and commits soon.
 pub(super) async fn tick(transaction: &Transaction<'_>) -> Result<UtcTime, StoreError> {
-    let row = transaction
-        .query_one(
-            "-- tick
-            UPDATE publication_clock
-            SET last_published_at = greatest(clock_timestamp(), last_published_at + interval '1 microsecond')
-            RETURNING last_published_at",
-            &[],
-        )
-        .await?;
+    let row = transaction.query_one("-- tick\nSELECT tick_publication_clock() AS last_published_at", &[]).await?;
     Ok(UtcTime::from_chrono(row.try_get("last_published_at")?))
 }

@@ -12,10 +12,10 @@ pub(super) const COPY_RECORDS: &str = "-- copy_records
                        row_number, asset_type, billing_region, platform, trial, quantity)
     FROM STDIN (FORMAT binary)";
 
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+pub(super) const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const COLUMN_COUNT: i16 = 14;
 /// 2000-01-01 in microseconds since 1970: where PostgreSQL's times start.
-const EPOCH_MICROS: i64 = 946_684_800_000_000;
+pub(super) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// 2000-01-01 in days of the common era, as chrono counts them.
 const EPOCH_DAYS: i32 = 730_120;
 

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// No connection, or it was lost: another try may succeed.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The connection string makes no sense.
+    #[error("the database's connection string: {0}")]
+    Unusable(String),
     /// A statement took longer than it may.
     #[error("the database took longer than a statement may take")]
     TooSlow,

@@ -11,7 +11,7 @@ use super::{StoreError, connect};
 pub enum Access {
     /// Serves reports. It can change nothing.
     Reader,
-    /// Imports usage and applies catalogs. What was published it can neither change nor delete.
+    /// Imports usage and applies catalogs. It adds rows; those of loads that are there it can neither change nor delete.
     Writer,
 }
 
@@ -29,16 +29,38 @@ pub struct Grant {
 pub enum GrantError {
     /// The account may not create roles.
     #[error(
-        "there is no role {role:?}, and this account may not create it: have an administrator run CREATE ROLE {role} \
-         first"
+        "there is no role {role}, and this account may not create it: have an administrator run CREATE ROLE {role} first"
     )]
     MayNotCreate {
-        /// The role that is missing.
+        /// The role that is missing, quoted.
         role: String,
     },
     /// The account does not own the tables.
     #[error("rights are given by the owner of the tables, which is the account that migrates: {0}")]
     NotOwner(String),
+    /// It is one or the other.
+    #[error("{role} is named twice; a writer may read, too")]
+    Twice {
+        /// The role.
+        role: String,
+    },
+    /// The owner can do everything, and needs to.
+    #[error("{role} owns the tables: it migrates, and its rights stay as they are. Name another role")]
+    Owner {
+        /// The role.
+        role: String,
+    },
+    /// Rights on tables are worth nothing without the schema that they are in.
+    #[error(
+        "{role} may not use the schema {schema}, and this account may not allow it: have its owner run GRANT USAGE ON \
+             SCHEMA {schema} TO {role} first"
+    )]
+    NoSchema {
+        /// The role, quoted.
+        role: String,
+        /// The schema, quoted.
+        schema: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -50,7 +72,7 @@ const TABLES: &str = "organization, tenant, meter, price, price_tier, asset, usa
 /// What is written once, and what declarations change.
 const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_record";
 const DECLARED: &str = "organization, tenant, meter";
-const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records";
+const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
 const SEQUENCES: &str = "tenant_key_seq, meter_key_seq, price_id_seq, usage_import_id_seq, asset_key_seq, \
     load_id_seq";
 
@@ -72,8 +94,15 @@ impl FromStr for Grant {
     }
 }
 
-/// Gives roles exactly the rights of what they are for; a role that is missing is created, without a login.
-pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<(), GrantError> {
+/// Gives roles exactly the rights of what they are for. A role that is missing is created, without a login; returns those
+/// that were.
+pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, GrantError> {
+    for (index, grant) in grants.iter().enumerate() {
+        if grants[..index].iter().any(|other| other.role == grant.role) {
+            return Err(GrantError::Twice { role: grant.role.clone() });
+        }
+    }
+    let mut new = Vec::new();
     let mut client = connect(database_url, Duration::from_secs(10)).await?;
     let transaction = client.transaction().await.map_err(StoreError::from)?;
     for grant in grants {
@@ -81,21 +110,27 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<(), GrantErro
             .query_one(
                 "-- grant: role
                 SELECT quote_ident($1) AS name, EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS present,
-                       quote_ident(current_schema()) AS schema",
+                       quote_ident(current_schema()) AS schema,
+                       EXISTS (SELECT FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+                               WHERE c.oid = 'usage_record'::regclass AND r.rolname = $1) AS owner",
                 &[&grant.role],
             )
             .await
             .map_err(StoreError::from)?;
         let column = |name: &str| row.try_get::<_, String>(name).map_err(StoreError::from);
         let (role, schema) = (column("name")?, column("schema")?);
+        if row.try_get::<_, bool>("owner").map_err(StoreError::from)? {
+            return Err(GrantError::Owner { role });
+        }
         if !row.try_get::<_, bool>("present").map_err(StoreError::from)? {
             let created = transaction.batch_execute(&format!("CREATE ROLE {role} NOLOGIN")).await;
             created.map_err(|error| match error.code() {
                 Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-                    GrantError::MayNotCreate { role: grant.role.clone() }
+                    GrantError::MayNotCreate { role: role.clone() }
                 }
                 _ => StoreError::from(error).into(),
             })?;
+            new.push(role.clone());
         }
         transaction.batch_execute(&statements(grant.access, &role, &schema)).await.map_err(|error| {
             match error.code() {
@@ -105,9 +140,15 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<(), GrantErro
                 _ => StoreError::from(error).into(),
             }
         })?;
+        // Without the right to give it, GRANT warns and goes on.
+        let usable = "-- grant: schema\nSELECT has_schema_privilege($1, current_schema(), 'USAGE') AS usable";
+        let row = transaction.query_one(usable, &[&grant.role]).await.map_err(StoreError::from)?;
+        if !row.try_get::<_, bool>("usable").map_err(StoreError::from)? {
+            return Err(GrantError::NoSchema { role, schema });
+        }
     }
     transaction.commit().await.map_err(StoreError::from)?;
-    Ok(())
+    Ok(new)
 }
 
 fn statements(access: Access, role: &str, schema: &str) -> String {
@@ -122,7 +163,7 @@ fn statements(access: Access, role: &str, schema: &str) -> String {
         let written = write!(
             sql,
             "GRANT INSERT ON {APPENDED}, {DECLARED} TO {role};
-            GRANT UPDATE ON {DECLARED}, publication_clock TO {role};
+            GRANT UPDATE ON {DECLARED} TO {role};
             GRANT UPDATE (superseded_at) ON price TO {role};
             GRANT USAGE ON SEQUENCE {SEQUENCES} TO {role};
             GRANT EXECUTE ON FUNCTION {FUNCTIONS} TO {role};"

@@ -10,6 +10,7 @@ use std::{
 };
 
 use deadpool_postgres::Object;
+use futures_util::StreamExt as _;
 use tokio_postgres::{Row, Statement, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -58,6 +59,24 @@ impl Lease {
         binds: &[&(dyn ToSql + Sync)],
     ) -> Result<Option<Row>, StoreError> {
         self.finish(self.object()?.query_opt(statement, binds)).await
+    }
+
+    /// Reads what a COPY TO STDOUT sends, piece by piece: PostgreSQL puts a row into each.
+    pub(super) async fn copy_out(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let object = self.object()?;
+        self.pending.store(true, Ordering::Relaxed);
+        let stream = object.copy_out(sql).await?;
+        let mut stream = std::pin::pin!(stream);
+        while let Some(piece) = stream.next().await {
+            // After an error the rest is still on its way, so the connection is given up.
+            take(&piece?)?;
+        }
+        self.pending.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// For what works on any client, such as the comparison of schemas. It must not be cancelled while it runs.

@@ -11,6 +11,13 @@ use crate::model::{Meter, MeterId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterKey(pub(super) i64);
 
+#[cfg(test)]
+impl MeterKey {
+    pub(crate) fn from_i64(key: i64) -> Self {
+        Self(key)
+    }
+}
+
 /// All meters, ordered by name, byte by byte.
 #[derive(Clone, Debug, Default)]
 pub struct Meters {

@@ -3,6 +3,7 @@
 mod catalog;
 mod clock;
 mod copy;
+mod copy_out;
 mod costs;
 mod error;
 mod grants;

@@ -66,33 +66,34 @@ fn group(value: u128) -> u16 {
 }
 
 /// Reads a quantity in binary form.
-fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
+pub(super) fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
     let (words, rest) = raw.as_chunks::<2>();
-    let words: Vec<u16> = words.iter().map(|&word| u16::from_be_bytes(word)).collect();
-    let [count, weight, sign, scale, groups @ ..] = words.as_slice() else {
+    let [count, weight, sign, scale, groups @ ..] = words else {
         return Err("a numeric is cut short".into());
     };
-    if groups.len() != usize::from(*count) || !rest.is_empty() {
+    let [count, weight, sign, scale] = [count, weight, sign, scale].map(|&word| u16::from_be_bytes(word));
+    if groups.len() != usize::from(count) || !rest.is_empty() {
         return Err("a numeric is cut short".into());
     }
-    if *sign != POSITIVE {
+    if sign != POSITIVE {
         return Err("a quantity is negative or not a number".into());
     }
     let too_long = || BoxError::from("a quantity has more than 38 digits");
-    let scale = u8::try_from(*scale).map_err(|_| too_long())?;
+    let scale = u8::try_from(scale).map_err(|_| too_long())?;
     let Some((&last, higher)) = groups.split_last() else {
         return Decimal::new(0, scale).ok_or_else(too_long);
     };
+    let last = u16::from_be_bytes(last);
     let append = |coefficient: u128, digits: u32, value: u16| {
         let shifted = 10_u128.checked_pow(digits)?.checked_mul(coefficient)?;
         shifted.checked_add(u128::from(value))
     };
     let mut coefficient = 0;
     for &group in higher {
-        coefficient = append(coefficient, GROUP_DIGITS.into(), group).ok_or_else(too_long)?;
+        coefficient = append(coefficient, GROUP_DIGITS.into(), u16::from_be_bytes(group)).ok_or_else(too_long)?;
     }
     // How many digits the scale has below the last group; fewer than none, where the group reaches below the scale.
-    let group_end = (i32::from(weight.cast_signed()) + 1 - i32::from(*count)) * i32::from(GROUP_DIGITS);
+    let group_end = (i32::from(weight.cast_signed()) + 1 - i32::from(count)) * i32::from(GROUP_DIGITS);
     let below = group_end + i32::from(scale);
     let coefficient = if below < 0 {
         let surplus = below.unsigned_abs();

@@ -3,14 +3,23 @@
 //! Rows are numbered from 1 without gaps, so a range has a known size whatever plan the database chooses. Nothing stays
 //! open between two ranges: a slow reader holds no connection, no snapshot and no memory of the database.
 
-use tokio_postgres::Row;
-
-use super::{Load, MeterKey, Store, StoreError, VisibleTenant, loads::billing_region, numeric::Numeric};
+use super::{
+    Load, MeterKey, Store, StoreError, VisibleTenant,
+    copy_out::{CopyColumns, CopyReader},
+    loads::billing_region,
+};
 use crate::model::{Asset, AssetType, BillingRegion, Decimal, Month, Platform, UtcTime};
 
 /// Stands for an asset of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AssetKey(pub(super) i64);
+
+#[cfg(test)]
+impl AssetKey {
+    pub(crate) fn from_i64(key: i64) -> Self {
+        Self(key)
+    }
+}
 
 /// Which records; `None` lets everything pass.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +93,23 @@ impl RecordFilter {
         self.asset_keys = Some(assets.into_iter().map(|key| key.0).collect());
     }
 
+    /// What follows a WHERE clause.
+    fn to_sql(&self) -> String {
+        fn any<T: std::fmt::Display>(column: &str, values: Option<&Vec<T>>) -> String {
+            let Some(values) = values else { return String::new() };
+            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+            format!(" AND {column} = ANY ('{{{}}}')", values.join(","))
+        }
+        let mut sql = any("meter_key", self.meter_keys.as_ref());
+        sql.push_str(&any("billing_region", self.billing_regions.as_ref()));
+        sql.push_str(&any("asset_type", self.asset_types.as_ref()));
+        sql.push_str(&any("asset_key", self.asset_keys.as_ref()));
+        if let Some(trial) = self.trial {
+            sql.push_str(&format!(" AND trial = {trial}"));
+        }
+        sql
+    }
+
     /// Whether it looks at assets, which stored totals know nothing of.
     pub fn is_by_asset(&self) -> bool {
         self.asset_types.is_some() || self.asset_keys.is_some()
@@ -98,26 +124,32 @@ impl RecordFilter {
 // === impl RecordRow ===
 
 impl RecordRow {
-    fn from_row(row: &Row) -> Result<Self, StoreError> {
-        let platform: Option<i16> = row.try_get("platform")?;
-        let Numeric(quantity) = row.try_get("quantity")?;
+    /// Reads the columns of [`COLUMNS`].
+    fn read(columns: &mut CopyColumns<'_>) -> Result<Self, StoreError> {
         Ok(Self {
-            row_number: row.try_get("row_number")?,
-            asset: AssetKey(row.try_get("asset_key")?),
-            meter: MeterKey(row.try_get("meter_key")?),
-            start: UtcTime::from_chrono(row.try_get("period_start")?),
-            end: UtcTime::from_chrono(row.try_get("period_end")?),
-            quantity,
-            billing_region: billing_region(row.try_get("billing_region")?)?,
-            platform: platform.and_then(|code| Platform::from_code(code.into())),
-            trial: row.try_get("trial")?,
-            trial_expiry: row.try_get::<_, Option<_>>("trial_expiry")?.map(UtcTime::from_chrono),
+            row_number: columns.i32()?,
+            asset: AssetKey(columns.i64()?),
+            meter: MeterKey(columns.i64()?),
+            start: columns.time()?,
+            end: columns.time()?,
+            quantity: columns.numeric()?,
+            billing_region: billing_region(columns.i16()?)?,
+            platform: columns.optional(CopyColumns::i16)?.and_then(|code| Platform::from_code(code.into())),
+            trial: columns.bool()?,
+            trial_expiry: columns.optional(CopyColumns::time)?,
         })
     }
 }
 
+/// In the order that [`RecordRow::read`] reads them.
+const COLUMNS: &str = "row_number, asset_key, meter_key, period_start, period_end, quantity, billing_region, platform, \
+    trial, trial_expiry";
+
 impl Store {
     /// The records of a range that pass the filter, in order.
+    ///
+    /// By COPY, which hands rows over with less work on both sides than a query does. It takes no parameters, but all of
+    /// them are numbers and dates here.
     pub async fn read_records(
         &self,
         tenant: &VisibleTenant,
@@ -126,40 +158,30 @@ impl Store {
         range: RowRange,
         filter: &RecordFilter,
     ) -> Result<Vec<RecordRow>, StoreError> {
+        let sql = format!(
+            "COPY (/* read_records */ SELECT {COLUMNS} FROM usage_record
+            WHERE tenant_key = {} AND usage_month = '{}' AND load_id = {} AND row_number > {} AND row_number <= {}{}
+            ORDER BY row_number) TO STDOUT (FORMAT binary)",
+            tenant.key(),
+            month.first_day(),
+            load.id,
+            range.after,
+            range.last,
+            filter.to_sql(),
+        );
         let client = self.export().await?;
-        let statement = client
-            .prepare_cached(
-                "-- read_records
-                SELECT row_number, asset_key, meter_key, period_start, period_end, quantity, billing_region, platform,
-                       trial, trial_expiry
-                FROM usage_record
-                WHERE tenant_key = $1 AND usage_month = $2 AND load_id = $3 AND row_number > $4 AND row_number <= $5
-                  AND ($6::bigint[] IS NULL OR meter_key = ANY ($6))
-                  AND ($7::smallint[] IS NULL OR billing_region = ANY ($7))
-                  AND ($8::boolean IS NULL OR trial = $8)
-                  AND ($9::smallint[] IS NULL OR asset_type = ANY ($9))
-                  AND ($10::bigint[] IS NULL OR asset_key = ANY ($10))
-                ORDER BY row_number",
-            )
+        let room = usize::try_from(range.last.saturating_sub(range.after)).unwrap_or(0);
+        let mut rows = Vec::with_capacity(if filter.is_empty() { room } else { 0 });
+        let mut reader = CopyReader::default();
+        client
+            .copy_out(&sql, |piece| {
+                reader.read(piece, |columns| {
+                    rows.push(RecordRow::read(columns)?);
+                    Ok(())
+                })
+            })
             .await?;
-        let rows = client
-            .query(
-                &statement,
-                &[
-                    &tenant.key(),
-                    &month.first_day(),
-                    &load.id,
-                    &range.after,
-                    &range.last,
-                    &filter.meter_keys,
-                    &filter.billing_regions,
-                    &filter.trial,
-                    &filter.asset_types,
-                    &filter.asset_keys,
-                ],
-            )
-            .await?;
-        rows.iter().map(RecordRow::from_row).collect()
+        Ok(rows)
     }
 
     /// The assets of keys, in no order.

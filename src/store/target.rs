@@ -30,20 +30,55 @@ struct SslSettings {
     root: Option<String>,
     certificate: Option<String>,
     key: Option<String>,
+    /// Names of settings that the driver does not know.
+    unknown: Vec<String>,
 }
+
+/// What the driver reads.
+const KNOWN: [&str; 20] = [
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "sslnegotiation",
+    "host",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+    "sslmode",
+    "sslrootcert",
+];
 
 // === impl Target ===
 
 impl Target {
     /// Reads a connection string, and the files that it names. It may hold a password, so no error quotes it.
     pub(super) fn parse(database_url: &str, connect_timeout: Duration) -> Result<Self, StoreError> {
-        let unusable = |reason: String| StoreError::Unavailable(format!("DATABASE_URL: {reason}"));
+        let unusable = |reason: String| StoreError::Unusable(reason);
         let (rest, settings) = split(database_url).ok_or_else(|| unusable(NOT_A_URL.to_owned()))?;
-        let mut config = Config::from_str(&rest).map_err(|_| unusable(NOT_A_URL.to_owned()))?;
+        let mut config = Config::from_str(&rest).map_err(|_| unusable(settings.refusal()))?;
+        // As libpq has it: nobody stands between the ends of a unix socket, so nothing of this matters there.
+        let local = config.get_hostaddrs().is_empty()
+            && !config.get_hosts().is_empty()
+            && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let settings =
+            if local { SslSettings { mode: Some("disable".to_owned()), ..Default::default() } } else { settings };
         let (mode, tls) = settings.resolve(default_root()).map_err(unusable)?;
-        // As libpq has it: nobody stands between the ends of a unix socket.
-        let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        config.ssl_mode(if local { SslMode::Disable } else { mode });
+        if mode == SslMode::Require && config.get_hosts().is_empty() {
+            return Err(unusable(
+                "a certificate is for a name: TLS needs host, besides or instead of hostaddr".to_owned(),
+            ));
+        }
+        config.ssl_mode(mode);
         config.application_name(env!("CARGO_PKG_NAME"));
         config.connect_timeout(connect_timeout);
         config.keepalives_idle(Duration::from_secs(60));
@@ -81,10 +116,24 @@ impl SslSettings {
             "sslrootcert" => &mut self.root,
             "sslcert" => &mut self.certificate,
             "sslkey" => &mut self.key,
-            _ => return false,
+            _ => {
+                if !KNOWN.contains(&name) {
+                    self.unknown.push(name.to_owned());
+                }
+                return false;
+            }
         };
         *slot = Some(value.to_owned());
         true
+    }
+
+    /// What may be wrong with a string that the driver refuses. It names settings, and no values.
+    fn refusal(&self) -> String {
+        if self.unknown.is_empty() {
+            NOT_A_URL.to_owned()
+        } else {
+            format!("not supported here: {}", self.unknown.join(", "))
+        }
     }
 
     /// What libpq makes of them.
@@ -254,6 +303,26 @@ mod tests {
         }
         let half = SslSettings { certificate: Some("/c".to_owned()), ..SslSettings::default() };
         assert!(half.resolve(None).is_err_and(|error| error.contains("go together")));
+    }
+
+    #[test]
+    fn what_tls_needs_and_what_is_not_supported_is_told() {
+        let parse = |text: &str| Target::parse(text, Duration::from_secs(1)).map(|target| target.config.get_ssl_mode());
+        for text in ["host=/tmp sslmode=verify-full", "host=/tmp sslmode=require"] {
+            assert_eq!(parse(text).ok(), Some(SslMode::Disable), "{text}");
+        }
+        for text in ["host=a hostaddr=127.0.0.1 sslmode=require", "host=/tmp hostaddr=127.0.0.1 sslmode=require"] {
+            assert_eq!(parse(text).ok(), Some(SslMode::Require), "{text}");
+        }
+        for (text, told) in [
+            ("hostaddr=127.0.0.1 sslmode=require", "TLS needs host"),
+            ("postgres:///d?hostaddr=127.0.0.1&sslmode=require", "TLS needs host"),
+            ("host=a sslcrl=/x gssencmode=disable", "not supported here: sslcrl, gssencmode"),
+            ("host=a port=x", "not a PostgreSQL connection URL"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains(told), "{text}: {error}");
+        }
     }
 
     #[test]

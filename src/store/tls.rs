@@ -7,13 +7,15 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -48,11 +50,17 @@ pub(super) struct TlsSettings {
     pub(super) identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Trusts the right authorities, whatever name a certificate has.
+/// Trusts what the authorities have signed, and certificates that stand among them themselves, as libpq does: a
+/// certificate that has signed itself is its own authority.
 #[derive(Debug)]
-struct AnyHost(Arc<WebPkiServerVerifier>);
+struct Authorities {
+    verifier: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+    /// Whether the certificate must be for the host.
+    check_host: bool,
+}
 
-/// Trusts everyone.
+/// Trusts everyone: the connection is encrypted, and who is at its other end is not known.
 #[derive(Debug)]
 struct Anyone(CryptoProvider);
 
@@ -61,18 +69,12 @@ struct Anyone(CryptoProvider);
 impl TlsSettings {
     pub(super) fn connector(&self) -> Result<MakeRustlsConnect, String> {
         let builder = ClientConfig::builder();
-        let builder = match (self.verification, &self.roots) {
-            (Verification::Nothing, _) => {
-                let anyone = Arc::new(Anyone(aws_lc_rs::default_provider()));
-                builder.dangerous().with_custom_certificate_verifier(anyone)
-            }
-            (Verification::Authority, roots) => {
-                let verifier = WebPkiServerVerifier::builder(Arc::new(load(roots.as_ref())?)).build();
-                let any_host = AnyHost(verifier.map_err(|error| error.to_string())?);
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(any_host))
-            }
-            (Verification::AuthorityAndHost, roots) => builder.with_root_certificates(load(roots.as_ref())?),
+        let verifier: Arc<dyn ServerCertVerifier> = match self.verification {
+            Verification::Nothing => Arc::new(Anyone(aws_lc_rs::default_provider())),
+            Verification::Authority => Arc::new(self.authorities(false)?),
+            Verification::AuthorityAndHost => Arc::new(self.authorities(true)?),
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
@@ -83,15 +85,24 @@ impl TlsSettings {
         };
         Ok(MakeRustlsConnect::new(config))
     }
-}
 
-fn load(roots: Option<&Roots>) -> Result<RootCertStore, String> {
-    match roots {
-        Some(Roots::System) => system_authorities(),
-        Some(Roots::File(path)) => authorities(path, &read(path)?),
-        None => Err("sslmode asks to verify the server's certificate, and nothing says who may have signed it: add \
-                     sslrootcert=FILE, or sslrootcert=system"
-            .to_owned()),
+    fn authorities(&self, check_host: bool) -> Result<Authorities, String> {
+        let (roots, certificates) = match &self.roots {
+            Some(Roots::System) => (system_authorities()?, Vec::new()),
+            Some(Roots::File(path)) => {
+                let pem = read(path)?;
+                (authorities(path, &pem)?, certificates(path, &pem)?)
+            }
+            None => {
+                return Err(
+                    "sslmode asks to verify the server's certificate, and nothing says who may have signed it: \
+                            add sslrootcert=FILE, or sslrootcert=system"
+                        .to_owned(),
+                );
+            }
+        };
+        let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|error| error.to_string())?;
+        Ok(Authorities { verifier, certificates, check_host })
     }
 }
 
@@ -99,7 +110,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-impl ServerCertVerifier for AnyHost {
+impl ServerCertVerifier for Authorities {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -108,12 +119,17 @@ impl ServerCertVerifier for AnyHost {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
+        if self.certificates.iter().any(|trusted| trusted == end_entity) {
+            if self.check_host {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
+        match self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // The name is looked at last, when all else has been found right.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.check_host => Ok(ServerCertVerified::assertion()),
             verified => verified,
         }
     }
@@ -124,7 +140,7 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -133,11 +149,11 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.verifier.supported_verify_schemes()
     }
 }
 
@@ -153,22 +169,23 @@ impl ServerCertVerifier for Anyone {
         Ok(ServerCertVerified::assertion())
     }
 
+    // A signature would prove that the other end has the key of a certificate that nobody has looked at.
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

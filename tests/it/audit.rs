@@ -149,7 +149,7 @@ async fn every_call_is_one_line_that_tells_the_truth() {
             "2022-02",
             "NOT_FOUND",
             "TENANT_NOT_FOUND",
-            "it exists, outside the caller's organizations",
+            "it exists, outside the organizations that were asked for or may be seen",
             0,
         ),
         line("ReportsService/GetDetailedUsage", "", nowhere, "2022-02", "NOT_FOUND", "TENANT_NOT_FOUND", "", 0),
@@ -165,7 +165,7 @@ async fn every_call_is_one_line_that_tells_the_truth() {
             0,
         ),
         line("ReportsService/ListTenants", "", "", "", "INVALID_ARGUMENT", "INVALID_ARGUMENT", "", 0),
-        line("UsageImportService/ImportUsage", "", "", "", "OK", "", "", 1),
+        line("UsageImportService/ImportUsage", "", TENANT, "2022-02", "OK", "", "", 1),
     ];
     let calls = serving.calls(expected.len()).await;
     assert_eq!(calls.iter().map(told).collect::<Vec<_>>(), expected);
@@ -282,4 +282,71 @@ async fn no_secret_reaches_a_log_or_an_error() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn calls_that_are_cut_off_are_told_so_and_logged() {
+    let database = Database::with_catalog().await;
+    let rows: Vec<Row> = (0..20_000).map(|n| Row::on("2022-02-01", "1").asset(&format!("{n:06}"))).collect();
+    database.import(&csv(&rows)).await;
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let serving = Serving::start(&database, &issuer, |command| {
+        command.args(["--drain-seconds", "1"]);
+    });
+    let bearer = format!("Bearer {}", key.sign(&issuer.claims(&[ORG])));
+    let channel = serving.channel().await;
+    let mut reports = ReportsServiceClient::new(channel.clone());
+    let mut stream =
+        reports.get_detailed_usage(request(detailed_usage(TENANT), &[&bearer])).await.unwrap().into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert!(!first.resume_token.is_empty());
+    // An import whose caller never says that it is done.
+    let (sender, messages) = tokio::sync::mpsc::channel(1);
+    let record = crate::scope::record(ORG, TENANT);
+    let message = secure_connect_reports::proto::ImportUsageRequest { source: String::new(), records: vec![record] };
+    sender.send(message).await.unwrap();
+    let import = tokio::spawn({
+        let channel = channel.clone();
+        let request = request(tokio_stream::wrappers::ReceiverStream::new(messages), &[&bearer]);
+        async move { UsageImportServiceClient::new(channel).import_usage(request).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let kill = Command::new("kill").arg(serving.child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let status = import.await.unwrap().unwrap_err();
+    let shutting_down = (tonic::Code::Unavailable, "SHUTTING_DOWN".to_owned());
+    assert_eq!(crate::support::calls::reason(&status), shutting_down);
+    let status = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a stream that was cut off looks whole"),
+            Err(status) => break status,
+        }
+    };
+    // What is in buffers may be sent first; a connection that goes away with the server is no answer at all.
+    assert!(
+        [shutting_down, (tonic::Code::Unknown, String::new()), (tonic::Code::Unavailable, String::new())]
+            .contains(&crate::support::calls::reason(&status)),
+        "{status:?}"
+    );
+    let calls = serving.calls(2).await;
+    for call in &calls {
+        assert_eq!((&call["code"], &call["reason"]), (&json!("UNAVAILABLE"), &json!("SHUTTING_DOWN")), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_path_says_is_not_repeated() {
+    let database = Database::with_catalog().await;
+    let issuer = Issuer::start(&[&Signer::new(Algorithm::EdDSA, "ed")]).await;
+    let serving = Serving::start(&database, &issuer, |_| {});
+    let path = format!("/secureconnect.reports.v1.ReportsService/x.UsageImportService/ImportUsage{}", "x".repeat(1000));
+    let mut grpc = tonic::client::Grpc::new(serving.channel().await);
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<ListTenantsRequest, ListTenantsRequest>::default();
+    let path = http::uri::PathAndQuery::try_from(path).unwrap();
+    grpc.unary(tonic::Request::new(ListTenantsRequest::default()), path, codec).await.unwrap_err();
+    let call = serving.calls(1).await.remove(0);
+    assert_eq!((&call["rpc"], &call["reason"]), (&json!("unknown"), &json!("TOKEN_MISSING")));
 }

@@ -395,3 +395,31 @@ fn the_demo_runs_twice_in_a_row_in_a_path_with_a_space() {
     let report = folder.join("demo-output/contoso-global_detailed_usage_2022-03.csv");
     assert_eq!(BufReader::new(std::fs::File::open(report).unwrap()).lines().count(), 334_801);
 }
+
+#[tokio::test]
+async fn an_empty_variable_is_as_good_as_none() {
+    let database = Database::with_catalog().await;
+    let empty = [
+        "SCR_OIDC_ISSUER",
+        "SCR_JWKS",
+        "SCR_AUDIENCE",
+        "SCR_ROLES_CLAIM",
+        "SCR_ORGANIZATIONS_CLAIM",
+        "SCR_LOG",
+        "SCR_CLIENT_CERTIFICATES",
+        "SCR_TLS_CERT",
+        "SCR_TLS_KEY",
+        "SCR_TLS_CLIENT_CA",
+        "SCR_IMPORT_DATABASE_URL",
+        "SCR_DATA_DIR",
+        "SCR_CLOCK_LEEWAY_SECONDS",
+        "SCR_MAX_CONNECTIONS",
+    ];
+    let serving = Serving::start(program().envs(empty.map(|name| (name, ""))).env("DATABASE_URL", &database.url));
+    let client = ["SCR_TOKEN", "SCR_TOKEN_FILE", "SCR_CA_FILE", "SCR_CLIENT_CERT", "SCR_CLIENT_KEY", "SCR_FORMAT"];
+    let url = format!("http://{}", serving.address);
+    let (ok, text, error) = run(program().arg("tenants").envs(client.map(|name| (name, ""))).env("SCR_SERVER", url));
+    assert!(ok && text.contains("acme-hq"), "{text} {error}");
+    let (ok, _, error) = run(program().arg("migrate").env("SCR_GRANT_TO", "").env("DATABASE_URL", &database.url));
+    assert!(ok, "{error}");
+}

@@ -98,7 +98,7 @@ async fn a_reader_serves_every_report_and_can_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_writer_imports_and_applies_catalogs_and_cannot_change_what_was_published() {
+async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_of_a_load() {
     let accounts = Accounts::new("write").await;
     let database = Database { url: accounts.url(&accounts.writer) };
     // A new organization and a new price, a renamed one, and a changed price; usage of new months; a restatement.
@@ -124,6 +124,7 @@ async fn a_writer_imports_and_applies_catalogs_and_cannot_change_what_was_publis
         "UPDATE asset SET asset_name = ''",
         "UPDATE price_tier SET unit_price = 0",
         "UPDATE price SET currency = 'EUR'",
+        "UPDATE publication_clock SET last_published_at = '2099-01-01'",
         "UPDATE usage_import SET imported_by = 'nobody'",
         "TRUNCATE usage_record",
         "DROP TABLE usage_record",
@@ -163,7 +164,7 @@ async fn a_server_reads_by_one_account_and_imports_by_another() {
     };
     let server = Server::start(ServerConfig::new(reader.clone(), open()));
     let status = import_usage(channel(&server).await.unwrap()).await.unwrap_err();
-    assert_eq!(reason(&status), (Code::FailedPrecondition, "DATABASE_ACCOUNT_READS_ONLY".to_owned()));
+    assert_eq!(reason(&status), (Code::FailedPrecondition, "DATABASE_RIGHT_MISSING".to_owned()));
     assert!(!status.message().contains("permission"), "{status}");
     drop(server);
     let import_store = Some(StoreConfig::new(accounts.url(&accounts.writer)));
@@ -184,9 +185,10 @@ async fn migrate_gives_the_rights_and_takes_those_that_are_no_longer_meant() {
     let (ok, text, error) = migrate("reader=m_one,writer=m_two");
     assert!(ok, "{error}");
     assert!(
-        text.ends_with("m_one may read, and change nothing\nm_two may read, import usage and apply catalogs\n"),
+        text.contains("m_one may read, and change nothing\nm_two may read, import usage and apply catalogs\n"),
         "{text}"
     );
+    assert!(text.contains("m_two is new and cannot log in"), "{text}");
     let sql = database.sql().await;
     let may = |role: &'static str| {
         let sql = &sql;
@@ -212,6 +214,12 @@ async fn migrate_gives_the_rights_and_takes_those_that_are_no_longer_meant() {
     let url = database.url.replace("user=postgres", "user=m_one");
     let error = store::grant(&url, &["reader=m_two".parse().unwrap()]).await.unwrap_err();
     assert!(error.to_string().contains("owner of the tables"), "{error}");
+    let error = store::grant(&database.url, &["reader=postgres".parse().unwrap()]).await.unwrap_err();
+    assert!(error.to_string().contains("postgres owns the tables"), "{error}");
+    sql.batch_execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC; REVOKE USAGE ON SCHEMA public FROM m_two")
+        .await
+        .unwrap();
+    sql.batch_execute("CREATE ROLE m_owner LOGIN; ALTER TABLE usage_record OWNER TO m_owner").await.unwrap();
     let error = store::grant(&url, &["reader=m_three".parse().unwrap()]).await.unwrap_err();
     assert!(error.to_string().contains("CREATE ROLE m_three"), "{error}");
 }

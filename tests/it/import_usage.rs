@@ -114,3 +114,20 @@ async fn back_ends_are_told_which_record_is_wrong() {
         assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "source");
     }
 }
+
+/// An answer that comes while the caller still sends must reach it.
+#[tokio::test]
+async fn an_early_refusal_is_told_and_not_lost() {
+    let database = Database::with_catalog().await;
+    let server = database.serve();
+    for _ in 0..100 {
+        let message = ImportUsageRequest { source: "not a source".to_owned(), records: Vec::new() };
+        let large = ImportUsageRequest {
+            records: vec![UsageRecord { asset_name: "x".repeat(50_000), ..Default::default() }],
+            ..Default::default()
+        };
+        let messages = std::iter::once(message).chain(std::iter::repeat_n(large, 20)).collect();
+        let status = import_usage(&server, messages).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    }
+}

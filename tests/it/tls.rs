@@ -251,7 +251,8 @@ async fn a_peer_that_never_ends_its_handshake_is_cut_off_and_holds_up_nobody() {
     let issuer = Issuer::start(&[&key]).await;
     let token = format!("Bearer {}", key.sign(&issuer.claims(&[ORG])));
     let config = ServerConfig {
-        tls: Some(TlsConfig { handshake_limit: Duration::from_secs(2), ..tls(&files) }),
+        tls: Some(tls(&files)),
+        handshake_limit: Duration::from_secs(2),
         ..ServerConfig::new(database.config(), issuer.auth())
     };
     let server = Server::start(config);
@@ -260,15 +261,7 @@ async fn a_peer_that_never_ends_its_handshake_is_cut_off_and_holds_up_nobody() {
     slow.iter_mut().for_each(|peer| peer.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).unwrap());
     let channel = connect(&server, &authority, None).await.unwrap();
     Rpc::ListTenants.call(&channel, &[&token]).await.unwrap();
-    for peer in &mut slow {
-        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        // The end, perhaps after an alert: no answer in time would be an error of another kind.
-        let ended = std::io::copy(peer, &mut std::io::sink());
-        assert!(
-            ended.as_ref().map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true),
-            "{ended:?}"
-        );
-    }
+    assert!(slow.iter_mut().all(is_closed));
     Rpc::ListTenants.call(&channel, &[&token]).await.unwrap();
 }
 
@@ -346,4 +339,46 @@ async fn the_command_line_speaks_tls() {
     let plain = ClientConfig::new("http://192.0.2.1:1").with_token("secret-token");
     let error = Client::connect(&plain).await.err().unwrap();
     assert!(matches!(error, ClientError::PlaintextToken(_)) && !error.to_string().contains("secret-token"), "{error}");
+}
+
+/// Whether the other end closes the connection, within a time that is long for that.
+fn is_closed(peer: &mut TcpStream) -> bool {
+    peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let ended = std::io::copy(peer, &mut std::io::sink());
+    ended.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |_| true)
+}
+
+#[tokio::test]
+async fn whoever_connects_and_says_nothing_is_not_waited_for() {
+    let database = Database::with_catalog().await;
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let token = format!("Bearer {}", key.sign(&issuer.claims(&[ORG])));
+    let config = ServerConfig {
+        handshake_limit: Duration::from_secs(1),
+        max_connections: 4,
+        ..ServerConfig::new(database.config(), issuer.auth())
+    };
+    let server = Server::start(config);
+    let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    Rpc::ListTenants.call(&channel, &[&token]).await.unwrap();
+    let mut silent: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    silent[0].write_all(b"PRI * HTTP/2.0\r\n").unwrap();
+    // All places are taken, so one more is turned away at once, and those that are there are served.
+    let start = std::time::Instant::now();
+    let turned_away = tokio::task::spawn_blocking({
+        let address = server.address;
+        move || is_closed(&mut TcpStream::connect(address).unwrap())
+    });
+    assert!(turned_away.await.unwrap());
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    Rpc::ListTenants.call(&channel, &[&token]).await.unwrap();
+    for mut peer in silent {
+        assert!(tokio::task::spawn_blocking(move || is_closed(&mut peer)).await.unwrap());
+    }
+    // Their places are free again, and a connection that has begun may be silent as long as it likes.
+    let another = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    Rpc::ListTenants.call(&another, &[&token]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    Rpc::ListTenants.call(&channel, &[&token]).await.unwrap();
 }

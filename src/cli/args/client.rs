@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, builder::FalseyValueParser};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use crate::client::ClientConfig;
 
@@ -17,39 +17,50 @@ pub(in crate::cli) struct ServerArgs {
     #[arg(long, env = "SCR_TOKEN", hide_env_values = true)]
     token: Option<SecretString>,
     /// A file with the token.
-    #[arg(long, env = "SCR_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    #[arg(long, env = "SCR_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The authorities that may have signed the server's certificate, PEM. Unset: those of this machine.
     #[arg(long, env = "SCR_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// A client certificate, PEM, for servers that know callers by it.
-    #[arg(long, env = "SCR_CLIENT_CERT", value_name = "FILE", requires = "client_key")]
+    #[arg(long, env = "SCR_CLIENT_CERT", value_name = "FILE")]
     client_cert: Option<PathBuf>,
     /// Its private key, PEM.
-    #[arg(long, env = "SCR_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
+    #[arg(long, env = "SCR_CLIENT_KEY", value_name = "FILE")]
     client_key: Option<PathBuf>,
+    /// The name that the server's certificate is to be for, where it is not that of the URL.
+    #[arg(long, env = "SCR_TLS_SERVER_NAME", value_name = "NAME")]
+    tls_server_name: Option<String>,
     /// Send the token over http:// to another machine, too.
-    #[arg(long, env = "SCR_INSECURE_PLAINTEXT", value_parser = FalseyValueParser::new())]
-    insecure_plaintext: bool,
+    #[arg(long, env = "SCR_INSECURE_PLAINTEXT_TOKEN", value_parser = FalseyValueParser::new())]
+    insecure_plaintext_token: bool,
 }
 
 // === impl ServerArgs ===
 
 impl ServerArgs {
     pub(in crate::cli) fn config(&self) -> Result<ClientConfig, String> {
-        let token = match &self.token_file {
+        let token = self.token.clone();
+        let token = match self.token_file.clone() {
+            None => token,
+            Some(_) if token.is_some() => return Err("--token and --token-file: give one of them".to_owned()),
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 Some(SecretString::from(text.trim().to_owned()))
             }
-            None => self.token.clone(),
+        };
+        let identity = match (self.client_cert.clone(), self.client_key.clone()) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            _ => return Err("--client-cert and --client-key go together".to_owned()),
         };
         Ok(ClientConfig {
             server: self.server.clone(),
-            token: token.filter(|token| !token.expose_secret().is_empty()),
+            token,
             authorities: self.ca_file.clone(),
-            identity: self.client_cert.clone().zip(self.client_key.clone()),
-            insecure_plaintext: self.insecure_plaintext,
+            identity,
+            server_name: self.tls_server_name.clone(),
+            insecure_plaintext: self.insecure_plaintext_token,
         })
     }
 

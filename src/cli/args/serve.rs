@@ -20,6 +20,12 @@ pub(in crate::cli) struct ServeArgs {
     /// Do not let callers ask which services and messages there are.
     #[arg(long, env = "SCR_NO_REFLECTION", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) no_reflection: bool,
+    /// Connections of callers at once; more are turned away.
+    #[arg(long, env = "SCR_MAX_CONNECTIONS", default_value_t = 1000, value_name = "COUNT")]
+    pub(in crate::cli) max_connections: usize,
+    /// How long a new connection may take to its first call: the TLS handshake and the beginning of HTTP/2.
+    #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    pub(in crate::cli) handshake_seconds: u64,
     /// How long calls that are running may go on after SIGTERM or SIGINT.
     #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub(in crate::cli) drain_seconds: u64,
@@ -75,7 +81,7 @@ pub(in crate::cli) struct CallersArgs {
     #[arg(long, env = "SCR_ORGANIZATIONS_CLAIM", default_value = "organizations", value_name = "CLAIM")]
     organizations_claim: ClaimPath,
     /// How far the issuer's clock may be from this machine's.
-    #[arg(long, env = "SCR_CLOCK_LEEWAY_SECONDS", default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, env = "SCR_CLOCK_LEEWAY_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=600), value_name = "SECONDS")]
     clock_leeway_seconds: u64,
     /// Which client certificates stand for whom: a TOML file. Read again when it changes.
     #[arg(long, env = "SCR_CLIENT_CERTIFICATES", value_name = "FILE")]
@@ -101,31 +107,23 @@ pub(in crate::cli) struct TlsArgs {
     /// Refuse connections without a client certificate, also when their calls bring a token.
     #[arg(long, env = "SCR_TLS_REQUIRE_CLIENT_CERTIFICATE", value_parser = FalseyValueParser::new())]
     tls_require_client_certificate: bool,
-    /// How long a handshake may take.
-    #[arg(long, env = "SCR_TLS_HANDSHAKE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
-    tls_handshake_seconds: u64,
     /// Speak plain text on addresses other than loopback: something in front of the server speaks TLS for it.
     #[arg(long, env = "SCR_INSECURE_PLAINTEXT", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) insecure_plaintext: bool,
-}
-
-/// A path of an environment variable that is empty is none.
-fn given(path: Option<PathBuf>) -> Option<PathBuf> {
-    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 // === impl CallersArgs ===
 
 impl CallersArgs {
     pub(in crate::cli) fn config(self) -> Result<AuthConfig, String> {
-        let jwks = given(self.jwks);
-        let tokens = match self.oidc_issuer.filter(|issuer| !issuer.is_empty()) {
+        let jwks = self.jwks;
+        let tokens = match self.oidc_issuer {
             None if jwks.is_some() => {
                 return Err("--jwks needs --oidc-issuer: the `iss` of the tokens that its keys sign".to_owned());
             }
             None => None,
             Some(issuer) => Some(TokenConfig {
-                audiences: self.audience.into_iter().filter(|audience| !audience.is_empty()).collect(),
+                audiences: self.audience,
                 jwks,
                 roles_claim: self.roles_claim,
                 organizations_claim: self.organizations_claim,
@@ -133,8 +131,8 @@ impl CallersArgs {
                 ..TokenConfig::new(issuer, "")
             }),
         };
-        let certificates = given(self.client_certificates)
-            .map(|callers| CertificateConfig { callers, reload_interval: RELOAD_INTERVAL });
+        let certificates =
+            self.client_certificates.map(|callers| CertificateConfig { callers, reload_interval: RELOAD_INTERVAL });
         Ok(AuthConfig { tokens, certificates, insecure_no_auth: self.insecure_no_auth })
     }
 }
@@ -143,11 +141,11 @@ impl CallersArgs {
 
 impl TlsArgs {
     pub(in crate::cli) fn config(self) -> Result<Option<TlsConfig>, String> {
-        let client_authorities = given(self.tls_client_ca);
+        let client_authorities = self.tls_client_ca;
         if self.tls_require_client_certificate && client_authorities.is_none() {
             return Err("--tls-require-client-certificate needs --tls-client-ca: who may have signed it".to_owned());
         }
-        match (given(self.tls_cert), given(self.tls_key)) {
+        match (self.tls_cert, self.tls_key) {
             (None, None) if client_authorities.is_some() => {
                 Err("--tls-client-ca needs --tls-cert and --tls-key".to_owned())
             }
@@ -155,7 +153,6 @@ impl TlsArgs {
             (Some(certificate), Some(key)) => Ok(Some(TlsConfig {
                 client_authorities,
                 require_client_certificate: self.tls_require_client_certificate,
-                handshake_limit: Duration::from_secs(self.tls_handshake_seconds),
                 ..TlsConfig::new(certificate, key)
             })),
             _ => Err("--tls-cert and --tls-key go together".to_owned()),

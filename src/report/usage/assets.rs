@@ -1,45 +1,44 @@
 //! The assets of a report's records, looked up as they come.
 
-use std::{collections::HashMap, sync::Arc};
-
 use crate::{
     model::Asset,
     store::{AssetKey, RecordRow, Store, StoreError, VisibleTenant},
 };
 
-/// Past so many assets the older ones are forgotten: a report may have any number of them, and memory stays flat.
-const MAX_CACHED: usize = 16 * 1024;
-
-#[derive(Default)]
-pub(super) struct Assets {
-    known: HashMap<AssetKey, Arc<Asset>>,
+/// Where whoever reads a report keeps its assets, in the form that is needed there. A report may have any number of
+/// them, so a book forgets some.
+pub trait AssetBook: Send {
+    /// Whether the asset is there.
+    fn has(&self, key: AssetKey) -> bool;
+    /// Keeps an asset.
+    fn put(&mut self, key: AssetKey, asset: &Asset);
+    /// Called before assets are put; where the book is full, it forgets all that it has.
+    fn make_room(&mut self);
 }
 
-impl Assets {
-    /// Makes sure that the assets of these rows are known.
-    pub(super) async fn prefetch(
-        &mut self,
-        store: &Store,
-        tenant: &VisibleTenant,
-        rows: &[RecordRow],
-    ) -> Result<(), StoreError> {
-        if self.known.len() > MAX_CACHED {
-            self.known.clear();
+/// Makes sure that the assets of these rows are in the book.
+pub(super) async fn look_up(
+    store: &Store,
+    tenant: &VisibleTenant,
+    rows: &[RecordRow],
+    book: &mut impl AssetBook,
+) -> Result<(), StoreError> {
+    book.make_room();
+    let mut missing: Vec<AssetKey> = Vec::new();
+    let mut last = None;
+    for row in rows {
+        // Records of one asset follow each other.
+        if last != Some(row.asset) && !book.has(row.asset) {
+            missing.push(row.asset);
         }
-        let mut missing: Vec<AssetKey> =
-            rows.iter().map(|row| row.asset).filter(|asset| !self.known.contains_key(asset)).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        if !missing.is_empty() {
-            let found = store.assets(tenant, &missing).await?;
-            self.known.extend(found.into_iter().map(|(key, asset)| (key, Arc::new(asset))));
+        last = Some(row.asset);
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    if !missing.is_empty() {
+        for (key, asset) in store.assets(tenant, &missing).await? {
+            book.put(key, &asset);
         }
-        Ok(())
     }
-
-    /// The asset of a prefetched row.
-    pub(super) fn get(&self, key: AssetKey) -> Result<Arc<Asset>, StoreError> {
-        let known = self.known.get(&key).map(Arc::clone);
-        known.ok_or_else(|| StoreError::Corrupt(format!("a record names an asset that is not there ({key:?})")))
-    }
+    Ok(())
 }

@@ -40,6 +40,7 @@ pub(crate) struct Issuer {
 
 struct IssuerState {
     url: Mutex<String>,
+    keys_url: String,
     keys: Mutex<Vec<Value>>,
     is_up: AtomicBool,
     fetches: AtomicUsize,
@@ -94,6 +95,7 @@ impl Issuer {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(IssuerState {
             url: Mutex::new(format!("http://{address}/realms/test")),
+            keys_url: format!("http://{address}/keys"),
             keys: Mutex::default(),
             is_up: AtomicBool::new(true),
             fetches: AtomicUsize::new(0),
@@ -166,8 +168,7 @@ async fn discovery(State(state): State<Arc<IssuerState>>) -> Result<Json<Value>,
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
     let url = state.url.lock().unwrap().clone();
-    let keys = format!("{}/keys", url.split("/realms").next().unwrap());
-    Ok(Json(json!({"issuer": url, "jwks_uri": keys})))
+    Ok(Json(json!({"issuer": url, "jwks_uri": state.keys_url})))
 }
 
 async fn keys(State(state): State<Arc<IssuerState>>) -> Json<Value> {
