@@ -20,7 +20,7 @@ use crate::{
     proto,
 };
 
-/// Times that are kept as text: hours of some days.
+/// Times that are kept as text; a power of two. Records of a day have few.
 const KEPT_TIMES: usize = 64;
 
 /// Makes lines of records, and adds the records up.
@@ -34,8 +34,8 @@ pub(super) struct CsvLines {
     meters: Vec<MeterPart>,
     /// The meter of the last record.
     meter: usize,
+    /// Each in the place that its bytes lead to.
     times: Vec<Part>,
-    next_time: usize,
     sums: Vec<(UsageKey<usize>, i64, DecimalSum)>,
     sum: usize,
 }
@@ -75,8 +75,7 @@ impl CsvLines {
             asset: Part::default(),
             meters: Vec::new(),
             meter: 0,
-            times: Vec::new(),
-            next_time: 0,
+            times: std::iter::repeat_with(Part::default).take(KEPT_TIMES).collect(),
             sums: Vec::new(),
             sum: 0,
         }
@@ -251,20 +250,15 @@ impl CsvLines {
 
     /// The text of an encoded timestamp.
     fn write_time(&mut self, encoded: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        if let Some(known) = self.times.iter().find(|known| known.encoded == encoded) {
-            out.extend_from_slice(&known.line);
-            return Some(());
+        // Hours and days differ in all bytes but the last, so all of them are mixed.
+        let mixed = encoded.iter().fold(0_u32, |mixed, &byte| (mixed ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let known = &mut self.times[mixed as usize % KEPT_TIMES];
+        if known.encoded != encoded || known.line.is_empty() {
+            let time = prost_types::Timestamp::decode(encoded).ok()?;
+            let time = UtcTime::from_unix(time.seconds, time.nanos).ok()?;
+            *known = Part { encoded: encoded.to_vec(), line: time.to_string().into_bytes() };
         }
-        let time = prost_types::Timestamp::decode(encoded).ok()?;
-        let time = UtcTime::from_unix(time.seconds, time.nanos).ok()?;
-        let part = Part { encoded: encoded.to_vec(), line: time.to_string().into_bytes() };
-        out.extend_from_slice(&part.line);
-        if self.times.len() < KEPT_TIMES {
-            self.times.push(part);
-        } else {
-            self.times[self.next_time] = part;
-            self.next_time = (self.next_time + 1) % KEPT_TIMES;
-        }
+        out.extend_from_slice(&known.line);
         Some(())
     }
 }

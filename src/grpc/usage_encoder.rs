@@ -44,6 +44,8 @@ pub(super) struct RecordEncoder {
 pub(super) struct EncodedAssets {
     bytes: Vec<u8>,
     places: HashMap<AssetKey, (u32, u32)>,
+    /// The asset that was asked for last: records of one asset follow each other.
+    last: Option<(AssetKey, (u32, u32))>,
 }
 
 // === impl RecordEncoder ===
@@ -75,7 +77,7 @@ impl RecordEncoder {
 
     /// Adds a record to the bytes of a message, as an element of its `records`. `false`: its asset or meter is not known,
     /// and nothing was added.
-    pub(super) fn encode(&self, row: &RecordRow, out: &mut Vec<u8>) -> bool {
+    pub(super) fn encode(&mut self, row: &RecordRow, out: &mut Vec<u8>) -> bool {
         let Some(asset) = self.assets.get(row.asset) else { return false };
         let Some((_, meter)) = self.meters.iter().find(|(key, _)| *key == row.meter) else { return false };
         out.push(RECORDS);
@@ -107,8 +109,12 @@ impl RecordEncoder {
 // === impl EncodedAssets ===
 
 impl EncodedAssets {
-    fn get(&self, key: AssetKey) -> Option<&[u8]> {
-        let &(start, end) = self.places.get(&key)?;
+    fn get(&mut self, key: AssetKey) -> Option<&[u8]> {
+        let (start, end) = match self.last {
+            Some((last, place)) if last == key => place,
+            _ => *self.places.get(&key)?,
+        };
+        self.last = Some((key, (start, end)));
         self.bytes.get(start as usize..end as usize)
     }
 }
@@ -136,6 +142,7 @@ impl AssetBook for EncodedAssets {
         if self.bytes.len() > MAX_ASSET_BYTES {
             self.bytes.clear();
             self.places.clear();
+            self.last = None;
         }
     }
 }

@@ -27,7 +27,7 @@ const MESSAGE_RECORDS: usize = 500;
 /// Bytes of a message, about: clients refuse more than 4 MiB by default.
 const MESSAGE_BYTES: usize = 256 << 10;
 /// Messages that wait for the transport.
-const QUEUED_MESSAGES: usize = 2;
+const QUEUED_MESSAGES: usize = 4;
 
 /// The messages of a report, encoded.
 pub(super) struct UsageStream(mpsc::Receiver<Result<Bytes, Status>>);

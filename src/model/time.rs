@@ -13,6 +13,10 @@ pub struct UtcTime {
 }
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
+/// 0001-01-01T00:00:00Z.
+const MIN_MICROS: i64 = -62_135_596_800 * MICROS_PER_SECOND;
+/// 9999-12-31T23:59:59.999999Z.
+const MAX_MICROS: i64 = 253_402_300_800 * MICROS_PER_SECOND - 1;
 
 /// A text or a pair of numbers is no moment that can be kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,9 +75,9 @@ impl UtcTime {
         (self.micros.div_euclid(MICROS_PER_SECOND), i32::try_from(micros * 1_000).unwrap_or_default())
     }
 
-    /// From microseconds since 1970; `None` where the calendar ends.
+    /// From microseconds since 1970; `None` outside the years 1 to 9999.
     pub fn from_unix_micros(micros: i64) -> Option<Self> {
-        DateTime::from_timestamp_micros(micros).map(|_| Self { micros })
+        (MIN_MICROS..=MAX_MICROS).contains(&micros).then_some(Self { micros })
     }
 
     fn checked(time: DateTime<Utc>) -> Result<Self, InvalidTime> {
@@ -145,6 +149,13 @@ mod tests {
             assert_eq!(time.to_string(), written);
             assert_eq!(UtcTime::from_unix_micros(time.unix_micros()), Some(time));
         }
+        for (text, micros) in [("0001-01-01T00:00:00Z", MIN_MICROS), ("9999-12-31T23:59:59.999999Z", MAX_MICROS)] {
+            assert_eq!(text.parse::<UtcTime>().expect(text).unix_micros(), micros);
+        }
+        assert_eq!(
+            (UtcTime::from_unix_micros(MIN_MICROS - 1), UtcTime::from_unix_micros(MAX_MICROS + 1)),
+            (None, None)
+        );
     }
 
     #[test]

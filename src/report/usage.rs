@@ -4,7 +4,7 @@ mod assets;
 mod filter;
 mod position;
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bigdecimal::BigDecimal;
 use tokio::task::JoinHandle;
@@ -27,6 +27,9 @@ use position::{Position, Resume};
 const FIRST_ROWS: i32 = 512;
 /// How many rows are read at a time later.
 const RANGE_ROWS: i32 = 8192;
+/// How many ranges are read while another one is sent, each by a connection of its own: the database has its next
+/// statement while it is waited for the answer to the last.
+const RANGES_AHEAD: usize = 2;
 /// How many rows are looked through at a time when a filter lets few of them pass.
 const MAX_RANGE_ROWS: i32 = 4 * RANGE_ROWS;
 
@@ -100,8 +103,8 @@ pub struct UsageReport {
     /// Up to where rows were looked for: ahead of the position.
     looked: Position,
     range_rows: i32,
-    /// The range after the one that was handed out, read meanwhile.
-    ahead: Option<Ahead>,
+    /// The ranges after the one that was handed out, read meanwhile, in order.
+    ahead: VecDeque<Ahead>,
     /// What was read. Few meters and regions take turns, so a list is searched faster than a table.
     read: Vec<(UsageKey<MeterKey>, u64, DecimalSum)>,
 }
@@ -165,7 +168,7 @@ impl UsageReport {
             position,
             looked: position,
             range_rows: FIRST_ROWS,
-            ahead: None,
+            ahead: VecDeque::new(),
             read: Vec::new(),
         })
     }
@@ -200,12 +203,15 @@ impl UsageReport {
     pub async fn next(&mut self, book: &mut impl AssetBook) -> Result<Option<UsageChunk>, ReportError> {
         // Where all that passes the filter has been read, the rest need not be looked through.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
-            let Some(mut ahead) = self.ahead.take().or_else(|| self.look_ahead()) else { break };
+            let Some(mut ahead) = self.ahead.pop_front().or_else(|| self.look_ahead()) else { break };
             let rows = ahead.finish().await?;
             let start = Position { load: ahead.load, row: ahead.range.after, ..self.position };
             self.position = Position { row: ahead.range.last, ..start };
             self.adapt_range(rows.len());
-            self.ahead = self.look_ahead();
+            while self.ahead.len() < RANGES_AHEAD {
+                let Some(ahead) = self.look_ahead() else { break };
+                self.ahead.push_back(ahead);
+            }
             if !rows.is_empty() {
                 assets::look_up(&self.store, &self.header.tenant, &rows, book).await?;
                 self.take_in(&rows);

@@ -137,12 +137,12 @@ async fn organizations(
             &[&ids, &names, &currencies],
         )
         .await?;
-    rename_in_search(transaction, &renamed).await?;
+    rename_in_tenants(transaction, &renamed).await?;
     Ok(changes)
 }
 
-/// The search text of a tenant holds its organization's name.
-async fn rename_in_search(transaction: &Transaction<'_>, organizations: &[&Organization]) -> Result<(), StoreError> {
+/// Tenants keep the name of their organization, in their search text, too.
+async fn rename_in_tenants(transaction: &Transaction<'_>, organizations: &[&Organization]) -> Result<(), StoreError> {
     for organization in organizations {
         let rows = transaction
             .query(
@@ -161,11 +161,11 @@ async fn rename_in_search(transaction: &Transaction<'_>, organizations: &[&Organ
         }
         transaction
             .execute(
-                "-- catalog: search text
-                UPDATE tenant t SET search_text = renamed.search_text
+                "-- catalog: names of tenants' organizations
+                UPDATE tenant t SET search_text = renamed.search_text, organization_name = $3
                 FROM unnest($1::bigint[], $2::text[]) AS renamed (tenant_key, search_text)
                 WHERE t.tenant_key = renamed.tenant_key",
-                &[&keys, &texts],
+                &[&keys, &texts, &organization.name],
             )
             .await?;
     }
@@ -293,13 +293,17 @@ async fn write_tenants(transaction: &Transaction<'_>, write: &[(&Tenant, String)
     transaction
         .execute(
             "-- catalog: tenants
-            INSERT INTO tenant (tenant_id, organization_id, name, status, plan, trial, trial_expiry, search_text)
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::text[], $6::boolean[],
-                                 $7::timestamptz[], $8::text[])
+            INSERT INTO tenant (tenant_id, organization_id, name, status, plan, trial, trial_expiry, search_text,
+                                organization_name)
+            SELECT declared.*, o.name
+            FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::text[], $6::boolean[],
+                        $7::timestamptz[], $8::text[])
+                 AS declared (tenant_id, organization_id, name, status, plan, trial, trial_expiry, search_text)
+            JOIN organization o USING (organization_id)
             ON CONFLICT (tenant_id) DO UPDATE
             SET organization_id = excluded.organization_id, name = excluded.name, status = excluded.status,
                 plan = excluded.plan, trial = excluded.trial, trial_expiry = excluded.trial_expiry,
-                search_text = excluded.search_text",
+                search_text = excluded.search_text, organization_name = excluded.organization_name",
             &[&ids, &organizations, &names, &statuses, &plans, &trials, &expiries, &texts],
         )
         .await?;

@@ -46,20 +46,12 @@ impl CopyReader {
 // === impl CopyColumns ===
 
 impl<'a> CopyColumns<'a> {
-    pub(super) fn i16(&mut self) -> Result<i16, StoreError> {
-        self.fixed().map(i16::from_be_bytes)
-    }
-
     pub(super) fn i32(&mut self) -> Result<i32, StoreError> {
         self.fixed().map(i32::from_be_bytes)
     }
 
     pub(super) fn i64(&mut self) -> Result<i64, StoreError> {
         self.fixed().map(i64::from_be_bytes)
-    }
-
-    pub(super) fn bool(&mut self) -> Result<bool, StoreError> {
-        self.fixed().map(|[byte]| byte != 0)
     }
 
     pub(super) fn time(&mut self) -> Result<UtcTime, StoreError> {

@@ -84,7 +84,11 @@ impl StoreConfig {
     fn pool(&self, target: &Target, size: usize) -> Result<Pool, StoreError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(target.config.clone(), target.tls.clone(), fast);
-        let settings = format!("SET statement_timeout = {}", self.statement_timeout.as_millis());
+        // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one.
+        let settings = format!(
+            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan",
+            self.statement_timeout.as_millis()
+        );
         Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)

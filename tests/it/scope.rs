@@ -245,3 +245,47 @@ async fn the_client_says_what_to_do_without_a_token() {
     let mut client = Client::connect(&config).await.unwrap();
     assert_eq!(client.detailed_usage(&query).await.unwrap().header().record_count, 1200);
 }
+
+/// Time tells, too: a search must not take longer because others have what is searched for.
+#[tokio::test]
+async fn a_search_within_a_scope_looks_at_nothing_of_others() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let mut catalog = String::new();
+    for n in 0..5_000 {
+        catalog.push_str(&format!(
+            "[[tenants]]\nid = \"dddddddd-0000-4000-8000-{n:012}\"\norganization_id = \"{ORG}\"\nname = \"globex-{n}\"\n\
+             plan = \"essentials\"\nstatus = \"NORMAL\"\n"
+        ));
+    }
+    database.apply(&catalog).await;
+    let sql = database.sql().await;
+    sql.batch_execute("ANALYZE tenant").await.unwrap();
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let server = database.serve_with(issuer.auth());
+    let mut reports = ReportsServiceClient::new(Channel::from_shared(server.url()).unwrap().connect().await.unwrap());
+    let mut search = async |organizations: &[&str], text: &str| {
+        let bearer = format!("Bearer {}", key.sign(&issuer.claims(organizations)));
+        let message = ListTenantsRequest { search: text.to_owned(), ..Default::default() };
+        reports.list_tenants(request(message, &[&bearer])).await.unwrap().into_inner().total_size
+    };
+    // How often the index over the texts of all tenants was used. The database tells that a second later.
+    let scans = async || {
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        let query = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'tenant_search'";
+        sql.query_one(query, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let before = scans().await;
+    for text in ["globex-4711", "globex", "nothing-at-all", "zeta"] {
+        assert_eq!(search(&[ORG_EUR], text).await, i64::from(text == "zeta"), "{text}");
+    }
+    assert_eq!(scans().await, before);
+    // The staff's searches do use it, so it would have been told.
+    assert_eq!(search(&["*"], "globex-4711").await, 1);
+    let mut tries = 0;
+    while scans().await == before {
+        tries += 1;
+        assert!(tries < 10, "the index is never used");
+    }
+}

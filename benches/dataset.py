@@ -1,0 +1,109 @@
+"""The data set of the benchmark: always the same, stated in docs/benchmarks.md.
+
+One tenant has a large month (ROWS rows), among a thousand small tenants of one organization and a hundred thousand
+tenants without usage.
+"""
+
+import datetime
+import json
+import random
+import uuid
+
+ORGANIZATION = str(uuid.UUID(int=0xA << 120))
+LARGE_TENANT = str(uuid.UUID(int=0xB << 120))
+MONTH = "2022-03"
+DAYS = 31
+RECORDS_PER_ASSET_DAY = 3
+SMALL_TENANTS = 1_000
+IDLE_ORGANIZATIONS = 1_000
+IDLE_TENANTS = 100_000
+METERS = {
+    "user_hours_essentials": ("4b400c00-9e3b-59ed-b541-4ee514da78c7", "hour"),
+    "endpoint_hours_essentials": ("de372c67-00c8-5323-a300-46176d0f6a86", "hour"),
+    "bandwidth_gib_essentials": ("4ad39f2e-83e6-4885-8034-1bf90dfed84a", "GiB"),
+}
+HEADER = (
+    "organizationId,tenantId,assetName,assetId,assetType,meterName,meterId,start,end,quantity,"
+    "billingRegion,platform,trial,trialExpiry"
+)
+
+
+def small_tenant(n):
+    return str(uuid.UUID(int=(0xC << 120) + n))
+
+
+def write_catalog(path):
+    organizations = [{"id": ORGANIZATION, "name": "Large Organization", "currency": "USD"}]
+    tenants = [tenant(LARGE_TENANT, ORGANIZATION, "large")]
+    tenants += [tenant(small_tenant(n), ORGANIZATION, f"small-{n:04}") for n in range(SMALL_TENANTS)]
+    numbers = random.Random(7)
+    for n in range(IDLE_ORGANIZATIONS):
+        organization = str(uuid.UUID(int=(0xD << 120) + n))
+        organizations.append({"id": organization, "name": f"Organization {numbers.randrange(10**6):06}", "currency": "EUR"})
+    for n in range(IDLE_TENANTS):
+        organization = organizations[1 + n % IDLE_ORGANIZATIONS]["id"]
+        tenants.append(tenant(str(uuid.UUID(int=(0xE << 120) + n)), organization, f"site-{numbers.randrange(10**9):09}"))
+    meters = [{"id": id, "name": name, "unit": unit} for name, (id, unit) in METERS.items()]
+    tiers = [{"up_to": "50", "unit_price": "0"}, {"up_to": "1000", "unit_price": "0.085"}, {"unit_price": "0.06"}]
+    prices = [{"meter": name, "currency": "USD", "effective_from": "2022-01", "tiers": tiers} for name in METERS]
+    catalog = {"organizations": organizations, "tenants": tenants, "meters": meters, "prices": prices}
+    path.write_text(json.dumps(catalog))
+
+
+def tenant(id, organization, name):
+    return {"id": id, "organization_id": organization, "name": name, "plan": "essentials", "status": "NORMAL"}
+
+
+def write_large_month(path, rows):
+    """Some 260 bytes a row; assets in report order, quantities with four or six decimals."""
+    assets = -(-rows // (DAYS * RECORDS_PER_ASSET_DAY))
+    numbers = random.Random(2022)
+    parts = []
+    for n in range(assets):
+        kind, id, name = [
+            ("USER", f"user{n:06}@contoso.example", f'"User {n}, Global"'),
+            ("ENDPOINT", f"ep-{n:06}", f"Endpoint {n}"),
+            ("GATEWAY", f"gw-{n:06}", f'"Gateway ""{n}"""'),
+        ][n % 3]
+        hours = "user_hours_essentials" if kind == "USER" else "endpoint_hours_essentials"
+        region = numbers.choice(["AF", "AP", "EU", "NA"])
+        front = f"{ORGANIZATION},{LARGE_TENANT},{name},{id},{kind}"
+        parts.append((front, f"{hours},{METERS[hours][0]}", region))
+    gib = f"bandwidth_gib_essentials,{METERS['bandwidth_gib_essentials'][0]}"
+    written = 0
+    with path.open("w", buffering=1 << 20) as file:
+        file.write(HEADER + "\n")
+        for day in range(1, DAYS + 1):
+            date = datetime.date(2022, 3, day)
+            next_date = date + datetime.timedelta(days=1)
+            whole, am, pm = (
+                f"{date}T00:00:00Z,{next_date}T00:00:00Z",
+                f"{date}T00:00:00Z,{date}T12:00:00Z",
+                f"{date}T12:00:00Z,{next_date}T00:00:00Z",
+            )
+            for front, hours, region in parts:
+                if written + RECORDS_PER_ASSET_DAY > rows:
+                    break
+                a, b, c = (numbers.randrange(limit) for limit in (240_000, 2_000_000, 2_000_000))
+                file.write(
+                    f"{front},{hours},{whole},{a // 10_000}.{a % 10_000:04},{region},,FALSE,\n"
+                    f"{front},{gib},{am},{b // 1_000_000}.{b % 1_000_000:06},{region},mcp,FALSE,\n"
+                    f"{front},{gib},{pm},{c // 1_000_000}.{c % 1_000_000:06},{region},azure,FALSE,\n"
+                )
+                written += RECORDS_PER_ASSET_DAY
+    return written
+
+
+def write_small_tenants(path):
+    """Two meters a day for each of the small tenants, in two months: 60,000 loads and more."""
+    with path.open("w") as file:
+        file.write(HEADER + "\n")
+        for month, days in ((2, 28), (3, 31)):
+            for day in range(1, days + 1):
+                start = datetime.date(2022, month, day)
+                end = start + datetime.timedelta(days=1)
+                for n in range(SMALL_TENANTS):
+                    front = f"{ORGANIZATION},{small_tenant(n)},Joe,joe,USER"
+                    times = f"{start}T00:00:00Z,{end}T00:00:00Z"
+                    for name in ("user_hours_essentials", "bandwidth_gib_essentials"):
+                        file.write(f"{front},{name},{METERS[name][0]},{times},{n % 24}.5,EU,,FALSE,\n")
