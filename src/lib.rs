@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod import;
 pub mod limits;
 pub mod model;
+pub mod network;
 pub mod postgres;
 pub mod proto;
 pub mod reload;

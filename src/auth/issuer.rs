@@ -4,7 +4,6 @@
 //! interval, whoever asks, so that tokens with made-up key ids cannot turn this service against its issuer.
 
 use std::{
-    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -15,6 +14,7 @@ use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::keys::Keys;
+use crate::network::{causes, is_loopback};
 
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
 /// More than any issuer's documents have.
@@ -63,7 +63,7 @@ impl IssuerKeys {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             // Where it leads is not where the issuer said.
             .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&discovery) {
+        if is_loopback(discovery.host_str()) {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| format!("HTTPS: {}", causes(&error)))?;
@@ -194,26 +194,9 @@ fn discovery_url(issuer: &str) -> Result<Url, String> {
 fn check_transport(url: &Url) -> Result<(), String> {
     match url.scheme() {
         "https" => Ok(()),
-        "http" if is_loopback(url) => Ok(()),
+        "http" if is_loopback(url.host_str()) => Ok(()),
         _ => Err(format!("{url}: keys are fetched by https only, but on this machine")),
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// An error with its causes: libraries keep what matters in the last one.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A connection to a server: plain text on this machine, TLS elsewhere.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use http::uri::PathAndQuery;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,6 +12,7 @@ use tonic::{
 };
 
 use super::ClientError;
+use crate::network::{causes, is_loopback};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -143,26 +144,6 @@ impl Interceptor for Bearer {
         }
         Ok(request)
     }
-}
-
-fn is_loopback(host: Option<&str>) -> bool {
-    let host = host.unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// An error with its causes: libraries keep what matters in the last one.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

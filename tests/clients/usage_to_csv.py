@@ -1,7 +1,7 @@
 """Downloads a detailed usage report with stubs generated from the contract, and writes it as CSV.
 
 Usage: usage_to_csv.py PROTO_FOLDER SERVER TENANT_ID YYYY-MM
-The stream is broken off after its first message and resumed, so that the recipe for it is tried out too.
+A token is taken from SCR_TOKEN, if that is set. The stream is broken off after its first message and resumed, so that the recipe for it is tried out too.
 """
 
 import csv
@@ -57,6 +57,9 @@ def main(proto_folder, server, tenant_id, month):
             time(record.trial_expiry) if record.HasField("trial_expiry") else "",
         ]
 
+    token = os.environ.get("SCR_TOKEN")
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+
     with grpc.insecure_channel(server) as channel:
         reports = service.ReportsServiceStub(channel)
         out = csv.writer(sys.stdout, lineterminator="\n")
@@ -64,7 +67,7 @@ def main(proto_folder, server, tenant_id, month):
         out.writerow(field.json_name for field in types.UsageRecord.DESCRIPTOR.fields)
         count, broken_off, summary = 0, False, None
         while summary is None:
-            stream = reports.GetDetailedUsage(request)
+            stream = reports.GetDetailedUsage(request, metadata=metadata)
             for message in stream:
                 for record in message.records:
                     out.writerow(row(record))

@@ -10,6 +10,7 @@ use secure_connect_reports::{client::UsageQuery, model::Columns};
 use crate::support::{
     Database, Server,
     builder::{CATALOG, ORG, Row, TENANT, csv},
+    issuer::{Issuer, Signer},
 };
 
 fn project(path: &str) -> PathBuf {
@@ -142,4 +143,40 @@ async fn node_reads_costs() {
                     user_hours_essentials BILLING_REGION_EU 1125 11.25\n\
                     total 99.50 USD\n";
     assert_eq!(run(command).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn all_of_them_bring_a_token() {
+    let (database, open) = served().await;
+    let key = Signer::new(jsonwebtoken::Algorithm::RS256, "rsa");
+    let issuer = Issuer::start(&[&key]).await;
+    let server = database.serve_with(issuer.auth());
+    let token = key.sign(&issuer.claims(&[ORG]));
+    let header = format!("authorization: Bearer {token}");
+    let list = "secureconnect.reports.v1.ReportsService/ListTenants";
+    let tenants = grpcurl(&server, &["-H", &header], list).await.unwrap();
+    assert!(tenants.contains("acme-hq"), "{tenants}");
+    let refused = grpcurl(&server, &[], list).await.unwrap_err();
+    for part in ["Code: Unauthenticated", "\"reason\":\"TOKEN_MISSING\""] {
+        assert!(refused.contains(part), "{refused}");
+    }
+
+    let python = |token: &str| {
+        let mut command = Command::new(tool("venv/bin/python"));
+        command.arg(project("tests/clients/usage_to_csv.py")).arg(project("proto")).env("SCR_TOKEN", token);
+        command.args([&server.address.to_string(), TENANT, "2022-02"]);
+        run(command)
+    };
+    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+    assert_eq!(python(&token).await.unwrap(), open.csv(&query).await.0);
+    assert!(python("garbage").await.unwrap_err().contains("the token is not valid for this service"));
+
+    let node = |token: &str| {
+        let mut command = Command::new("node");
+        command.arg(project("tests/clients/costs.js")).arg(tool("node/node_modules")).arg(project("proto"));
+        command.args([&server.address.to_string(), ORG, "2022-02"]).env("SCR_TOKEN", token);
+        run(command)
+    };
+    assert!(node(&token).await.unwrap().ends_with("total 99.50 USD\n"));
+    assert!(node("garbage").await.unwrap_err().contains("UNAUTHENTICATED"));
 }
