@@ -32,7 +32,8 @@ COPY --from=build /src/target/release/secure-connect-reports /usr/local/bin/secu
 USER 10001:10001
 WORKDIR /tmp
 # Asks http://127.0.0.1:50051, or the server of SCR_SERVER. Where TLS is spoken: SCR_SERVER=https://localhost:50051 and
-# SCR_CA_FILE, and SCR_CLIENT_CERT and SCR_CLIENT_KEY where client certificates are required.
+# SCR_CA_FILE, SCR_TLS_SERVER_NAME where the certificate has another name, and SCR_CLIENT_CERT and SCR_CLIENT_KEY where
+# client certificates are required.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["secure-connect-reports", "healthcheck"]
 ENTRYPOINT ["secure-connect-reports"]
 CMD ["serve"]

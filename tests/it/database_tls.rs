@@ -17,13 +17,8 @@ async fn ping(url: &str) -> Result<(), StoreError> {
     Store::new(&StoreConfig::new(url))?.ping().await
 }
 
-#[tokio::test]
-async fn sslmode_means_what_it_means_to_libpq() {
-    let authority = Authority::new("database");
-    let other = Authority::new("other");
-    // For the name only, not for the address.
-    let files = authority.server("server", &["localhost"]);
-    let read = |path: &Path| std::fs::read(path).unwrap();
+/// A server that speaks TLS on a port of its own, with these files and rules. Returns the connection string of its socket.
+fn start(certificate: &[u8], key: &[u8], authorities: &[u8], rules: &str) -> (EphemeralServer, String, String) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let settings = [
         ("listen_addresses", "127.0.0.1"),
@@ -33,11 +28,21 @@ async fn sslmode_means_what_it_means_to_libpq() {
         ("ssl_key_file", "server.key"),
         ("ssl_ca_file", "ca.crt"),
     ];
-    let (certificate, key, ca) = (read(&files.certificate), read(&files.key), read(&authority.file()));
-    let contents: [(&str, &[u8]); 4] =
-        [("server.crt", &certificate), ("server.key", &key), ("ca.crt", &ca), ("pg_hba.conf", RULES.as_bytes())];
-    let server = EphemeralServer::start_with(&settings, &contents).expect("a server that speaks TLS");
+    let files: [(&str, &[u8]); 4] =
+        [("server.crt", certificate), ("server.key", key), ("ca.crt", authorities), ("pg_hba.conf", rules.as_bytes())];
+    let server = EphemeralServer::start_with(&settings, &files).expect("a server that speaks TLS");
     let socket = format!("{} port={port}", server.database_url("postgres"));
+    (server, socket, port)
+}
+
+#[tokio::test]
+async fn sslmode_means_what_it_means_to_libpq() {
+    let authority = Authority::new("database");
+    let other = Authority::new("other");
+    // For the name only, not for the address.
+    let files = authority.server("server", &["localhost"]);
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    let (_server, socket, port) = start(&read(&files.certificate), &read(&files.key), &read(&authority.file()), RULES);
     ping(&socket).await.expect("no TLS by a unix socket, whatever the mode");
     ping(&format!("{socket} sslmode=verify-full")).await.unwrap();
     let (client, connection) = tokio_postgres::connect(&socket, tokio_postgres::NoTls).await.unwrap();
@@ -91,19 +96,7 @@ async fn a_statement_is_cancelled_by_tls_too() {
     let authority = Authority::new("database");
     let files = authority.server("server", &["localhost"]);
     let read = |path: &Path| std::fs::read(path).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let settings = [
-        ("listen_addresses", "127.0.0.1"),
-        ("port", port.as_str()),
-        ("ssl", "on"),
-        ("ssl_cert_file", "server.crt"),
-        ("ssl_key_file", "server.key"),
-    ];
-    let (certificate, key) = (read(&files.certificate), read(&files.key));
-    let rules: &[u8] = b"local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
-    let contents: [(&str, &[u8]); 3] = [("server.crt", &certificate), ("server.key", &key), ("pg_hba.conf", rules)];
-    let server = EphemeralServer::start_with(&settings, &contents).unwrap();
-    let socket = format!("{} port={port}", server.database_url("postgres"));
+    let (_server, socket, port) = start(&read(&files.certificate), &read(&files.key), &read(&authority.file()), RULES);
     let (observer, connection) = tokio_postgres::connect(&socket, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     secure_connect_reports::store::migrate(&socket).await.unwrap();
@@ -129,4 +122,36 @@ async fn a_statement_is_cancelled_by_tls_too() {
         assert!(std::time::Instant::now() < deadline, "the statement goes on");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+}
+
+/// As PostgreSQL's manual makes one for a start.
+#[tokio::test]
+async fn a_certificate_that_has_signed_itself_is_its_own_authority() {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let (_server, _, port) =
+        start(certificate.as_bytes(), key.serialize_pem().as_bytes(), certificate.as_bytes(), RULES);
+    let root = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(root.path(), &certificate).unwrap();
+    let other = Authority::new("other");
+    let url = |host: &str, mode: &str, root: &Path| {
+        format!("postgres://postgres@{host}:{port}/postgres?sslmode={mode}&sslrootcert={}", root.display())
+    };
+    for (host, mode, root, fine) in [
+        ("127.0.0.1", "require", root.path(), true),
+        ("127.0.0.1", "verify-ca", root.path(), true),
+        ("localhost", "verify-full", root.path(), true),
+        ("127.0.0.1", "verify-full", root.path(), false),
+        ("localhost", "verify-ca", &other.file(), false),
+    ] {
+        let answer = ping(&url(host, mode, root)).await;
+        assert_eq!(answer.is_ok(), fine, "{host} {mode}: {answer:?}");
+    }
+    // Without host there is no name to verify, and it is not quietly done without.
+    let root = root.path().display();
+    let url = format!("hostaddr=127.0.0.1 port={port} user=postgres sslmode=verify-full sslrootcert={root}");
+    let error = ping(&url).await.unwrap_err();
+    assert!(error.to_string().contains("TLS needs host"), "{error}");
 }
