@@ -6,6 +6,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     certificate::CertificateCallers,
+    issuer::discovery_url,
     principal::Principal,
     token::{TokenConfig, TokenVerifier},
 };
@@ -104,6 +105,9 @@ impl AuthConfig {
         }
         if self.tokens.as_ref().is_some_and(|tokens| tokens.audiences.iter().all(String::is_empty)) {
             return Err(AuthConfigError::NoAudience);
+        }
+        if let Some(tokens) = self.tokens.as_ref().filter(|tokens| tokens.jwks.is_none()) {
+            discovery_url(&tokens.issuer).map_err(AuthConfigError::Invalid)?;
         }
         Ok(())
     }

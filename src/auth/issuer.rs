@@ -178,7 +178,8 @@ impl IssuerKeys {
     }
 }
 
-fn discovery_url(issuer: &str) -> Result<Url, String> {
+/// Where the description of an issuer is.
+pub(super) fn discovery_url(issuer: &str) -> Result<Url, String> {
     let text = format!("{}/{DISCOVERY_PATH}", issuer.trim_end_matches('/'));
     let url = Url::parse(&text).map_err(|error| format!("{issuer:?} is not the URL of an issuer: {error}"))?;
     let extra = url.query().is_some() || url.fragment().is_some();

@@ -80,6 +80,11 @@ impl ClientError {
         let code = status.code();
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         let message = match code {
+            _ if reason.is_empty() && server.starts_with("http:") && status.message().contains("h2 protocol error") => {
+                format!(
+                    "{server} does not speak HTTP/2 in plain text; does it speak TLS? Then its URL begins with https://"
+                )
+            }
             Code::Unavailable if reason.is_empty() => {
                 format!("the connection to {server} was lost: {}", status.message())
             }

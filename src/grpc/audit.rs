@@ -2,9 +2,13 @@
 //! became of it, also where the caller was told less. It never holds tokens or what was reported.
 
 use std::{
+    collections::HashMap,
     fmt::Display,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -44,15 +48,26 @@ struct Noted {
 
 /// A call. Its line is written when this is dropped.
 pub(super) struct Audit {
+    call: Arc<Call>,
+    open: Arc<OpenCalls>,
+}
+
+/// The calls that are running.
+#[derive(Default)]
+pub struct OpenCalls(Mutex<HashMap<usize, Weak<Call>>>);
+
+/// What a line tells.
+struct Call {
     rpc: &'static str,
     request_id: String,
     peer: Option<SocketAddr>,
     started: Instant,
     deadline: Option<Duration>,
     notes: Notes,
-    bytes: u64,
+    bytes: AtomicU64,
     /// `None`: the call has not ended, so whoever drops it now has given it up.
-    outcome: Option<Outcome>,
+    outcome: Mutex<Option<Outcome>>,
+    written: AtomicBool,
 }
 
 struct Outcome {
@@ -99,44 +114,92 @@ impl Notes {
 // === impl Audit ===
 
 impl Audit {
-    pub(super) fn begin(path: &str, request_id: String, peer: Option<SocketAddr>, deadline: Option<Duration>) -> Self {
+    pub(super) fn begin(
+        open: &Arc<OpenCalls>,
+        path: &str,
+        request_id: String,
+        peer: Option<SocketAddr>,
+        deadline: Option<Duration>,
+    ) -> Self {
         // Paths are the caller's words; only those that mean something are repeated.
         let rpc = path.strip_prefix(PACKAGE).and_then(|rpc| RPCS.into_iter().find(|known| *known == rpc));
-        let (started, notes) = (Instant::now(), Notes::default());
-        let rpc = rpc.unwrap_or("unknown");
-        Self { rpc, request_id, peer, started, deadline, notes, bytes: 0, outcome: None }
+        let call = Arc::new(Call {
+            rpc: rpc.unwrap_or("unknown"),
+            request_id,
+            peer,
+            started: Instant::now(),
+            deadline,
+            notes: Notes::default(),
+            bytes: AtomicU64::new(0),
+            outcome: Mutex::default(),
+            written: AtomicBool::new(false),
+        });
+        open.calls().insert(Arc::as_ptr(&call) as usize, Arc::downgrade(&call));
+        Self { call, open: Arc::clone(open) }
     }
 
     pub(super) fn notes(&self) -> &Notes {
-        &self.notes
+        &self.call.notes
     }
 
-    pub(super) fn add_bytes(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
+    pub(super) fn add_bytes(&self, bytes: usize) {
+        self.call.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Takes the outcome from headers or trailers, if it is there.
-    pub(super) fn end(&mut self, headers: &HeaderMap) {
+    pub(super) fn end(&self, headers: &HeaderMap) {
         let Some(status) = Status::from_header_map(headers) else { return };
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        self.outcome = Some(Outcome { code: status.code(), reason, message: status.message().to_owned() });
+        let outcome = Outcome { code: status.code(), reason, message: status.message().to_owned() };
+        *self.call.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
-        let noted = self.notes.noted();
-        let outcome = self.outcome.take().unwrap_or_else(|| {
-            let too_late = self.deadline.is_some_and(|deadline| self.started.elapsed() >= deadline);
-            let (code, reason) = if std::thread::panicking() {
+        self.open.calls().remove(&(Arc::as_ptr(&self.call) as usize));
+        self.call.write(|| {
+            if std::thread::panicking() {
                 (Code::Internal, "PANIC")
-            } else if too_late {
+            } else if self.call.deadline.is_some_and(|deadline| self.call.started.elapsed() >= deadline) {
                 (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
             } else {
                 (Code::Cancelled, "CALLER_GONE")
-            };
+            }
+        });
+    }
+}
+
+// === impl OpenCalls ===
+
+impl OpenCalls {
+    fn calls(&self) -> MutexGuard<'_, HashMap<usize, Weak<Call>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the lines of calls that the server can wait for no longer: those of callers who do not read, for instance.
+    pub fn give_up(&self) {
+        let calls: Vec<Arc<Call>> = self.calls().values().filter_map(Weak::upgrade).collect();
+        for call in calls {
+            call.write(|| (Code::Unavailable, "SHUTTING_DOWN"));
+        }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// Writes the line, once.
+    fn write(&self, unended: impl FnOnce() -> (Code, &'static str)) {
+        if self.written.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let outcome = outcome.unwrap_or_else(|| {
+            let (code, reason) = unended();
             Outcome { code, reason: reason.to_owned(), message: String::new() }
         });
+        let noted = self.notes.noted();
         tracing::info!(
             target: TARGET,
             parent: None,
@@ -153,7 +216,7 @@ impl Drop for Audit {
             told = outcome.message,
             truth = noted.truth,
             rows = noted.rows,
-            bytes = self.bytes,
+            bytes = self.bytes.load(Ordering::Relaxed),
             duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "call"
         );

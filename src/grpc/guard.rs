@@ -21,7 +21,11 @@ use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 use tracing::Instrument as _;
 
-use super::{audit::Audit, caller::Caller, status};
+use super::{
+    audit::{Audit, OpenCalls},
+    caller::Caller,
+    status,
+};
 use crate::auth::{Authenticator, Credentials};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,6 +48,7 @@ pub struct Peer {
 pub struct Guard<S> {
     service: S,
     authenticator: Arc<Authenticator>,
+    calls: Arc<OpenCalls>,
     cut_off: CancellationToken,
 }
 
@@ -60,8 +65,13 @@ struct Watched {
 
 impl<S> Guard<S> {
     /// Guards a service. When `cut_off` is cancelled, calls that are still running end with an error.
-    pub fn new(service: S, authenticator: Arc<Authenticator>, cut_off: CancellationToken) -> Self {
-        Self { service, authenticator, cut_off }
+    pub fn new(
+        service: S,
+        authenticator: Arc<Authenticator>,
+        calls: Arc<OpenCalls>,
+        cut_off: CancellationToken,
+    ) -> Self {
+        Self { service, authenticator, calls, cut_off }
     }
 }
 
@@ -89,8 +99,13 @@ where
         let authenticator = Arc::clone(&self.authenticator);
         let request_id = request_id(request.headers());
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-        let mut audit =
-            Audit::begin(request.uri().path(), request_id.clone(), peer.address, deadline(request.headers()));
+        let audit = Audit::begin(
+            &self.calls,
+            request.uri().path(),
+            request_id.clone(),
+            peer.address,
+            deadline(request.headers()),
+        );
         let cut_off = self.cut_off.clone();
         let span = tracing::info_span!("call", request_id);
         let answer = async move {

@@ -12,6 +12,7 @@ mod to_proto;
 mod usage_encoder;
 mod usage_stream;
 
+pub use audit::OpenCalls;
 pub use encoded::ReportsServer;
 pub use guard::{Guard, Peer};
 pub use import_service::ImportService;

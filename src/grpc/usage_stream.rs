@@ -4,18 +4,20 @@
 //! and the task ends, and so does what it is reading; nothing of it stays in the database.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{audit::Notes, usage_encoder::RecordEncoder};
+use super::{audit::Notes, status::panicked, usage_encoder::RecordEncoder};
 use crate::{
     proto,
     report::{ReportError, UsageChunk, UsageReport},
@@ -62,10 +64,14 @@ impl UsageStream {
         let mut producer = Producer { report, encoder, sender, notes, header };
         let chunk = producer.next_chunk().await?;
         let run = async move {
-            if let Err(error) = producer.run(chunk).await {
-                // Where the client is gone too, there is nobody to tell.
-                let _ = producer.sender.send(Err(error.into())).await;
-            }
+            let end = AssertUnwindSafe(producer.run(chunk)).catch_unwind().await;
+            let failure = match end {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.into(),
+                Err(_) => panicked(),
+            };
+            // Where the client is gone too, there is nobody to tell.
+            let _ = producer.sender.send(Err(failure)).await;
         };
         tokio::spawn(run.in_current_span());
         Ok(Self(receiver))

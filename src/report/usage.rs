@@ -311,8 +311,7 @@ impl UsageChunk {
 
 impl Ahead {
     async fn finish(&mut self) -> Result<Vec<RecordRow>, StoreError> {
-        // A task that was ended with its runtime has nobody to tell.
-        (&mut self.rows).await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+        (&mut self.rows).await.unwrap_or_else(|error| Err(StoreError::Database(error.to_string())))
     }
 }
 

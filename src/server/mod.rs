@@ -15,7 +15,7 @@ pub use tls::TlsConfig;
 
 use crate::{
     auth::{AuthConfig, AuthConfigError, Authenticator},
-    grpc::{Guard, ImportService, Reports, ReportsServer},
+    grpc::{Guard, ImportService, OpenCalls, Reports, ReportsServer},
     limits::max_connections,
     proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer},
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
@@ -210,15 +210,15 @@ impl RunningServer {
         let monitor = tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone()));
         let reports = ReportsServer::new(Reports::new(self.store));
         let imports = UsageImportServiceServer::new(self.imports);
-        let cut_off = CancellationToken::new();
+        let (calls, cut_off) = (Arc::new(OpenCalls::default()), CancellationToken::new());
         let mut router = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
             .add_service(health_service)
-            .add_service(Guard::new(reports, Arc::clone(&self.authenticator), cut_off.clone()))
-            .add_service(Guard::new(imports, self.authenticator, cut_off.clone()));
+            .add_service(Guard::new(reports, Arc::clone(&self.authenticator), Arc::clone(&calls), cut_off.clone()))
+            .add_service(Guard::new(imports, self.authenticator, Arc::clone(&calls), cut_off.clone()));
         if self.reflection {
             router = router.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
         }
@@ -244,10 +244,9 @@ impl RunningServer {
         tracing::warn!("calls that are still running are cut off");
         cut_off.cancel();
         // They get their answer, and their line in the audit log. A watcher of the health service never ends by itself.
-        match tokio::time::timeout(CUT_OFF_LIMIT, server).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Ok(()),
-        }
+        let end = tokio::time::timeout(CUT_OFF_LIMIT, server).await;
+        calls.give_up();
+        end.map_or(Ok(()), |result| Ok(result?))
     }
 }
 

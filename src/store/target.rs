@@ -73,10 +73,11 @@ impl Target {
         let settings =
             if local { SslSettings { mode: Some("disable".to_owned()), ..Default::default() } } else { settings };
         let (mode, tls) = settings.resolve(default_root()).map_err(unusable)?;
-        if mode == SslMode::Require && config.get_hosts().is_empty() {
-            return Err(unusable(
-                "a certificate is for a name: TLS needs host, besides or instead of hostaddr".to_owned(),
-            ));
+        // TLS is spoken to somebody: without a name, to the address.
+        if config.get_hosts().is_empty() {
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
         }
         config.ssl_mode(mode);
         config.application_name(env!("CARGO_PKG_NAME"));
@@ -311,12 +312,15 @@ mod tests {
         for text in ["host=/tmp sslmode=verify-full", "host=/tmp sslmode=require"] {
             assert_eq!(parse(text).ok(), Some(SslMode::Disable), "{text}");
         }
-        for text in ["host=a hostaddr=127.0.0.1 sslmode=require", "host=/tmp hostaddr=127.0.0.1 sslmode=require"] {
+        for text in [
+            "hostaddr=127.0.0.1 sslmode=require",
+            "postgres:///d?hostaddr=127.0.0.1&sslmode=require",
+            "host=a hostaddr=127.0.0.1 sslmode=require",
+            "host=/tmp hostaddr=127.0.0.1 sslmode=require",
+        ] {
             assert_eq!(parse(text).ok(), Some(SslMode::Require), "{text}");
         }
         for (text, told) in [
-            ("hostaddr=127.0.0.1 sslmode=require", "TLS needs host"),
-            ("postgres:///d?hostaddr=127.0.0.1&sslmode=require", "TLS needs host"),
             ("host=a sslcrl=/x gssencmode=disable", "not supported here: sslcrl, gssencmode"),
             ("host=a port=x", "not a PostgreSQL connection URL"),
         ] {

@@ -18,6 +18,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::tls::{authorities, certificates, private_key, system_authorities};
 
@@ -106,6 +107,13 @@ impl TlsSettings {
     }
 }
 
+/// Whether a certificate has signed itself, and is in force.
+fn is_sound_authority(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| {
+        certificate.subject() == certificate.issuer() && certificate.validity().is_valid()
+    })
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
@@ -119,7 +127,7 @@ impl ServerCertVerifier for Authorities {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.certificates.iter().any(|trusted| trusted == end_entity) {
+        if self.certificates.iter().any(|trusted| trusted == end_entity) && is_sound_authority(end_entity) {
             if self.check_host {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             }

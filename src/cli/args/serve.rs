@@ -23,7 +23,7 @@ pub(in crate::cli) struct ServeArgs {
     /// Connections of callers at once; more are turned away.
     #[arg(long, env = "SCR_MAX_CONNECTIONS", default_value_t = 1000, value_name = "COUNT")]
     pub(in crate::cli) max_connections: usize,
-    /// How long a new connection may take to its first call: the TLS handshake and the beginning of HTTP/2.
+    /// How long a new connection may take to begin HTTP/2; before that, its TLS handshake may take as long.
     #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub(in crate::cli) handshake_seconds: u64,
     /// How long calls that are running may go on after SIGTERM or SIGINT.

@@ -1,0 +1,121 @@
+//! The fast way against the plain one.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{LineEnd, UsageRecord, arbitrary};
+
+fn format() -> impl Strategy<Value = CsvFormat> {
+    let line_end = prop::sample::select(vec![LineEnd::Lf, LineEnd::Crlf]);
+    (line_end, any::<bool>()).prop_map(|(line_end, neutralize_formulas)| CsvFormat { line_end, neutralize_formulas })
+}
+
+fn plain(records: &[UsageRecord], format: CsvFormat) -> String {
+    let mut csv = CsvWriter::new(Vec::new(), format);
+    records.iter().for_each(|record| csv.write(record).expect("room"));
+    String::from_utf8(csv.into_inner().expect("room")).expect("UTF-8")
+}
+
+/// Lines, what they added up to, and how many went the plain way.
+fn lines(encoded: &[Vec<u8>], format: CsvFormat) -> (String, i64, usize) {
+    let mut lines = CsvLines::new(format);
+    let mut out = Vec::new();
+    let mut slow = 0;
+    for record in encoded {
+        let before = out.len();
+        if lines.write_fast(record, &mut out).is_none() {
+            out.truncate(before);
+            lines.write_plain(record, &mut out).expect("a sound record");
+            slow += 1;
+        }
+    }
+    let count = lines.sums().map(|(_, count, _)| count).sum();
+    (String::from_utf8(out).expect("UTF-8"), count, slow)
+}
+
+proptest! {
+    #[test]
+    fn both_ways_write_the_same(records in arbitrary::records(), format in format()) {
+        let encoded: Vec<_> = records.iter().map(|record| arbitrary::message(record).encode_to_vec()).collect();
+        let count = i64::try_from(records.len()).expect("few");
+        prop_assert_eq!(lines(&encoded, format), (plain(&records, format), count, 0));
+        let mut by_meter = DecimalSum::default();
+        records.iter().for_each(|record| by_meter.add(record.quantity));
+        let mut fast = CsvLines::new(format);
+        encoded.iter().for_each(|record| fast.write(record, &mut Vec::new()).expect("a sound record"));
+        let total = fast.sums().fold(bigdecimal::BigDecimal::default(), |total, (_, _, sum)| total + sum.total());
+        prop_assert_eq!(total, by_meter.total());
+    }
+
+    /// Fields that are new, that come twice or in another order: the last of each counts, and what is new is left out.
+    #[test]
+    fn what_is_unusual_goes_the_plain_way(
+        records in arbitrary::records(), format in format(), extra in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let encoded: Vec<_> = records
+            .iter()
+            .enumerate()
+            .map(|(index, record)| {
+                let message = arbitrary::message(record);
+                match index % 4 {
+                    0 => message.encode_to_vec(),
+                    // An unknown field 15 of bytes.
+                    1 => [message.encode_to_vec(), vec![15 << 3 | 2, extra.len() as u8], extra.clone()].concat(),
+                    2 => [records[0].clone()].iter().flat_map(|first| {
+                        [arbitrary::message(first).encode_to_vec(), message.encode_to_vec()].concat()
+                    }).collect(),
+                    _ => {
+                        let late = proto::UsageRecord { asset_name: message.asset_name.clone(), ..Default::default() };
+                        let early = proto::UsageRecord { asset_name: String::new(), ..message.clone() };
+                        [early.encode_to_vec(), late.encode_to_vec()].concat()
+                    }
+                }
+            })
+            .collect();
+        // Two records one after the other are one, of the fields that come last.
+        let expected: Vec<UsageRecord> = encoded
+            .iter()
+            .map(|bytes| {
+                let message = proto::UsageRecord::decode(bytes.as_slice()).expect("sound");
+                RecordReader::default().read(message).expect("sound")
+            })
+            .collect();
+        let (text, count, _) = lines(&encoded, format);
+        prop_assert_eq!(text, plain(&expected, format));
+        prop_assert_eq!(count, i64::try_from(records.len()).expect("few"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_an_error_and_never_a_line(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut out = Vec::new();
+        let mut lines = CsvLines::new(CsvFormat::default());
+        let sound = proto::UsageRecord::decode(bytes.as_slice())
+            .is_ok_and(|message| RecordReader::default().read(message).is_ok());
+        prop_assert_eq!(lines.write(&bytes, &mut out).is_ok(), sound);
+    }
+
+    #[test]
+    fn damage_is_never_overlooked(
+        records in arbitrary::records(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
+    ) {
+        let mut bytes = arbitrary::message(&records[0]).encode_to_vec();
+        let sound = bytes.clone();
+        let index = at.index(bytes.len());
+        bytes[index] ^= 1 << bit;
+        let mut lines = CsvLines::new(CsvFormat::default());
+        // What is remembered of a sound record must not make a damaged one sound.
+        lines.write(&sound, &mut Vec::new()).expect("sound");
+        let mut out = Vec::new();
+        let expected = proto::UsageRecord::decode(bytes.as_slice())
+            .ok()
+            .and_then(|message| RecordReader::default().read(message).ok());
+        let result = lines.write(&bytes, &mut out);
+        match expected {
+            None => prop_assert!(result.is_err()),
+            Some(record) => {
+                prop_assert!(result.is_ok());
+                prop_assert_eq!(String::from_utf8(out).expect("UTF-8"), plain(&[record], CsvFormat::default()));
+            }
+        }
+    }
+}
