@@ -4,6 +4,8 @@
 CARGO ?= cargo
 PYTHON ?= python3
 PROGRAM := target/release/secure-connect-reports
+ROWS ?= 2700000
+RUNS ?= 5
 BUF := ../target/tools/node/node_modules/.bin/buf
 
 # A nested cargo would follow another folder than these rules do.
@@ -26,6 +28,10 @@ demo: postgresql build ## Show all of it, from nothing; ONCE=1 ends when everyth
 .PHONY: test
 test: postgresql tools ## Run the whole test suite, from nothing
 	$(CARGO) test --locked
+
+.PHONY: bench
+bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=1000000,10000000 RUNS=5
+	target/tools/venv/bin/python -B benches/bench.py $(PROGRAM) docs/benchmarks.md --rows $(ROWS) --runs $(RUNS)
 
 .PHONY: check
 check: tools ## Formatting, lints, the contract, the docs

@@ -192,3 +192,27 @@ async fn keys_come_from_a_file_where_there_is_no_way_to_the_issuer() {
     becomes(&Ok(()), || list(&channel, &by_second)).await;
     assert_eq!(list(&channel, &key.sign(&claims)).await, invalid());
 }
+
+#[tokio::test]
+async fn keys_come_from_where_the_issuer_says_and_from_nowhere_else() {
+    let database = Database::with_catalog().await;
+    let key = Signer::new(Algorithm::EdDSA, "evil");
+    let unavailable = Err((Code::Unavailable, "ISSUER_UNAVAILABLE".to_owned()));
+    // A description that would do, if it were not for the way to it.
+    let honest = Issuer::start(&[]).await;
+    let evil = Issuer::start(&[&key]).await;
+    evil.pretend(&honest.url());
+    honest.redirect(&evil.url());
+    let token = key.sign(&honest.claims(&[ORG]));
+    let server = database.serve_with(honest.auth());
+    assert_eq!(list(&channel(&server).await, &token).await, unavailable);
+    assert_eq!(evil.fetches(), 0);
+
+    for keys in ["https://127.0.0.1:1/keys", "ftp://127.0.0.1/keys", "http://192.0.2.1/keys", "keys"] {
+        let issuer = Issuer::start(&[&key]).await;
+        issuer.move_keys(keys);
+        let server = database.serve_with(issuer.auth());
+        let token = key.sign(&issuer.claims(&[ORG]));
+        assert_eq!(list(&channel(&server).await, &token).await, unavailable, "{keys}");
+    }
+}

@@ -15,7 +15,13 @@ use aws_lc_rs::{
     rsa::KeySize,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair},
 };
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+    routing::get,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use secure_connect_reports::{
     auth::{AuthConfig, Authenticator, Credentials, Principal, TokenConfig},
@@ -40,7 +46,8 @@ pub(crate) struct Issuer {
 
 struct IssuerState {
     url: Mutex<String>,
-    keys_url: String,
+    keys_url: Mutex<String>,
+    redirect: Mutex<Option<String>>,
     keys: Mutex<Vec<Value>>,
     is_up: AtomicBool,
     fetches: AtomicUsize,
@@ -95,7 +102,8 @@ impl Issuer {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(IssuerState {
             url: Mutex::new(format!("http://{address}/realms/test")),
-            keys_url: format!("http://{address}/keys"),
+            keys_url: Mutex::new(format!("http://{address}/keys")),
+            redirect: Mutex::default(),
             keys: Mutex::default(),
             is_up: AtomicBool::new(true),
             fetches: AtomicUsize::new(0),
@@ -125,6 +133,16 @@ impl Issuer {
     /// Says that it is another issuer.
     pub(crate) fn pretend(&self, url: &str) {
         url.clone_into(&mut self.state.url.lock().unwrap());
+    }
+
+    /// Names another place for its keys.
+    pub(crate) fn move_keys(&self, url: &str) {
+        url.clone_into(&mut self.state.keys_url.lock().unwrap());
+    }
+
+    /// Sends whoever asks for its description elsewhere.
+    pub(crate) fn redirect(&self, url: &str) {
+        *self.state.redirect.lock().unwrap() = Some(url.to_owned());
     }
 
     pub(crate) fn set_keys(&self, signers: &[&Signer]) {
@@ -162,13 +180,16 @@ impl Issuer {
     }
 }
 
-async fn discovery(State(state): State<Arc<IssuerState>>) -> Result<Json<Value>, StatusCode> {
+async fn discovery(State(state): State<Arc<IssuerState>>) -> Result<Json<Value>, Response> {
     if !state.is_up.load(Ordering::Relaxed) {
         state.fetches.fetch_add(1, Ordering::Relaxed);
-        return Err(StatusCode::SERVICE_UNAVAILABLE);
+        return Err(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    }
+    if let Some(url) = state.redirect.lock().unwrap().clone() {
+        return Err(Redirect::temporary(&format!("{url}/.well-known/openid-configuration")).into_response());
     }
     let url = state.url.lock().unwrap().clone();
-    Ok(Json(json!({"issuer": url, "jwks_uri": state.keys_url})))
+    Ok(Json(json!({"issuer": url, "jwks_uri": *state.keys_url.lock().unwrap()})))
 }
 
 async fn keys(State(state): State<Arc<IssuerState>>) -> Json<Value> {

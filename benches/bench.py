@@ -1,0 +1,300 @@
+"""The benchmark: our reports against other ways to the same file. `make bench` runs it; docs/benchmarks.md is its output.
+
+Usage: bench.py PROGRAM OUTPUT [--rows N,N,...] [--runs N]
+"""
+
+import argparse
+import hashlib
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import dataset
+from harness import Postgres, Server, median, peak_mib, percentile, process_cpu, run
+
+COLUMNS = (
+    '"organizationId","tenantId","assetName","assetId","assetType","meterName","meterId","start","end",quantity,'
+    '"billingRegion",platform,trial,"trialExpiry"'
+)
+ISO = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS {}"""
+ISO_COLUMNS = (
+    COLUMNS.replace('"start"', ISO.format('"start"', '"start"'))
+    .replace('"end"', ISO.format('"end"', '"end"'))
+    .replace("trial,", "CASE WHEN trial THEN 'TRUE' ELSE 'FALSE' END AS trial,")
+    .replace('"trialExpiry"', ISO.format('"trialExpiry"', '"trialExpiry"'))
+)
+FLAT = """CREATE TABLE flat (
+    "organizationId" uuid, "tenantId" uuid, "assetName" text, "assetId" text, "assetType" text, "meterName" text,
+    "meterId" uuid, "start" timestamptz, "end" timestamptz, quantity numeric, "billingRegion" text, platform text,
+    trial boolean, "trialExpiry" timestamptz, row_number bigserial, PRIMARY KEY ("tenantId", row_number))"""
+
+
+class Bench:
+    def __init__(self, program, runs, folder):
+        self.program, self.runs, self.folder = program, runs, folder
+        self.postgres = Postgres()
+        self.lines = []
+
+    def say(self, line=""):
+        print(line, flush=True)
+        self.lines.append(line)
+
+    def table(self, *columns):
+        self.say()
+        self.say("| " + " | ".join(columns) + " |")
+        self.say("| " + " | ".join("---" if n == 0 else "---:" for n in range(len(columns))) + " |")
+
+    def row(self, *cells):
+        self.say("| " + " | ".join(cells) + " |")
+
+    def own(self, database, *command):
+        return run([self.program, *command], env={"DATABASE_URL": self.postgres.url(database)})
+
+    # === data ===
+
+    def prepare(self):
+        """A database with the catalog, to copy for each size."""
+        dataset.write_catalog(self.folder / "catalog.json")
+        dataset.write_small_tenants(self.folder / "small.csv")
+        self.postgres.query("postgres", "CREATE DATABASE base")
+        self.own("base", "migrate")
+        self.own("base", "catalog", "apply", str(self.folder / "catalog.json"))
+        self.own("base", "import", str(self.folder / "small.csv"))
+        for command in (FLAT, "VACUUM ANALYZE"):
+            self.postgres.query("base", command)
+
+    def database(self, name):
+        self.postgres.query("postgres", f"CREATE DATABASE {name} TEMPLATE base")
+        return name
+
+    def copy_in(self, database, file):
+        return run(self.postgres.psql(database, f"\\copy flat({COLUMNS}) FROM '{file}' CSV HEADER"))
+
+    # === one size ===
+
+    def size(self, rows):
+        file = self.folder / "large.csv"
+        rows = dataset.write_large_month(file, rows)
+        self.say(f"\n## {rows:,} rows, {file.stat().st_size / 1e6:.0f} MB of CSV")
+        self.imports(rows, file)
+        server = Server(self.program, self.postgres.url("imported"))
+        try:
+            self.reports(rows, file, server)
+            self.first_row(server)
+            self.concurrent(rows, server)
+            self.short_calls(server)
+        finally:
+            server.stop()
+        starts = []
+        for _ in range(self.runs):
+            server = Server(self.program, self.postgres.url("imported"))
+            starts.append(server.serving_after)
+            server.stop()
+        self.say(f"\nFrom the start of `serve` to SERVING: {statistics.median(starts) * 1000:.0f} ms.")
+        self.postgres.query("postgres", "DROP DATABASE imported")
+
+    def imports(self, rows, file):
+        ours, theirs = [], []
+        for n in range(max(2, self.runs // 2)):
+            if n > 0:
+                self.postgres.query("postgres", "DROP DATABASE imported")
+            self.database("imported")
+            ours.append(self.own("imported", "import", str(file)))
+            theirs.append(self.copy_in("imported", file))
+        for table in ("usage_record", "usage_load", "usage_total", "asset", "flat"):
+            self.postgres.query("imported", f"VACUUM ANALYZE {table}")
+        self.say("\nImport, with all its checks, and psql into a flat table with a key:")
+        self.table("what", "median", "rows/s", "against psql", "CPU of the process", "peak")
+        for name, runs in (("`import FILE`", ours), ("`psql \\copy flat FROM`", theirs)):
+            seconds = median(runs)
+            self.row(
+                name, f"{seconds:.2f} s", f"{rows / seconds:,.0f}", f"{median(theirs) / seconds:.2f}×",
+                f"{median(runs, 'cpu'):.2f} s", f"{median(runs, 'peak_mib'):.0f} MiB",
+            )
+
+    def reports(self, rows, file, server):
+        out = self.folder / "out.csv"
+        usage = [
+            self.program, "usage", "--server", f"http://{server.address}", "--tenant", "large", "--month", dataset.MONTH,
+            "-o", str(out),
+        ]
+
+        def psql(columns):
+            return self.postgres.psql(
+                "imported", "SET TimeZone = 'UTC'", f"\\copy (SELECT {columns} FROM flat) TO '{out}' CSV HEADER"
+            )
+
+        ways = {"`usage -o FILE`": usage, "`psql \\copy` of a flat table": psql(COLUMNS),
+                "the same, with ISO times": psql(ISO_COLUMNS)}
+        if psycopg_way := self.psycopg(out):
+            ways["psycopg 3, COPY of the flat table"] = psycopg_way
+        taken = {name: [] for name in ways}
+        cpu = {name: [] for name in ways}
+        contents = {}
+        for n in range(self.runs):
+            for name, command in ways.items():
+                before = self.postgres.cpu(), process_cpu(server.pid)
+                taken[name].append(run(command))
+                cpu[name].append((self.postgres.cpu() - before[0], process_cpu(server.pid) - before[1]))
+                if n == 0:
+                    contents[name] = content(out)
+        if contents["`usage -o FILE`"] != content(file) or contents["the same, with ISO times"] != content(file):
+            raise SystemExit("the files do not hold the same rows")
+        base = median(taken["`psql \\copy` of a flat table"])
+        self.say(f"\nReport to CSV on disk, {self.runs} runs in turns; `usage` and ISO times hold the same rows, compared:")
+        self.table("what", "median", "fastest", "rows/s", "against psql", "CPU: client", "server", "PostgreSQL", "peak")
+        for name, runs in taken.items():
+            seconds = median(runs)
+            self.row(
+                name, f"{seconds:.2f} s", f"{min(run.seconds for run in runs):.2f} s", f"{rows / seconds:,.0f}",
+                f"{base / seconds:.2f}×", f"{median(runs, 'cpu'):.2f} s",
+                f"{statistics.median(server for _, server in cpu[name]):.2f} s",
+                f"{statistics.median(backend for backend, _ in cpu[name]):.2f} s", f"{median(runs, 'peak_mib'):.0f} MiB",
+            )
+        out.unlink()
+
+    def psycopg(self, out):
+        try:
+            import psycopg  # noqa: F401
+        except ImportError:
+            return None
+        script = (
+            "import psycopg, sys\n"
+            "with psycopg.connect(sys.argv[1]) as db, open(sys.argv[2], 'wb') as out:\n"
+            f"    with db.cursor().copy('''COPY (SELECT {COLUMNS} FROM flat) TO STDOUT (FORMAT csv, HEADER)''') as copy:\n"
+            "        for piece in copy: out.write(piece)\n"
+        )
+        return [sys.executable, "-c", script, self.postgres.url("imported"), str(out)]
+
+    def first_row(self, server):
+        stub, pb, types = stubs(server)
+        request = pb.GetDetailedUsageRequest(tenant_id=dataset.LARGE_TENANT, month=types.YearMonth(year=2022, month=3))
+        times = []
+        for _ in range(50):
+            start = time.perf_counter()
+            stream = stub.GetDetailedUsage(request)
+            next(iter(stream))
+            times.append(time.perf_counter() - start)
+            stream.cancel()
+        self.say(f"\nFirst rows of the report, by a Python client: {latency(times)}.")
+
+    def concurrent(self, rows, server):
+        self.say("\nDownloads at once, to nowhere:")
+        self.table("downloads", "time", "rows/s in all", "server's peak", "largest client's peak")
+        usage = [
+            self.program, "usage", "--server", f"http://{server.address}", "--tenant", "large", "--month", dataset.MONTH,
+            "-o", "/dev/null",
+        ]
+        for count in (1, 4, 16):
+            start = time.perf_counter()
+            processes = [subprocess.Popen(usage, stderr=subprocess.DEVNULL) for _ in range(count)]
+            ends = [os.wait4(process.pid, 0) for process in processes]
+            seconds = time.perf_counter() - start
+            if any(status for _, status, _ in ends):
+                raise SystemExit("a download failed")
+            largest = max(usage.ru_maxrss for *_, usage in ends) / 1024
+            self.row(str(count), f"{seconds:.2f} s", f"{rows * count / seconds:,.0f}", f"{peak_mib(server.pid):.0f} MiB",
+                     f"{largest:.0f} MiB")
+
+    def short_calls(self, server):
+        stub, pb, types = stubs(server)
+        searches = [f"site-{n:03}" for n in range(300)]
+        month = types.YearMonth(year=2022, month=2)
+        costs = pb.GetMonthlyCostsRequest(organization_id=dataset.ORGANIZATION, start_month=month)
+        calls = {
+            f"`ListTenants`, a search among {dataset.IDLE_TENANTS + dataset.SMALL_TENANTS + 1:,} tenants": [
+                (stub.ListTenants, pb.ListTenantsRequest(search=text)) for text in searches
+            ],
+            "`ListTenants`, the first 100 of all": [(stub.ListTenants, pb.ListTenantsRequest())] * 100,
+            f"`GetMonthlyCosts` of {dataset.SMALL_TENANTS:,} tenants, a page": [(stub.GetMonthlyCosts, costs)] * 50,
+        }
+        self.say("\nShort calls, by a Python client:")
+        self.table("call", "p50", "p99")
+        for name, requests in calls.items():
+            requests[0][0](requests[0][1])
+            times = []
+            for call, request in requests:
+                start = time.perf_counter()
+                call(request)
+                times.append(time.perf_counter() - start)
+            self.row(name, f"{percentile(times, 50) * 1000:.1f} ms", f"{percentile(times, 99) * 1000:.1f} ms")
+
+
+def latency(times):
+    return f"p50 {percentile(times, 50) * 1000:.1f} ms, p99 {percentile(times, 99) * 1000:.1f} ms"
+
+
+def content(file):
+    """A file's lines, whatever their order: the sum of their digests."""
+    total = 0
+    with open(file, "rb") as lines:
+        for line in lines:
+            total += int.from_bytes(hashlib.blake2b(line, digest_size=16).digest())
+    return total
+
+
+def stubs(server):
+    import grpc
+    import grpc_tools.protoc
+
+    folder = pathlib.Path(tempfile.gettempdir()) / f"scr-bench-stubs-{os.getpid()}"
+    if not folder.exists():
+        folder.mkdir()
+        proto = pathlib.Path(__file__).parent.parent / "proto"
+        include = pathlib.Path(grpc_tools.__file__).parent / "_proto"
+        files = [str(path) for path in proto.rglob("*.proto")]
+        options = [f"-I{proto}", f"-I{include}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
+        if grpc_tools.protoc.main(["protoc", *options, *files]) != 0:
+            raise SystemExit("the contract does not compile")
+        sys.path.insert(0, str(folder))
+    from secureconnect.reports.v1 import reports_service_pb2 as pb
+    from secureconnect.reports.v1 import reports_service_pb2_grpc as service
+    from secureconnect.reports.v1 import types_pb2 as types
+
+    options = [("grpc.max_receive_message_length", 64 << 20)]
+    return service.ReportsServiceStub(grpc.insecure_channel(server.address, options)), pb, types
+
+
+def machine(postgres, program):
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    version = postgres.query("postgres", "SHOW server_version")
+    return (
+        f"{os.cpu_count()} cores ({cpu}), {memory:.0f} GiB, Linux {platform.release()}, PostgreSQL {version}; the program "
+        f"has {os.path.getsize(program) / 2**20:.1f} MiB."
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--rows", default="2700000")
+    parser.add_argument("--runs", type=int, default=5)
+    arguments = parser.parse_args()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="scr-bench-files-"))
+    bench = Bench(arguments.program, arguments.runs, folder)
+    try:
+        bench.say("# Benchmarks")
+        bench.say()
+        bench.say("`make bench` measures what stands here, and writes this page. What it compares, and on what data: see")
+        bench.say("`benches/`. Nothing else should run meanwhile.")
+        bench.say()
+        bench.say(machine(bench.postgres, arguments.program))
+        bench.prepare()
+        for rows in arguments.rows.split(","):
+            bench.size(int(rows))
+    finally:
+        bench.postgres.stop()
+        shutil.rmtree(folder)
+    arguments.output.write_text("\n".join(bench.lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
