@@ -15,6 +15,9 @@ use super::ClientError;
 use crate::network::{causes, is_loopback};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages of reports have a quarter of a MiB: as few frames as can be, and some messages on their way.
+const FRAME_BYTES: u32 = 256 << 10;
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How to reach a server.
@@ -64,7 +67,10 @@ impl ClientConfig {
             .endpoint()?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .tcp_nodelay(true);
+            .tcp_nodelay(true)
+            .max_frame_size(FRAME_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(2 * STREAM_WINDOW_BYTES);
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(causes(&error)))?;
         }

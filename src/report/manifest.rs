@@ -10,7 +10,7 @@ use crate::{
 
 /// Identifies the content of a tenant's month: equal content, equal revision.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Revision(pub(super) [u8; 32]);
+pub struct Revision(pub(in crate::report) [u8; 32]);
 
 impl std::fmt::Display for Revision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,7 +25,7 @@ impl std::fmt::Debug for Revision {
 }
 
 /// The revision of loads, which are ordered by day and source. It knows their contents and nothing of when or how often
-/// they were delivered.
+/// they were delivered. The database computes the same for bills (`add_usage_months`).
 pub(super) fn revision(tenant: TenantId, month: Month, loads: &[Load]) -> Revision {
     let mut digest = Sha256::new();
     digest.update(format!("{tenant} {month}\n"));

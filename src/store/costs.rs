@@ -4,12 +4,12 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 
 use super::{
-    Horizon, Load, MeterKey, Store, StoreError,
+    Horizon, MeterKey, Store, StoreError,
     loads::{billing_region, usage_key},
     numeric::{Numeric, parse_sum},
     tenants::{TenantKey, VisibleOrganization},
 };
-use crate::model::{BillingRegion, Month, MonthRange, PriceTier, TenantId, UsageKey};
+use crate::model::{BillingRegion, Month, MonthRange, PriceTier, TenantId, UsageKey, UtcTime};
 
 /// A tenant of an organization, as a bill names it.
 #[derive(Clone, Debug)]
@@ -22,6 +22,19 @@ pub struct CostTenant {
     pub name: String,
     /// The plan.
     pub plan: String,
+}
+
+/// A tenant's month that a bill is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostMonth {
+    /// The month.
+    pub month: Month,
+    /// The tenant.
+    pub tenant: TenantKey,
+    /// The revision of its detailed usage report.
+    pub revision: [u8; 32],
+    /// When its newest load was published.
+    pub data_as_of: UtcTime,
 }
 
 /// What a tenant used in a month, for a meter, region and trial.
@@ -57,8 +70,8 @@ pub struct Price {
 pub struct OrganizationCosts {
     /// The tenants, ordered by name and id.
     pub tenants: Vec<CostTenant>,
-    /// The loads in force, per month and tenant, each ordered by day and source.
-    pub manifests: Vec<((Month, TenantKey), Vec<Load>)>,
+    /// The months that have usage.
+    pub months: Vec<CostMonth>,
     /// The usage, in no order.
     pub usage: Vec<MonthUsage>,
     /// The prices in the organization's currency.
@@ -76,12 +89,10 @@ impl Store {
     ) -> Result<OrganizationCosts, StoreError> {
         let tenants = self.cost_tenants(organization, tenant_id).await?;
         let keys: Vec<i64> = tenants.iter().map(|tenant| tenant.key.0).collect();
-        Ok(OrganizationCosts {
-            manifests: self.manifests(&keys, months, horizon).await?,
-            usage: self.month_usage(&keys, months, horizon).await?,
-            prices: self.prices(organization, months, horizon).await?,
-            tenants,
-        })
+        // Side by side; the horizon keeps the two alike.
+        let ((months, usage), prices) =
+            tokio::try_join!(self.month_usage(&keys, months, horizon), self.prices(organization, months, horizon),)?;
+        Ok(OrganizationCosts { tenants, months, usage, prices })
     }
 
     async fn cost_tenants(
@@ -113,72 +124,56 @@ impl Store {
             .collect()
     }
 
-    async fn manifests(
-        &self,
-        tenants: &[i64],
-        months: MonthRange,
-        horizon: Horizon,
-    ) -> Result<Vec<((Month, TenantKey), Vec<Load>)>, StoreError> {
-        let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- manifests
-                SELECT DISTINCT ON (usage_month, tenant_key, usage_day, source)
-                       usage_month, tenant_key, load_id, usage_day, source, digest, record_count, published_at
-                FROM usage_load
-                WHERE tenant_key = ANY ($1) AND usage_month BETWEEN $2 AND $3 AND published_at <= $4
-                ORDER BY usage_month, tenant_key, usage_day, source, published_at DESC",
-            )
-            .await?;
-        let (start, end) = (months.start().first_day(), months.end().first_day());
-        let rows = client.query(&statement, &[&tenants, &start, &end, &horizon.time().as_chrono()]).await?;
-        let mut manifests: Vec<((Month, TenantKey), Vec<Load>)> = Vec::new();
-        for row in &rows {
-            let group = (month(row.try_get("usage_month")?)?, TenantKey(row.try_get("tenant_key")?));
-            let load = Load::from_row(row)?;
-            match manifests.last_mut() {
-                Some((last, loads)) if *last == group => loads.push(load),
-                _ => manifests.push((group, vec![load])),
-            }
-        }
-        Ok(manifests)
-    }
-
+    /// The months as they stood at the horizon, and what they add up to.
     async fn month_usage(
         &self,
         tenants: &[i64],
         months: MonthRange,
         horizon: Horizon,
-    ) -> Result<Vec<MonthUsage>, StoreError> {
+    ) -> Result<(Vec<CostMonth>, Vec<MonthUsage>), StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(
                 "-- month_usage
-                SELECT l.usage_month, l.tenant_key, t.meter_key, t.billing_region, t.trial,
-                       sum(t.quantity)::text AS quantity, sum(t.record_count)::bigint AS record_count
-                FROM (
-                    SELECT DISTINCT ON (tenant_key, usage_month, usage_day, source) tenant_key, usage_month, load_id
-                    FROM usage_load
-                    WHERE tenant_key = ANY ($1) AND usage_month BETWEEN $2 AND $3 AND published_at <= $4
-                    ORDER BY tenant_key, usage_month, usage_day, source, published_at DESC
-                ) l
-                JOIN usage_total t ON t.tenant_key = l.tenant_key AND t.load_id = l.load_id
-                GROUP BY l.usage_month, l.tenant_key, t.meter_key, t.billing_region, t.trial",
+                SELECT m.usage_month, m.tenant_key, m.revision, m.published_at, t.meter_key, t.billing_region, t.trial,
+                       t.quantity::text AS quantity, t.record_count
+                FROM unnest($1::bigint[]) AS tenant (key)
+                CROSS JOIN unnest($2::date[]) AS month (first_day)
+                CROSS JOIN LATERAL (
+                    SELECT * FROM usage_month m
+                    WHERE m.tenant_key = tenant.key AND m.usage_month = month.first_day AND m.published_at <= $3
+                    ORDER BY m.published_at DESC
+                    LIMIT 1
+                ) m
+                JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
+                                        AND t.published_at = m.published_at
+                ORDER BY m.usage_month, m.tenant_key",
             )
             .await?;
-        let (start, end) = (months.start().first_day(), months.end().first_day());
-        let rows = client.query(&statement, &[&tenants, &start, &end, &horizon.time().as_chrono()]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(MonthUsage {
-                    month: month(row.try_get("usage_month")?)?,
-                    tenant: TenantKey(row.try_get("tenant_key")?),
-                    key: usage_key(row)?,
-                    quantity: parse_sum(row.try_get("quantity")?)?,
-                    record_count: row.try_get("record_count")?,
-                })
-            })
-            .collect()
+        let first_days: Vec<NaiveDate> = months.iter().map(Month::first_day).collect();
+        let rows = client.query(&statement, &[&tenants, &first_days, &horizon.time().as_chrono()]).await?;
+        let mut months: Vec<CostMonth> = Vec::new();
+        let mut usage = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (month, tenant) = (month(row.try_get("usage_month")?)?, TenantKey(row.try_get("tenant_key")?));
+            if months.last().is_none_or(|last| (last.month, last.tenant) != (month, tenant)) {
+                let revision: &[u8] = row.try_get("revision")?;
+                months.push(CostMonth {
+                    month,
+                    tenant,
+                    revision: revision.try_into().map_err(|_| StoreError::corrupt("a revision is not of 32 bytes"))?,
+                    data_as_of: UtcTime::from_chrono(row.try_get("published_at")?),
+                });
+            }
+            usage.push(MonthUsage {
+                month,
+                tenant,
+                key: usage_key(row)?,
+                quantity: parse_sum(row.try_get("quantity")?)?,
+                record_count: row.try_get("record_count")?,
+            });
+        }
+        Ok((months, usage))
     }
 
     async fn prices(

@@ -68,9 +68,10 @@ pub enum GrantError {
 
 /// Everything that this program reads.
 const TABLES: &str = "organization, tenant, meter, price, price_tier, asset, usage_import, usage_load, usage_total, \
-    usage_record, publication_clock, refinery_schema_history, detailed_usage_report";
+    usage_record, usage_month, usage_month_total, publication_clock, refinery_schema_history, detailed_usage_report";
 /// What is written once, and what declarations change.
-const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_record";
+const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_record, usage_month, \
+    usage_month_total";
 const DECLARED: &str = "organization, tenant, meter";
 const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
 const SEQUENCES: &str = "tenant_key_seq, meter_key_seq, price_id_seq, usage_import_id_seq, asset_key_seq, \

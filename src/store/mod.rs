@@ -27,7 +27,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, Horizon};
-pub use costs::{CostTenant, MonthUsage, OrganizationCosts, Price};
+pub use costs::{CostMonth, CostTenant, MonthUsage, OrganizationCosts, Price};
 pub use error::StoreError;
 pub use grants::{Access, Grant, GrantError, grant};
 pub use import::{

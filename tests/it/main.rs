@@ -17,6 +17,7 @@ mod import;
 mod import_usage;
 mod kill;
 mod listing;
+mod months;
 mod properties;
 mod schema;
 mod scope;

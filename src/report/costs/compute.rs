@@ -7,7 +7,7 @@ use bigdecimal::{BigDecimal, Zero as _};
 use super::{CostLine, CostTotal, TenantMonth};
 use crate::{
     model::{BillingRegion, Currency, Month, MonthRange},
-    report::{manifest, rating::rate},
+    report::{manifest::Revision, rating::rate},
     store::{CostTenant, MeterKey, Meters, OrganizationCosts, Price, StoreError, TenantKey},
 };
 
@@ -101,10 +101,10 @@ pub(super) fn totals(lines: &[CostLine], months: MonthRange, currency: Currency)
 /// The reports that lines come from, in the lines' order.
 pub(super) fn tenant_months(data: &OrganizationCosts, lines: &[CostLine]) -> Vec<TenantMonth> {
     let ids: HashMap<TenantKey, _> = data.tenants.iter().map(|tenant| (tenant.key, tenant.id)).collect();
-    let mut manifests = HashMap::new();
-    for ((month, tenant), loads) in &data.manifests {
-        if let Some(&tenant_id) = ids.get(tenant) {
-            manifests.insert((*month, tenant_id), loads);
+    let mut months = HashMap::new();
+    for month in &data.months {
+        if let Some(&tenant_id) = ids.get(&month.tenant) {
+            months.insert((month.month, tenant_id), month);
         }
     }
     let mut seen = HashSet::new();
@@ -113,13 +113,9 @@ pub(super) fn tenant_months(data: &OrganizationCosts, lines: &[CostLine]) -> Vec
         .map(|line| (line.month, line.tenant_id))
         .filter(|key| seen.insert(*key))
         .filter_map(|(month, tenant_id)| {
-            let loads = manifests.get(&(month, tenant_id))?;
-            Some(TenantMonth {
-                month,
-                tenant_id,
-                revision: manifest::revision(tenant_id, month, loads),
-                data_as_of: manifest::data_as_of(loads),
-            })
+            let stored = months.get(&(month, tenant_id))?;
+            let (revision, data_as_of) = (Revision(stored.revision), Some(stored.data_as_of));
+            Some(TenantMonth { month, tenant_id, revision, data_as_of })
         })
         .collect()
 }

@@ -106,6 +106,7 @@ impl ImportSession {
             .collect();
         insert_loads(&transaction, &published, self.source.as_str(), import_id, published_at).await?;
         insert_totals(&transaction, &published).await?;
+        add_months(&transaction, &published, published_at).await?;
         transaction.commit().await?;
         Ok(Publication { published_at: Some(published_at), loads: outcomes })
     }
@@ -282,5 +283,21 @@ async fn insert_totals(transaction: &Transaction<'_>, loads: &[(i64, &NewLoad)])
             &[&tenants, &load_ids, &meters, &regions, &trials, &counts, &quantities],
         )
         .await?;
+    Ok(())
+}
+
+/// Adds up the months that the loads belong to, as they stand now.
+async fn add_months(
+    transaction: &Transaction<'_>,
+    loads: &[(i64, &NewLoad)],
+    published_at: UtcTime,
+) -> Result<(), StoreError> {
+    let mut months: Vec<(i64, NaiveDate)> =
+        loads.iter().map(|(_, load)| (load.key.tenant.0, load.month.first_day())).collect();
+    months.sort_unstable();
+    months.dedup();
+    let (tenants, months): (Vec<i64>, Vec<NaiveDate>) = months.into_iter().unzip();
+    let statement = "-- publish: months\nSELECT add_usage_months($1, $2, $3)";
+    transaction.execute(statement, &[&tenants, &months, &published_at.as_chrono()]).await?;
     Ok(())
 }
