@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import dataset
-from harness import Postgres, Server, median, peak_mib, percentile, process_cpu, run
+from harness import Peak, Postgres, Server, median, peak_mib, percentile, process_cpu, run
 
 COLUMNS = (
     '"organizationId","tenantId","assetName","assetId","assetType","meterName","meterId","start","end",quantity,'
@@ -194,11 +194,12 @@ class Bench:
         for count in (1, 4, 16):
             start = time.perf_counter()
             processes = [subprocess.Popen(usage, stderr=subprocess.DEVNULL) for _ in range(count)]
-            ends = [os.wait4(process.pid, 0) for process in processes]
+            peaks = [Peak(process.pid) for process in processes]
+            ends = [process.wait() for process in processes]
             seconds = time.perf_counter() - start
-            if any(status for _, status, _ in ends):
+            if any(ends):
                 raise SystemExit("a download failed")
-            largest = max(usage.ru_maxrss for *_, usage in ends) / 1024
+            largest = max(peak.mib for peak in peaks)
             self.row(str(count), f"{seconds:.2f} s", f"{rows * count / seconds:,.0f}", f"{peak_mib(server.pid):.0f} MiB",
                      f"{largest:.0f} MiB")
 

@@ -11,6 +11,7 @@ import signal
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -29,12 +30,28 @@ def run(command, env=None, stdout=subprocess.DEVNULL):
     """Runs a command to its end, and says what it took."""
     start = time.perf_counter()
     process = subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=stdout, stderr=subprocess.PIPE)
+    peak = Peak(process.pid)
     error = process.stderr.read().decode()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if status != 0:
         raise SystemExit(f"{command[0]} failed: {error}")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, peak.mib)
+
+
+class Peak(threading.Thread):
+    """Watches the peak memory of a process. What wait4 tells has that of this program in it, from before exec."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.mib = pid, 0.0
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            while found := peak_mib(self.pid):
+                self.mib = found
+                time.sleep(0.02)
 
 
 def process_cpu(pid, children=False):
@@ -110,7 +127,7 @@ class Postgres:
         """Seconds of CPU of all its processes, those that have ended included."""
         total = process_cpu(self.pid, children=True)
         for child in pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 total += process_cpu(child)
         return total
 

@@ -28,7 +28,7 @@ const FIRST_ROWS: i32 = 512;
 /// How many rows are read at a time later.
 const RANGE_ROWS: i32 = 8192;
 /// How many ranges are read while another one is sent, each by a connection of its own: the database has its next
-/// statement while it is waited for the answer to the last.
+/// statement while what it has answered is taken apart.
 const RANGES_AHEAD: usize = 2;
 /// How many rows are looked through at a time when a filter lets few of them pass.
 const MAX_RANGE_ROWS: i32 = 4 * RANGE_ROWS;

@@ -79,7 +79,8 @@ async fn what_was_published_before_is_added_up_alike() {
     let written = all().await;
     assert!(written.len() > 12, "{written:?}");
     let migration = include_str!("../../migrations/V5__usage_months.sql");
-    let (_, statement) = migration.split_once("-- What was published before.").unwrap();
+    let (_, rest) = migration.split_once("-- What was published before.").unwrap();
+    let (statement, _) = rest.split_once("-- Assets").unwrap();
     sql.batch_execute("TRUNCATE usage_month, usage_month_total").await.unwrap();
     sql.batch_execute(statement).await.unwrap();
     assert_eq!(all().await, written);

@@ -23,6 +23,8 @@ pub(super) struct AssetKeys<'a> {
 
 impl<'a> AssetKeys<'a> {
     pub(super) async fn new(client: &'a Client) -> Result<Self, StoreError> {
+        // The plan that knows nothing of the tenant is the right one for those that the statistics do not know yet.
+        client.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
         let find = client
             .prepare(
                 "-- assets: find
@@ -68,6 +70,11 @@ impl<'a> AssetKeys<'a> {
         // Asked again rather than returned: another import may have made some of them meanwhile.
         let lost = self.find(tenant, new).await?;
         if lost.is_empty() { Ok(()) } else { Err(StoreError::corrupt("an asset that was made is not there")) }
+    }
+
+    /// Gives the connection back as it was.
+    pub(super) async fn finish(self) -> Result<(), StoreError> {
+        Ok(self.client.batch_execute("RESET plan_cache_mode").await?)
     }
 
     /// The key of an asset of a resolved record.

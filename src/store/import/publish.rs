@@ -57,6 +57,7 @@ impl ImportSession {
         let ids = allocate_ids(&transaction, loads.len()).await?;
         let mut assets = AssetKeys::new(&self.lookups).await?;
         let count = copy_records(&transaction, loads, &ids, records, &mut assets, written).await?;
+        assets.finish().await?;
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
             return Err(StoreError::Database(format!(
