@@ -5,6 +5,8 @@
 //! ```text
 //! cli → client, server → grpc → import, report → store → catalog, auth → model
 //! ```
+//!
+//! `limits`, `network`, `reload` and `tls` are leaves that whoever needs them knows; they know no other module.
 
 pub mod auth;
 pub mod catalog;
