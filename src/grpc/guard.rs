@@ -197,7 +197,8 @@ impl HttpBody for Watched {
             Poll::Pending => {
                 ready!(self.cut_off.as_mut().poll(context));
                 self.is_cut_off = true;
-                Some(Ok(Frame::trailers(status::shutting_down().into_http::<()>().into_parts().0.headers)))
+                let mut trailers = HeaderMap::new();
+                Some(status::shutting_down().add_header(&mut trailers).map(|()| Frame::trailers(trailers)))
             }
         };
         if let Some(Ok(frame)) = &frame {
