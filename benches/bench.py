@@ -107,7 +107,7 @@ class Bench:
             self.database("imported")
             ours.append(self.own("imported", "import", str(file)))
             theirs.append(self.copy_in("imported", file))
-        for table in ("usage_record", "usage_load", "usage_total", "asset", "flat"):
+        for table in ("usage_block", "usage_load", "usage_total", "asset", "flat"):
             self.postgres.query("imported", f"VACUUM ANALYZE {table}")
         self.say("\nImport, with all its checks, and psql into a flat table with a key:")
         self.table("what", "median", "rows/s", "against psql", "CPU of the process", "peak")

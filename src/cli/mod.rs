@@ -1,6 +1,7 @@
 //! The command line: one binary, with the server and its client.
 
 mod args;
+mod background;
 mod catalog;
 mod costs;
 mod database;

@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-use super::{CommandError, args::UsageArgs, output, tenants::connect};
+use super::{CommandError, args::UsageArgs, background::BackgroundWriter, output, tenants::connect};
 use crate::{
     client::{CsvDownload, UsageQuery},
     model::{CsvFormat, CsvWriter, LineEnd},
@@ -39,7 +39,8 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     let download = client.detailed_usage_csv(&query, format).await?;
     match args.output {
         Some(path) if path.as_os_str() == "-" => {
-            write(download, format, io::stdout(), &ProgressBar::hidden()).await.map(drop)
+            let writer = BackgroundWriter::start(io::stdout(), |_| Ok(()));
+            write(download, format, writer, &ProgressBar::hidden()).await.map(drop)
         }
         path => {
             let path = path.unwrap_or_else(|| default_path(download.header()));
@@ -65,7 +66,8 @@ pub(super) async fn save(download: CsvDownload, format: CsvFormat, path: &Path) 
     if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
         // A device or a pipe is written to, not replaced.
         let file = std::fs::File::options().write(true).open(path).map_err(failed)?;
-        return write(download, format, file, &ProgressBar::hidden()).await.map(drop);
+        let writer = BackgroundWriter::start(file, |_| Ok(()));
+        return write(download, format, writer, &ProgressBar::hidden()).await.map(drop);
     }
     let name = path.file_name().ok_or_else(|| format!("{}: is not a file's name", path.display()))?;
     if path.is_dir() {
@@ -78,8 +80,8 @@ pub(super) async fn save(download: CsvDownload, format: CsvFormat, path: &Path) 
     prefix.push(name);
     let file = file.prefix(&prefix).suffix(".part").permissions(readable).tempfile_in(folder).map_err(failed)?;
     let bar = progress_bar(header.record_count.cast_unsigned());
-    let file = write(download, format, file, &bar).await?;
-    file.as_file().sync_all().map_err(failed)?;
+    let writer = BackgroundWriter::start(file, |file| file.as_file().sync_data());
+    let file = write(download, format, writer, &bar).await?;
     file.persist(path).map_err(|error| failed(error.error))?;
     bar.finish_and_clear();
     let path = path.display();
@@ -96,10 +98,10 @@ pub(super) async fn save(download: CsvDownload, format: CsvFormat, path: &Path) 
     Ok(())
 }
 
-async fn write<W: Write>(
+async fn write<W: Write + Send + 'static>(
     mut download: CsvDownload,
     format: CsvFormat,
-    mut out: W,
+    mut writer: BackgroundWriter<W>,
     bar: &ProgressBar,
 ) -> Result<W, CommandError> {
     let mut lines = Vec::with_capacity(2 * WRITE_BYTES);
@@ -108,15 +110,13 @@ async fn write<W: Write>(
     csv.flush()?;
     drop(csv);
     while let Some(rows) = download.next(&mut lines).await? {
-        if lines.len() >= WRITE_BYTES {
-            out.write_all(&lines)?;
-            lines.clear();
+        if lines.len() >= WRITE_BYTES && !writer.write(&mut lines).await {
+            break;
         }
         bar.inc(rows);
     }
-    out.write_all(&lines)?;
-    out.flush()?;
-    Ok(out)
+    writer.write(&mut lines).await;
+    Ok(writer.finish().await?)
 }
 
 /// Shown on a terminal only.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Records in a message, at most: fewer cost throughput in every client language, more cost memory and latency.
-const MESSAGE_RECORDS: usize = 500;
+const MESSAGE_RECORDS: usize = 512;
 /// Bytes of a message, about: clients refuse more than 4 MiB by default.
 const MESSAGE_BYTES: usize = 256 << 10;
 /// Messages that wait for the transport.

@@ -17,21 +17,24 @@ use super::{
 use crate::{
     auth::TenantScope,
     model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UtcTime},
-    store::{Load, MeterKey, Meters, RecordFilter, RecordRow, RowRange, Store, StoreError, VisibleTenant},
+    store::{
+        BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, Store, StoreError,
+        VisibleTenant, block_of,
+    },
 };
 pub use assets::AssetBook;
 pub use filter::UsageFilter;
 use position::{Position, Resume};
 
-/// How many rows are read first.
-const FIRST_ROWS: i32 = 512;
-/// How many rows are read at a time later.
-const RANGE_ROWS: i32 = 8192;
+/// How many blocks are read at a time, once the first one is there.
+const RANGE_BLOCKS: i32 = 8;
 /// How many ranges are read while another one is sent, each by a connection of its own: the database has its next
 /// statement while what it has answered is taken apart.
 const RANGES_AHEAD: usize = 2;
-/// How many rows are looked through at a time when a filter lets few of them pass.
-const MAX_RANGE_ROWS: i32 = 4 * RANGE_ROWS;
+/// How many blocks are looked through at a time when a filter lets few of their records pass.
+const MAX_RANGE_BLOCKS: i32 = 2 * RANGE_BLOCKS;
+/// How many records a chunk has at least, where so many are left of what was read.
+const CHUNK_ROWS: usize = 512;
 
 /// Which report.
 #[derive(Clone, Debug)]
@@ -100,20 +103,25 @@ pub struct UsageReport {
     totals: Vec<(MeterKey, UsageTotal)>,
     /// Up to where records were handed out.
     position: Position,
+    /// What was read after the position, of its load.
+    blocks: VecDeque<RecordBlock>,
+    /// The ranges after that, read meanwhile, in order.
+    ahead: VecDeque<Ahead>,
     /// Up to where rows were looked for: ahead of the position.
     looked: Position,
-    range_rows: i32,
-    /// The ranges after the one that was handed out, read meanwhile, in order.
-    ahead: VecDeque<Ahead>,
+    range_blocks: i32,
+    /// How many records of the last range passed the filter.
+    passed: usize,
     /// What was read. Few meters and regions take turns, so a list is searched faster than a table.
     read: Vec<(UsageKey<MeterKey>, u64, DecimalSum)>,
 }
 
 /// A range that is being read. It ends with the report, and the database is told so.
 struct Ahead {
-    range: RowRange,
     load: usize,
-    rows: JoinHandle<Result<Vec<RecordRow>, StoreError>>,
+    /// The last row before it.
+    after: i32,
+    blocks: JoinHandle<Result<Vec<RecordBlock>, StoreError>>,
 }
 
 // === impl UsageReport ===
@@ -166,9 +174,11 @@ impl UsageReport {
             meters,
             totals,
             position,
-            looked: position,
-            range_rows: FIRST_ROWS,
+            blocks: VecDeque::new(),
             ahead: VecDeque::new(),
+            looked: position,
+            range_blocks: 1,
+            passed: 0,
             read: Vec::new(),
         })
     }
@@ -203,19 +213,20 @@ impl UsageReport {
     pub async fn next(&mut self, book: &mut impl AssetBook) -> Result<Option<UsageChunk>, ReportError> {
         // Where all that passes the filter has been read, the rest need not be looked through.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
-            let Some(mut ahead) = self.ahead.pop_front().or_else(|| self.look_ahead()) else { break };
-            let rows = ahead.finish().await?;
-            let start = Position { load: ahead.load, row: ahead.range.after, ..self.position };
-            self.position = Position { row: ahead.range.last, ..start };
-            self.adapt_range(rows.len());
-            while self.ahead.len() < RANGES_AHEAD {
-                let Some(ahead) = self.look_ahead() else { break };
-                self.ahead.push_back(ahead);
-            }
+            let start = self.position;
+            let rows = self.rows_of_blocks()?;
             if !rows.is_empty() {
                 assets::look_up(&self.store, &self.header.tenant, &rows, book).await?;
                 self.take_in(&rows);
                 return Ok(Some(UsageChunk { rows, start }));
+            }
+            let Some(mut ahead) = self.ahead.pop_front().or_else(|| self.look_ahead()) else { break };
+            self.blocks = ahead.finish().await?.into();
+            self.position = Position { load: ahead.load, row: ahead.after, ..self.position };
+            self.adapt_range();
+            while self.ahead.len() < RANGES_AHEAD {
+                let Some(ahead) = self.look_ahead() else { break };
+                self.ahead.push_back(ahead);
             }
         }
         self.check_totals()?;
@@ -232,13 +243,30 @@ impl UsageReport {
                 self.looked.row = 0;
                 continue;
             }
-            let range = RowRange { after, last: load.record_count.min(after.saturating_add(self.range_rows)) };
-            self.looked.row = range.last;
+            let first = block_of(after + 1);
+            let last = block_of(load.record_count).min(first.saturating_add(self.range_blocks - 1));
+            let range = BlockRange { first, last };
+            self.looked.row = load.record_count.min(last.saturating_mul(BLOCK_ROWS));
             let (store, tenant, month) = (self.store.clone(), self.header.tenant.clone(), self.header.month);
             let (load, filter) = (load.clone(), self.filter.clone());
-            let rows = async move { store.read_records(&tenant, month, &load, range, &filter).await };
-            return Some(Ahead { range, load: self.looked.load, rows: tokio::spawn(rows.in_current_span()) });
+            let blocks = async move { store.read_blocks(&tenant, month, &load, range, &filter).await };
+            let blocks = tokio::spawn(blocks.in_current_span());
+            return Some(Ahead { load: self.looked.load, after, blocks });
         }
+    }
+
+    /// The next records of what was read.
+    fn rows_of_blocks(&mut self) -> Result<Vec<RecordRow>, StoreError> {
+        let mut rows = Vec::new();
+        while rows.len() < CHUNK_ROWS
+            && let Some(block) = self.blocks.pop_front()
+        {
+            rows.reserve(if self.filter.is_empty() { block.count() } else { 0 });
+            block.rows(self.position.row, &self.filter, &mut rows)?;
+            self.position.row = block.last_row();
+        }
+        self.passed += rows.len();
+        Ok(rows)
     }
 
     /// Adds records up.
@@ -259,17 +287,13 @@ impl UsageReport {
         self.position.records_before += rows.len() as u64;
     }
 
-    /// The first rows are to be there soon, and the others with little ado. Where a filter lets few rows pass, more are
-    /// looked through at a time.
-    fn adapt_range(&mut self, passed: usize) {
-        let passed = i32::try_from(passed).unwrap_or(i32::MAX);
-        if passed > RANGE_ROWS {
-            self.range_rows = RANGE_ROWS;
-        } else if self.range_rows < RANGE_ROWS {
-            self.range_rows = (self.range_rows * 4).min(RANGE_ROWS);
-        } else if passed < self.range_rows / 8 {
-            self.range_rows = (self.range_rows * 2).min(MAX_RANGE_ROWS);
-        }
+    /// The first records are to be there soon, and the others with little ado. Where a filter lets few of them pass, more
+    /// are looked through at a time.
+    fn adapt_range(&mut self) {
+        let few =
+            !self.filter.is_empty() && self.passed < usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
+        self.range_blocks = if few { MAX_RANGE_BLOCKS } else { RANGE_BLOCKS };
+        self.passed = 0;
     }
 
     /// The promise: the records add up to the totals that bills are made from. A stream that was resumed has not read
@@ -310,14 +334,14 @@ impl UsageChunk {
 // === impl Ahead ===
 
 impl Ahead {
-    async fn finish(&mut self) -> Result<Vec<RecordRow>, StoreError> {
-        (&mut self.rows).await.unwrap_or_else(|error| Err(StoreError::Database(error.to_string())))
+    async fn finish(&mut self) -> Result<Vec<RecordBlock>, StoreError> {
+        (&mut self.blocks).await.unwrap_or_else(|error| Err(StoreError::Database(error.to_string())))
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.rows.abort();
+        self.blocks.abort();
     }
 }
 

@@ -1,7 +1,9 @@
 //! Rows as COPY sends them in binary form (PostgreSQL's manual, "COPY", "Binary Format"), read without detours.
 
-use super::{StoreError, copy::EPOCH_MICROS, copy::SIGNATURE, numeric::get_numeric};
-use crate::model::{Decimal, UtcTime};
+use bytes::Bytes;
+
+use super::{StoreError, copy::EPOCH_MICROS, copy::SIGNATURE};
+use crate::model::UtcTime;
 
 /// Reads pieces, each of whole rows.
 #[derive(Default)]
@@ -10,8 +12,8 @@ pub(super) struct CopyReader {
 }
 
 /// The columns of a row, read one after the other.
-pub(super) struct CopyColumns<'a> {
-    rest: &'a [u8],
+pub(super) struct CopyColumns {
+    rest: Bytes,
 }
 
 // === impl CopyReader ===
@@ -20,8 +22,8 @@ impl CopyReader {
     /// Reads the rows of a piece.
     pub(super) fn read(
         &mut self,
-        piece: &[u8],
-        mut row: impl FnMut(&mut CopyColumns<'_>) -> Result<(), StoreError>,
+        piece: Bytes,
+        mut row: impl FnMut(&mut CopyColumns) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut columns = CopyColumns { rest: piece };
         if !self.past_header {
@@ -45,24 +47,20 @@ impl CopyReader {
 
 // === impl CopyColumns ===
 
-impl<'a> CopyColumns<'a> {
+impl CopyColumns {
     pub(super) fn i32(&mut self) -> Result<i32, StoreError> {
         self.fixed().map(i32::from_be_bytes)
     }
 
+    #[cfg(test)]
     pub(super) fn i64(&mut self) -> Result<i64, StoreError> {
         self.fixed().map(i64::from_be_bytes)
     }
 
-    pub(super) fn time(&mut self) -> Result<UtcTime, StoreError> {
-        let micros = self.i64()?.checked_add(EPOCH_MICROS).and_then(UtcTime::from_unix_micros);
-        micros.ok_or_else(|| StoreError::corrupt("a time is outside the calendar"))
-    }
-
-    pub(super) fn numeric(&mut self) -> Result<Decimal, StoreError> {
+    /// A column as it is.
+    pub(super) fn value(&mut self) -> Result<Bytes, StoreError> {
         let length = i32::from_be_bytes(self.array()?);
-        let bytes = self.take(usize::try_from(length).map_err(|_| damaged())?)?;
-        get_numeric(bytes).map_err(|error| StoreError::corrupt(error.to_string()))
+        self.take(usize::try_from(length).map_err(|_| damaged())?)
     }
 
     /// A column that may be null.
@@ -86,16 +84,18 @@ impl<'a> CopyColumns<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
-        let (array, rest) = self.rest.split_first_chunk().ok_or_else(damaged)?;
-        self.rest = rest;
-        Ok(*array)
+        self.take(N)?.as_ref().try_into().map_err(|_| damaged())
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], StoreError> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(damaged)?;
-        self.rest = rest;
-        Ok(taken)
+    fn take(&mut self, length: usize) -> Result<Bytes, StoreError> {
+        if length > self.rest.len() { Err(damaged()) } else { Ok(self.rest.split_to(length)) }
     }
+}
+
+/// A time as PostgreSQL counts it.
+pub(super) fn micros_to_time(micros: i64) -> Result<UtcTime, StoreError> {
+    let time = micros.checked_add(EPOCH_MICROS).and_then(UtcTime::from_unix_micros);
+    time.ok_or_else(|| StoreError::corrupt("a time is outside the calendar"))
 }
 
 fn damaged() -> StoreError {

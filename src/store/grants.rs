@@ -68,9 +68,10 @@ pub enum GrantError {
 
 /// Everything that this program reads.
 const TABLES: &str = "organization, tenant, meter, price, price_tier, asset, usage_import, usage_load, usage_total, \
-    usage_record, usage_month, usage_month_total, publication_clock, refinery_schema_history, detailed_usage_report";
+    usage_block, usage_month, usage_month_total, publication_clock, refinery_schema_history, usage_record, \
+    detailed_usage_report";
 /// What is written once, and what declarations change.
-const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_record, usage_month, \
+const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_block, usage_month, \
     usage_month_total";
 const DECLARED: &str = "organization, tenant, meter";
 const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
@@ -113,7 +114,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
                 SELECT quote_ident($1) AS name, EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS present,
                        quote_ident(current_schema()) AS schema,
                        EXISTS (SELECT FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
-                               WHERE c.oid = 'usage_record'::regclass AND r.rolname = $1) AS owner",
+                               WHERE c.oid = 'usage_block'::regclass AND r.rolname = $1) AS owner",
                 &[&grant.role],
             )
             .await

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use deadpool_postgres::Object;
 use futures_util::StreamExt as _;
 use tokio_postgres::{Row, Statement, types::ToSql};
@@ -65,7 +66,7 @@ impl Lease {
     pub(super) async fn copy_out(
         &self,
         sql: &str,
-        mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+        mut take: impl FnMut(Bytes) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let object = self.object()?;
         self.pending.store(true, Ordering::Relaxed);
@@ -73,7 +74,7 @@ impl Lease {
         let mut stream = std::pin::pin!(stream);
         while let Some(piece) = stream.next().await {
             // After an error the rest is still on its way, so the connection is given up.
-            take(&piece?)?;
+            take(piece?)?;
         }
         self.pending.store(false, Ordering::Relaxed);
         Ok(())

@@ -129,13 +129,15 @@ impl Store {
             .prepare_cached(
                 "-- added_up_totals
                 SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
-                FROM usage_record
+                FROM usage_block, unnest(asset_keys, kinds, quantities) AS r (asset_key, kind, quantity),
+                     LATERAL (SELECT kind >> 9, (kind >> 6 & 7)::smallint, (kind >> 3 & 7)::smallint, kind & 1 = 1)
+                         AS k (meter_key, asset_type, billing_region, trial)
                 WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
                   AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))
                   AND ($5::smallint[] IS NULL OR billing_region = ANY ($5))
                   AND ($6::boolean IS NULL OR trial = $6)
                   AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
-                  AND ($8::bigint[] IS NULL OR asset_key = ANY ($8))
+                  AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
                 GROUP BY meter_key, billing_region, trial",
             )
             .await?;

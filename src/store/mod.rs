@@ -1,5 +1,6 @@
 //! PostgreSQL: the only place that knows SQL. Rows become values of the model here, once.
 
+mod block;
 mod catalog;
 mod clock;
 mod copy;
@@ -25,6 +26,7 @@ use lease::Lease;
 use target::Target;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use block::{AssetKey, BLOCK_ROWS, RecordBlock, RecordRow, block_of};
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, Horizon};
 pub use costs::{CostMonth, CostTenant, MonthUsage, OrganizationCosts, Price};
@@ -37,7 +39,7 @@ pub use import::{
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
 pub use migrate::{SchemaError, check_schema, migrate};
-pub use records::{AssetKey, RecordFilter, RecordRow, RowRange};
+pub use records::{BlockRange, RecordFilter};
 pub use tenants::{
     Hidden, Lookup, TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization,
     VisibleTenant,

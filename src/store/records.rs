@@ -1,25 +1,14 @@
-//! Records of a load, a range of rows at a time.
+//! Records of a load, a range of blocks at a time.
 //!
-//! Rows are numbered from 1 without gaps, so a range has a known size whatever plan the database chooses. Nothing stays
+//! Blocks are numbered from 1 without gaps, so a range has a known size whatever plan the database chooses. Nothing stays
 //! open between two ranges: a slow reader holds no connection, no snapshot and no memory of the database.
 
 use super::{
     Load, MeterKey, Store, StoreError, VisibleTenant,
-    copy_out::{CopyColumns, CopyReader},
-    loads::billing_region,
+    block::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, Kind, RecordBlock, rows_before},
+    copy_out::CopyReader,
 };
-use crate::model::{Asset, AssetType, BillingRegion, Decimal, Month, Platform, UtcTime};
-
-/// Stands for an asset of a tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AssetKey(pub(super) i64);
-
-#[cfg(test)]
-impl AssetKey {
-    pub(crate) fn from_i64(key: i64) -> Self {
-        Self(key)
-    }
-}
+use crate::model::{Asset, AssetType, BillingRegion, Month};
 
 /// Which records; `None` lets everything pass.
 #[derive(Clone, Debug, Default)]
@@ -31,38 +20,13 @@ pub struct RecordFilter {
     pub(super) asset_keys: Option<Vec<i64>>,
 }
 
-/// Rows `after + 1` to `last` of a load.
+/// Blocks that follow each other in a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowRange {
-    /// The row before the range; 0: from the first on.
-    pub after: i32,
-    /// The last row of the range.
+pub struct BlockRange {
+    /// The first one.
+    pub first: i32,
+    /// The last one.
     pub last: i32,
-}
-
-/// A record as it is stored.
-#[derive(Clone, Debug)]
-pub struct RecordRow {
-    /// Position in the load.
-    pub row_number: i32,
-    /// What generated it.
-    pub asset: AssetKey,
-    /// What was measured.
-    pub meter: MeterKey,
-    /// The first moment of the period.
-    pub start: UtcTime,
-    /// The first moment after it.
-    pub end: UtcTime,
-    /// The amount.
-    pub quantity: Decimal,
-    /// Where it is billed.
-    pub billing_region: BillingRegion,
-    /// The hosting platform.
-    pub platform: Option<Platform>,
-    /// Whether it was under trial.
-    pub trial: bool,
-    /// When the trial expires or expired.
-    pub trial_expiry: Option<UtcTime>,
 }
 
 // === impl RecordFilter ===
@@ -70,7 +34,9 @@ pub struct RecordRow {
 impl RecordFilter {
     /// Only these meters.
     pub fn meters(&mut self, meters: impl IntoIterator<Item = MeterKey>) {
-        self.meter_keys = Some(meters.into_iter().map(|key| key.0).collect());
+        let mut keys: Vec<i64> = meters.into_iter().map(|key| key.0).collect();
+        keys.sort_unstable();
+        self.meter_keys = Some(keys);
     }
 
     /// Only these regions.
@@ -90,24 +56,18 @@ impl RecordFilter {
 
     /// Only these assets.
     pub fn assets(&mut self, assets: impl IntoIterator<Item = AssetKey>) {
-        self.asset_keys = Some(assets.into_iter().map(|key| key.0).collect());
+        let mut keys: Vec<i64> = assets.into_iter().map(|key| key.0).collect();
+        keys.sort_unstable();
+        self.asset_keys = Some(keys);
     }
 
-    /// What follows a WHERE clause.
-    fn to_sql(&self) -> String {
-        fn any<T: std::fmt::Display>(column: &str, values: Option<&Vec<T>>) -> String {
-            let Some(values) = values else { return String::new() };
-            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-            format!(" AND {column} = ANY ('{{{}}}')", values.join(","))
-        }
-        let mut sql = any("meter_key", self.meter_keys.as_ref());
-        sql.push_str(&any("billing_region", self.billing_regions.as_ref()));
-        sql.push_str(&any("asset_type", self.asset_types.as_ref()));
-        sql.push_str(&any("asset_key", self.asset_keys.as_ref()));
-        if let Some(trial) = self.trial {
-            sql.push_str(&format!(" AND trial = {trial}"));
-        }
-        sql
+    /// Whether a record passes.
+    pub(super) fn passes(&self, asset: AssetKey, kind: Kind) -> bool {
+        self.billing_regions.as_ref().is_none_or(|regions| regions.contains(&kind.region()))
+            && self.asset_types.as_ref().is_none_or(|types| types.contains(&kind.asset_type()))
+            && self.trial.is_none_or(|trial| trial == kind.trial())
+            && self.meter_keys.as_ref().is_none_or(|keys| keys.binary_search(&kind.meter().0).is_ok())
+            && self.asset_keys.as_ref().is_none_or(|keys| keys.binary_search(&asset.0).is_ok())
     }
 
     /// Whether it looks at assets, which stored totals know nothing of.
@@ -121,82 +81,60 @@ impl RecordFilter {
     }
 }
 
-// === impl RecordRow ===
-
-/// What every record has. The small columns come as one number, since handing over a column costs PostgreSQL several
-/// times what adding it to another does; [`RecordRow::read`] takes them apart.
-const COLUMNS: &str = "asset_key, meter_key * 64 + billing_region * 8 + coalesce(platform, 0::smallint) * 2 + trial::int, \
-    period_start, period_end, quantity, trial_expiry";
-
-impl RecordRow {
-    /// Reads [`COLUMNS`].
-    fn read(row_number: i32, columns: &mut CopyColumns<'_>) -> Result<Self, StoreError> {
-        let asset = AssetKey(columns.i64()?);
-        let packed = columns.i64()?;
-        let bits = |shift: u32, count: u32| i16::try_from(packed >> shift & ((1 << count) - 1)).unwrap_or_default();
-        Ok(Self {
-            row_number,
-            asset,
-            meter: MeterKey(packed >> 6),
-            start: columns.time()?,
-            end: columns.time()?,
-            quantity: columns.numeric()?,
-            billing_region: billing_region(bits(3, 3))?,
-            platform: Platform::from_code(bits(1, 2).into()),
-            trial: bits(0, 1) == 1,
-            trial_expiry: columns.optional(CopyColumns::time)?,
-        })
-    }
-}
-
 impl Store {
-    /// The records of a range that pass the filter, in order.
+    /// Blocks of a load, in order. Where the filter names assets, only those with one of them.
     ///
     /// By COPY, which hands rows over with less work on both sides than a query does. It takes no parameters, but all of
     /// them are numbers and dates here.
-    pub async fn read_records(
+    pub async fn read_blocks(
         &self,
         tenant: &VisibleTenant,
         month: Month,
         load: &Load,
-        range: RowRange,
+        range: BlockRange,
         filter: &RecordFilter,
-    ) -> Result<Vec<RecordRow>, StoreError> {
-        // Without a filter the rows of a range are all its numbers.
-        let whole = filter.is_empty();
+    ) -> Result<Vec<RecordBlock>, StoreError> {
+        let assets = filter.asset_keys.as_ref().map_or_else(String::new, |keys| {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            format!(" AND asset_keys && '{{{}}}'", keys.join(","))
+        });
         let sql = format!(
-            "COPY (/* read_records */ SELECT {}{COLUMNS} FROM usage_record
-            WHERE tenant_key = {} AND usage_month = '{}' AND load_id = {} AND row_number > {} AND row_number <= {}{}
-            ORDER BY row_number) TO STDOUT (FORMAT binary)",
-            if whole { "" } else { "row_number, " },
+            "COPY (/* read_blocks */ SELECT {BLOCK_COLUMNS} FROM usage_block
+            WHERE tenant_key = {} AND usage_month = '{}' AND load_id = {} AND block_number >= {} AND block_number <= {}{assets}
+            ORDER BY block_number) TO STDOUT (FORMAT binary)",
             tenant.key(),
             month.first_day(),
             load.id,
-            range.after,
+            range.first,
             range.last,
-            filter.to_sql(),
         );
         let client = self.export().await?;
-        let count = range.last.saturating_sub(range.after);
-        let mut rows = Vec::with_capacity(if whole { usize::try_from(count).unwrap_or(0) } else { 0 });
+        let mut blocks: Vec<RecordBlock> = Vec::new();
         let mut reader = CopyReader::default();
-        let mut last = range.after;
         client
             .copy_out(&sql, |piece| {
                 reader.read(piece, |columns| {
-                    last = if whole { last + 1 } else { columns.i32()? };
-                    rows.push(RecordRow::read(last, columns)?);
+                    blocks.push(RecordBlock::read(columns)?);
                     Ok(())
                 })
             })
             .await?;
-        if whole && last != range.last {
-            return Err(StoreError::corrupt(format!("load {} lacks rows up to {}", load.id, range.last)));
+        let all_there =
+            filter.asset_keys.is_some() || blocks.iter().map(RecordBlock::number).eq(range.first..=range.last);
+        let lacks_rows = |block: &RecordBlock| {
+            let rows = load.record_count.saturating_sub(rows_before(block.number())).min(BLOCK_ROWS);
+            usize::try_from(rows) != Ok(block.count())
+        };
+        if !all_there || blocks.iter().any(lacks_rows) {
+            return Err(StoreError::corrupt(format!(
+                "load {} lacks rows in blocks {} to {}",
+                load.id, range.first, range.last
+            )));
         }
-        Ok(rows)
+        Ok(blocks)
     }
 
-    /// The assets of keys, in no order.
+    /// The assets of keys, in no order. One by one: for a few hundred of them the planner reads all that the tenant has.
     pub async fn assets(
         &self,
         tenant: &VisibleTenant,
@@ -207,9 +145,11 @@ impl Store {
         let statement = client
             .prepare_cached(
                 "-- assets
-                SELECT asset_key, asset_type, asset_id, asset_name
-                FROM asset
-                WHERE tenant_key = $1 AND asset_key = ANY ($2)",
+                SELECT a.asset_key, a.asset_type, a.asset_id, a.asset_name
+                FROM unnest($2::bigint[]) AS wanted (asset_key)
+                CROSS JOIN LATERAL (
+                    SELECT * FROM asset WHERE tenant_key = $1 AND asset_key = wanted.asset_key OFFSET 0
+                ) a",
             )
             .await?;
         let rows = client.query(&statement, &[&tenant.key(), &keys]).await?;

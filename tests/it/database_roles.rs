@@ -112,13 +112,13 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
 
     let writer = accounts.connect(&accounts.writer).await;
     for statement in [
-        "DELETE FROM usage_record",
+        "DELETE FROM usage_block",
         "DELETE FROM usage_load",
         "DELETE FROM usage_total",
         "DELETE FROM asset",
         "DELETE FROM price",
         "DELETE FROM tenant",
-        "UPDATE usage_record SET quantity = 0",
+        "UPDATE usage_block SET quantities = NULL",
         "UPDATE usage_load SET published_at = now()",
         "UPDATE usage_total SET quantity = 0",
         "UPDATE asset SET asset_name = ''",
@@ -126,8 +126,8 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         "UPDATE price SET currency = 'EUR'",
         "UPDATE publication_clock SET last_published_at = '2099-01-01'",
         "UPDATE usage_import SET imported_by = 'nobody'",
-        "TRUNCATE usage_record",
-        "DROP TABLE usage_record",
+        "TRUNCATE usage_block",
+        "DROP TABLE usage_block",
         "CREATE TABLE mine ()",
         "INSERT INTO refinery_schema_history VALUES (99, '', '', '')",
     ] {
@@ -219,7 +219,7 @@ async fn migrate_gives_the_rights_and_takes_those_that_are_no_longer_meant() {
     sql.batch_execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC; REVOKE USAGE ON SCHEMA public FROM m_two")
         .await
         .unwrap();
-    sql.batch_execute("CREATE ROLE m_owner LOGIN; ALTER TABLE usage_record OWNER TO m_owner").await.unwrap();
+    sql.batch_execute("CREATE ROLE m_owner LOGIN; ALTER TABLE usage_block OWNER TO m_owner").await.unwrap();
     let error = store::grant(&url, &["reader=m_three".parse().unwrap()]).await.unwrap_err();
     assert!(error.to_string().contains("CREATE ROLE m_three"), "{error}");
 }

@@ -83,7 +83,7 @@ async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
 
     // And at the two moments that matter most: while it writes, and while it waits to publish what it has written.
     let mut publisher = database.sql().await;
-    for stage in ["query LIKE '%COPY usage_record%'", "wait_event = 'advisory'"] {
+    for stage in ["query LIKE '%COPY usage_block%'", "wait_event = 'advisory'"] {
         let lock = publisher.transaction().await.unwrap();
         lock.batch_execute("SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
         let mut child = import();

@@ -26,7 +26,7 @@ async fn replicas_may_migrate_at_once() {
     for run in runs.collect::<Vec<_>>() {
         applied += run.await.unwrap().unwrap().len();
     }
-    assert_eq!(applied, 5, "each migration is applied once");
+    assert_eq!(applied, 6, "each migration is applied once");
     let store = Store::new(&database.config()).unwrap();
     store::check_schema(&store).await.unwrap();
 }
@@ -35,7 +35,7 @@ async fn replicas_may_migrate_at_once() {
 async fn a_schema_that_is_older_or_newer_is_not_served() {
     let database = Database::empty();
     let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
-    assert!(matches!(refusal, ServeError::Schema(SchemaError::Older { found: 0, known: 5 })), "{refusal}");
+    assert!(matches!(refusal, ServeError::Schema(SchemaError::Older { found: 0, known: 6 })), "{refusal}");
     store::migrate(&database.url).await.unwrap();
     assert!(RunningServer::bind(server_config(&database)).await.is_ok());
 
@@ -43,9 +43,9 @@ async fn a_schema_that_is_older_or_newer_is_not_served() {
     let newer = "INSERT INTO refinery_schema_history VALUES (99, 'later', now()::text, '0')";
     sql.batch_execute(newer).await.unwrap();
     let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
-    assert!(matches!(refusal, ServeError::Schema(SchemaError::Newer { found: 99, known: 5 })), "{refusal}");
+    assert!(matches!(refusal, ServeError::Schema(SchemaError::Newer { found: 99, known: 6 })), "{refusal}");
     let refusal = store::migrate(&database.url).await.expect_err("a refusal");
-    assert!(matches!(refusal, SchemaError::Newer { found: 99, known: 5 }), "{refusal}");
+    assert!(matches!(refusal, SchemaError::Newer { found: 99, known: 6 }), "{refusal}");
 }
 
 #[tokio::test]
@@ -56,9 +56,9 @@ async fn months_get_their_partitions_without_anyone_asking() {
     database.import(&csv(&[Row::on("2022-02-02", "1")])).await;
     let sql = database.sql().await;
     let partitions =
-        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usage_record'::regclass ORDER BY 1";
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usage_block'::regclass ORDER BY 1";
     let names: Vec<String> = sql.query(partitions, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(names, ["usage_record_0009_03", "usage_record_2021_12", "usage_record_2022_02"]);
+    assert_eq!(names, ["usage_block_0009_03", "usage_block_2021_12", "usage_block_2022_02"]);
 }
 
 #[tokio::test]

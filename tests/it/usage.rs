@@ -84,7 +84,7 @@ async fn a_stream_has_a_header_records_tokens_and_a_summary() {
 
     let (last, others) = messages.split_last().unwrap();
     assert!(others.iter().all(|message| message.summary.is_none()));
-    assert!(others.iter().all(|message| !message.records.is_empty() && message.records.len() <= 500));
+    assert!(others.iter().all(|message| !message.records.is_empty() && message.records.len() <= 512));
     assert!(others.iter().all(|message| !message.resume_token.is_empty()));
     assert!(last.records.is_empty());
     let summary = last.summary.as_ref().expect("the last message has the summary");

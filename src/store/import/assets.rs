@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{Client, Statement};
 
 use super::{super::tenants::TenantKey, RecordToWrite};
-use crate::{model::Asset, store::StoreError};
+use crate::{
+    model::Asset,
+    store::{AssetKey, StoreError},
+};
 
 /// Past so many assets, what was looked up for a tenant is forgotten: records come sorted, so little is lost.
 const MAX_CACHED: usize = 100_000;
@@ -18,7 +21,7 @@ pub(super) struct AssetKeys<'a> {
     find: Statement,
     make: Statement,
     tenant: Option<TenantKey>,
-    keys: HashMap<Arc<Asset>, i64>,
+    keys: HashMap<Arc<Asset>, AssetKey>,
 }
 
 impl<'a> AssetKeys<'a> {
@@ -78,7 +81,7 @@ impl<'a> AssetKeys<'a> {
     }
 
     /// The key of an asset of a resolved record.
-    pub(super) fn get(&self, asset: &Arc<Asset>) -> Result<i64, StoreError> {
+    pub(super) fn get(&self, asset: &Arc<Asset>) -> Result<AssetKey, StoreError> {
         self.keys.get(asset).copied().ok_or_else(|| StoreError::corrupt("an asset was not resolved"))
     }
 
@@ -93,7 +96,7 @@ impl<'a> AssetKeys<'a> {
             let position: i64 = row.try_get("n")?;
             let found = usize::try_from(position - 1).ok().and_then(|index| assets.get(index));
             let asset = found.ok_or_else(|| StoreError::corrupt("an asset has no position"))?;
-            self.keys.insert(Arc::clone(asset), row.try_get("asset_key")?);
+            self.keys.insert(Arc::clone(asset), AssetKey(row.try_get("asset_key")?));
         }
         assets.retain(|asset| !self.keys.contains_key(asset));
         Ok(assets)

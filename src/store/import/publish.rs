@@ -11,10 +11,12 @@ use uuid::Uuid;
 
 use super::{Assumed, ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, in_force};
 use crate::{
-    model::{AssetType, Source, UtcTime},
+    model::{Source, UtcTime},
     store::{
-        StoreError, clock,
-        copy::{COPY_RECORDS, CopyRow, put_header, put_row, put_trailer},
+        AssetKey, RecordRow, StoreError,
+        block::{BlockWriter, COPY_BLOCKS, Place},
+        clock,
+        copy::{put_header, put_trailer},
     },
 };
 
@@ -170,18 +172,28 @@ async fn copy_records(
     assets: &mut AssetKeys<'_>,
     written: impl Fn(u64),
 ) -> Result<u64, StoreError> {
-    let sink = transaction.copy_in::<_, Bytes>(COPY_RECORDS).await?;
+    let sink = transaction.copy_in::<_, Bytes>(COPY_BLOCKS).await?;
     let mut sink = std::pin::pin!(sink);
     let mut buffer = BytesMut::with_capacity(COPY_BUFFER_BYTES * 2);
     put_header(&mut buffer);
+    let mut block = BlockWriter::default();
+    let mut block_load = 0;
+    let place = |load: usize| Place {
+        tenant_key: loads[load].key.tenant.0,
+        load_id: ids[load],
+        usage_month: loads[load].month.first_day(),
+    };
     let mut count = 0_u64;
     while let Some(batch) = records.recv().await {
         let tenant_of = |record: &RecordToWrite| loads[record.load].key.tenant;
         for group in batch.chunk_by(|a, b| tenant_of(a) == tenant_of(b)) {
             assets.resolve(tenant_of(&group[0]), group).await?;
             for record in group {
-                let load = &loads[record.load];
-                put_row(&copy_row(record, load, ids[record.load], assets.get(&record.asset)?), &mut buffer);
+                if record.load != block_load || block.is_full() {
+                    block.finish_block(&place(block_load), &mut buffer);
+                    block_load = record.load;
+                }
+                block.push(&row(record, assets.get(&record.asset)?), record.asset.asset_type);
                 if buffer.len() >= COPY_BUFFER_BYTES {
                     sink.send(buffer.split().freeze()).await?;
                 }
@@ -190,29 +202,25 @@ async fn copy_records(
         count += batch.len() as u64;
         written(batch.len() as u64);
     }
+    block.finish_block(&place(block_load), &mut buffer);
     put_trailer(&mut buffer);
     sink.send(buffer.freeze()).await?;
     sink.finish().await?;
     Ok(count)
 }
 
-fn copy_row(record: &RecordToWrite, load: &NewLoad, load_id: i64, asset_key: i64) -> CopyRow {
-    let asset_type: AssetType = record.asset.asset_type;
-    CopyRow {
-        tenant_key: load.key.tenant.0,
-        load_id,
-        asset_key,
-        meter_key: record.meter.0,
+fn row(record: &RecordToWrite, asset: AssetKey) -> RecordRow {
+    RecordRow {
+        row_number: record.row_number,
+        asset,
+        meter: record.meter,
         start: record.start,
         end: record.end,
-        trial_expiry: record.trial_expiry,
-        usage_month: load.month.first_day(),
-        row_number: record.row_number,
-        asset_type: asset_type.code(),
-        billing_region: record.billing_region.code(),
-        platform: record.platform.map(crate::model::Platform::code),
-        trial: record.trial,
         quantity: record.quantity,
+        billing_region: record.billing_region,
+        platform: record.platform,
+        trial: record.trial,
+        trial_expiry: record.trial_expiry,
     }
 }
 
