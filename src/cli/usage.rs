@@ -104,6 +104,19 @@ async fn write<W: Write + Send + 'static>(
     mut writer: BackgroundWriter<W>,
     bar: &ProgressBar,
 ) -> Result<W, CommandError> {
+    let downloaded = download_to(&mut download, format, &mut writer, bar).await;
+    // In any case the thread has ended, and with it goes a file that is not whole.
+    let written = writer.finish().await;
+    downloaded?;
+    Ok(written?)
+}
+
+async fn download_to<W: Write + Send + 'static>(
+    download: &mut CsvDownload,
+    format: CsvFormat,
+    writer: &mut BackgroundWriter<W>,
+    bar: &ProgressBar,
+) -> Result<(), CommandError> {
     let mut lines = Vec::with_capacity(2 * WRITE_BYTES);
     let mut csv = CsvWriter::new(&mut lines, format);
     csv.write_header()?;
@@ -111,12 +124,12 @@ async fn write<W: Write + Send + 'static>(
     drop(csv);
     while let Some(rows) = download.next(&mut lines).await? {
         if lines.len() >= WRITE_BYTES && !writer.write(&mut lines).await {
-            break;
+            return Ok(());
         }
         bar.inc(rows);
     }
     writer.write(&mut lines).await;
-    Ok(writer.finish().await?)
+    Ok(())
 }
 
 /// Shown on a terminal only.

@@ -83,6 +83,15 @@ impl<'a> Fields<'a> {
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
+    // Keys, codes and nearly all lengths are one byte.
+    if let [byte @ ..0x80, after @ ..] = *rest {
+        *rest = after;
+        return Some((*byte).into());
+    }
+    long_varint(rest)
+}
+
+fn long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for (index, &byte) in rest.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);

@@ -183,6 +183,9 @@ fn put_time(key: u8, time: UtcTime, out: &mut Vec<u8>) {
 }
 
 fn put_varint(value: u64, out: &mut Vec<u8>) {
+    if let Ok(byte @ ..0x80) = u8::try_from(value) {
+        return out.push(byte);
+    }
     let mut bytes = [0; 10];
     out.extend_from_slice(varint(value, &mut bytes));
 }

@@ -147,6 +147,33 @@ async fn pages_follow_each_other_without_gap_or_double() {
 }
 
 #[tokio::test]
+async fn a_search_finds_all_whether_they_are_few_or_many() {
+    let database = Database::migrated();
+    let names: Vec<String> = (0..4100).map(|n| format!("tenant-{n:04}")).collect();
+    database.apply(&catalog(&names.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    let server = database.serve();
+    // Up to 4000 matches are found in one way, more of them in another.
+    for (search, expected) in
+        [("tenant-", &names[..]), ("tenant-0", &names[..1000]), ("tenant-401", &names[4010..4020]), ("x", &[])]
+    {
+        let mut found = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request =
+                ListTenantsRequest { search: search.to_owned(), page_size: 500, page_token, ..Default::default() };
+            let answer = list(&server, request).await.unwrap();
+            assert_eq!(answer.total_size as usize, expected.len(), "{search}");
+            found.extend(answer.tenants.into_iter().map(|tenant| tenant.name));
+            page_token = answer.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert!(found == expected, "{search}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_can_be_of_one_organization() {
     let database = Database::migrated();
     database.apply(CATALOG).await;

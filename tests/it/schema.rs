@@ -114,3 +114,52 @@ async fn every_key_of_a_per_tenant_table_has_the_tenant_in_it() {
     let identities = "SELECT count(*) FROM information_schema.columns WHERE is_identity = 'YES'";
     assert_eq!(sql.query_one(identities, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
+
+#[tokio::test]
+async fn records_of_the_row_layout_are_carried_over_into_blocks() {
+    let database = Database::empty();
+    let sql = database.sql().await;
+    let migration = |file: &str| std::fs::read_to_string(format!("migrations/{file}")).unwrap();
+    for file in ["V1__reference_tables.sql", "V2__usage_tables.sql", "V3__importers.sql", "V4__tenant_order.sql"] {
+        sql.batch_execute(&migration(file)).await.unwrap();
+    }
+    sql.batch_execute(
+        "INSERT INTO organization VALUES (gen_random_uuid(), 'Acme', 'USD');
+        INSERT INTO tenant (tenant_id, organization_id, organization_name, name, status, plan, trial, search_text)
+            SELECT gen_random_uuid(), organization_id, name, 'acme', 3, 'essentials', false, 'acme' FROM organization;
+        INSERT INTO meter (meter_id, name, unit) SELECT gen_random_uuid(), 'meter-' || n, 'h' FROM generate_series(1, 3) n;
+        INSERT INTO asset (tenant_key, asset_type, asset_id, asset_name)
+            SELECT 1, n % 5 + 1, 'id-' || n, '' FROM generate_series(1, 50) n;
+        INSERT INTO usage_import (source, file_name, imported_by, published_at) VALUES ('s', 'f', 'me', now());
+        INSERT INTO usage_load (tenant_key, usage_month, usage_day, source, import_id, digest, record_count, published_at)
+            SELECT 1, '2022-02-01', '2022-02-01'::date + n, 's', 1, sha256(''), 1500 * n, now()
+            FROM generate_series(1, 2) n;
+        SELECT ensure_usage_month('2022-02-01');
+        INSERT INTO usage_record
+            SELECT 1, load_id, n % 50 + 1, n % 3 + 1, usage_day + interval '1 h' * (n % 20), usage_day + interval '21 h',
+                CASE WHEN n = 1200 THEN usage_day + interval '1 s' END, '2022-02-01', n, n % 50 % 5 + 1, n % 4 + 1,
+                CASE WHEN n % 3 > 0 THEN n % 3 END, n % 7 = 0, (n % 977) * 0.0010
+            FROM usage_load, generate_series(1, record_count) n;",
+    )
+    .await
+    .unwrap();
+    let columns = "tenant_key, usage_month, load_id, row_number, asset_key, meter_key, asset_type, period_start, period_end, \
+        quantity, billing_region, platform, trial, trial_expiry";
+    let records = format!("SELECT ({columns})::text FROM usage_record ORDER BY load_id, row_number");
+    let report =
+        r#"SELECT r::text FROM detailed_usage_report r ORDER BY "start", "assetId", "meterName", quantity, r::text"#;
+    let mut found = Vec::new();
+    for file in ["V5__usage_months.sql", "V6__usage_blocks.sql"] {
+        sql.batch_execute(&migration(file)).await.unwrap();
+        let mut texts: Vec<String> = Vec::new();
+        for query in [&records, report] {
+            texts.extend(sql.query(query, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
+        }
+        found.push(texts);
+    }
+    assert_eq!(found[0].len(), 2 * 4500);
+    assert!(found[0] == found[1]);
+    let blocks = "SELECT count(*), count(trial_expiries) FROM usage_block";
+    let blocks = sql.query_one(blocks, &[]).await.unwrap();
+    assert_eq!((blocks.get::<_, i64>(0), blocks.get::<_, i64>(1)), (5, 2));
+}
