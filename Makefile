@@ -31,12 +31,17 @@ test: postgresql tools ## Run the whole test suite, from nothing
 
 .PHONY: bench
 bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=1000000,10000000 RUNS=5
+	target/tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	target/tools/venv/bin/python -B benches/bench.py $(PROGRAM) docs/benchmarks.md --rows $(ROWS) --runs $(RUNS)
+
+.PHONY: microbench
+microbench: ## Measure what is done for each record
+	$(CARGO) bench --locked --features bench
 
 .PHONY: check
 check: tools ## Formatting, lints, the contract, the docs
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features bench -- -D warnings
 	cd proto && $(BUF) format --diff --exit-code
 	cd proto && $(BUF) lint
 	cd proto && $(BUF) breaking --against landed.json

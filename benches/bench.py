@@ -16,23 +16,12 @@ import tempfile
 import time
 
 import dataset
+import ways
 from harness import Peak, Postgres, Server, median, peak_mib, percentile, process_cpu, run
 
-COLUMNS = (
-    '"organizationId","tenantId","assetName","assetId","assetType","meterName","meterId","start","end",quantity,'
-    '"billingRegion",platform,trial,"trialExpiry"'
-)
-ISO = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS {}"""
-ISO_COLUMNS = (
-    COLUMNS.replace('"start"', ISO.format('"start"', '"start"'))
-    .replace('"end"', ISO.format('"end"', '"end"'))
-    .replace("trial,", "CASE WHEN trial THEN 'TRUE' ELSE 'FALSE' END AS trial,")
-    .replace('"trialExpiry"', ISO.format('"trialExpiry"', '"trialExpiry"'))
-)
-FLAT = """CREATE TABLE flat (
-    "organizationId" uuid, "tenantId" uuid, "assetName" text, "assetId" text, "assetType" text, "meterName" text,
-    "meterId" uuid, "start" timestamptz, "end" timestamptz, quantity numeric, "billingRegion" text, platform text,
-    trial boolean, "trialExpiry" timestamptz, row_number bigserial, PRIMARY KEY ("tenantId", row_number))"""
+OURS = "`usage -o FILE`"
+PSQL = "`psql \\copy` of a flat table"
+PSQL_ISO = "the same, with ISO times"
 
 
 class Bench:
@@ -40,6 +29,7 @@ class Bench:
         self.program, self.runs, self.folder = program, runs, folder
         self.postgres = Postgres()
         self.lines = []
+        self.growth = {}
 
     def say(self, line=""):
         print(line, flush=True)
@@ -56,6 +46,16 @@ class Bench:
     def own(self, database, *command):
         return run([self.program, *command], env={"DATABASE_URL": self.postgres.url(database)})
 
+    def grows(self, name, value):
+        """Keeps a figure of the size that is being measured."""
+        self.growth.setdefault(name, []).append(value)
+
+    def say_growth(self, sizes):
+        self.say("\n## With more rows")
+        self.table("what", *[f"{size:,} rows" for size in sizes])
+        for name, values in self.growth.items():
+            self.row(name, *values)
+
     # === data ===
 
     def prepare(self):
@@ -66,7 +66,7 @@ class Bench:
         self.own("base", "migrate")
         self.own("base", "catalog", "apply", str(self.folder / "catalog.json"))
         self.own("base", "import", str(self.folder / "small.csv"))
-        for command in (FLAT, "VACUUM ANALYZE"):
+        for command in (ways.FLAT, "VACUUM ANALYZE"):
             self.postgres.query("base", command)
 
     def database(self, name):
@@ -74,7 +74,7 @@ class Bench:
         return name
 
     def copy_in(self, database, file):
-        return run(self.postgres.psql(database, f"\\copy flat({COLUMNS}) FROM '{file}' CSV HEADER"))
+        return run(self.postgres.psql(database, f"\\copy flat({ways.COLUMNS}) FROM '{file}' CSV HEADER"))
 
     # === one size ===
 
@@ -109,6 +109,7 @@ class Bench:
             theirs.append(self.copy_in("imported", file))
         for table in ("usage_block", "usage_load", "usage_total", "asset", "flat"):
             self.postgres.query("imported", f"VACUUM ANALYZE {table}")
+        self.grows("import", f"{median(ours):.2f} s")
         self.say("\nImport, with all its checks, and psql into a flat table with a key:")
         self.table("what", "median", "rows/s", "against psql", "CPU of the process", "peak")
         for name, runs in (("`import FILE`", ours), ("`psql \\copy flat FROM`", theirs)):
@@ -125,28 +126,32 @@ class Bench:
             "-o", str(out),
         ]
 
-        def psql(columns):
-            return self.postgres.psql(
-                "imported", "SET TimeZone = 'UTC'", f"\\copy (SELECT {columns} FROM flat) TO '{out}' CSV HEADER"
-            )
-
-        ways = {"`usage -o FILE`": usage, "`psql \\copy` of a flat table": psql(COLUMNS),
-                "the same, with ISO times": psql(ISO_COLUMNS)}
-        if psycopg_way := self.psycopg(out):
-            ways["psycopg 3, COPY of the flat table"] = psycopg_way
-        taken = {name: [] for name in ways}
-        cpu = {name: [] for name in ways}
+        commands = {
+            OURS: usage,
+            PSQL: ways.psql(self.postgres, "imported", out, ways.COLUMNS),
+            PSQL_ISO: ways.psql(self.postgres, "imported", out, ways.ISO_COLUMNS),
+        }
+        # They take long, and what they are slower by does not change.
+        if rows <= 3_000_000:
+            commands |= ways.others(self.postgres.url("imported"), out)
+        taken = {name: [] for name in commands}
+        cpu = {name: [] for name in commands}
         contents = {}
         for n in range(self.runs):
-            for name, command in ways.items():
+            for name, command in commands.items():
                 before = self.postgres.cpu(), process_cpu(server.pid)
                 taken[name].append(run(command))
                 cpu[name].append((self.postgres.cpu() - before[0], process_cpu(server.pid) - before[1]))
                 if n == 0:
                     contents[name] = content(out)
-        if contents["`usage -o FILE`"] != content(file) or contents["the same, with ISO times"] != content(file):
+        if contents[OURS] != content(file) or contents[PSQL_ISO] != content(file):
             raise SystemExit("the files do not hold the same rows")
-        base = median(taken["`psql \\copy` of a flat table"])
+        base = median(taken[PSQL])
+        seconds = median(taken[OURS])
+        self.grows("report to CSV on disk", f"{seconds:.2f} s")
+        self.grows("rows/s", f"{rows / seconds:,.0f}")
+        self.grows("against psql", f"{base / seconds:.2f}×")
+        self.grows("client's peak", f"{median(taken[OURS], 'peak_mib'):.0f} MiB")
         self.say(f"\nReport to CSV on disk, {self.runs} runs in turns; `usage` and ISO times hold the same rows, compared:")
         self.table("what", "median", "fastest", "rows/s", "against psql", "CPU: client", "server", "PostgreSQL", "peak")
         for name, runs in taken.items():
@@ -159,19 +164,6 @@ class Bench:
             )
         out.unlink()
 
-    def psycopg(self, out):
-        try:
-            import psycopg  # noqa: F401
-        except ImportError:
-            return None
-        script = (
-            "import psycopg, sys\n"
-            "with psycopg.connect(sys.argv[1]) as db, open(sys.argv[2], 'wb') as out:\n"
-            f"    with db.cursor().copy('''COPY (SELECT {COLUMNS} FROM flat) TO STDOUT (FORMAT csv, HEADER)''') as copy:\n"
-            "        for piece in copy: out.write(piece)\n"
-        )
-        return [sys.executable, "-c", script, self.postgres.url("imported"), str(out)]
-
     def first_row(self, server):
         stub, pb, types = stubs(server)
         request = pb.GetDetailedUsageRequest(tenant_id=dataset.LARGE_TENANT, month=types.YearMonth(year=2022, month=3))
@@ -183,6 +175,7 @@ class Bench:
             times.append(time.perf_counter() - start)
             stream.cancel()
         self.say(f"\nFirst rows of the report, by a Python client: {latency(times)}.")
+        self.grows("first rows, p50", f"{percentile(times, 50) * 1000:.1f} ms")
 
     def concurrent(self, rows, server):
         self.say("\nDownloads at once, to nowhere:")
@@ -200,6 +193,8 @@ class Bench:
             if any(ends):
                 raise SystemExit("a download failed")
             largest = max(peak.mib for peak in peaks)
+            if count == 16:
+                self.grows("server's peak, 16 downloads", f"{peak_mib(server.pid):.0f} MiB")
             self.row(str(count), f"{seconds:.2f} s", f"{rows * count / seconds:,.0f}", f"{peak_mib(server.pid):.0f} MiB",
                      f"{largest:.0f} MiB")
 
@@ -225,6 +220,7 @@ class Bench:
                 call(request)
                 times.append(time.perf_counter() - start)
             self.row(name, f"{percentile(times, 50) * 1000:.1f} ms", f"{percentile(times, 99) * 1000:.1f} ms")
+            self.grows(f"{name}, p99", f"{percentile(times, 99) * 1000:.1f} ms")
 
 
 def latency(times):
@@ -289,8 +285,11 @@ def main():
         bench.say()
         bench.say(machine(bench.postgres, arguments.program))
         bench.prepare()
-        for rows in arguments.rows.split(","):
-            bench.size(int(rows))
+        sizes = [int(rows) for rows in arguments.rows.split(",")]
+        for rows in sizes:
+            bench.size(rows)
+        if len(sizes) > 1:
+            bench.say_growth(sizes)
     finally:
         bench.postgres.stop()
         shutil.rmtree(folder)

@@ -13,6 +13,8 @@ pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod grpc;
+#[cfg(feature = "bench")]
+pub mod hot;
 pub mod import;
 pub mod limits;
 pub mod model;

@@ -24,7 +24,7 @@ use crate::{
 const KEPT_TIMES: usize = 64;
 
 /// Makes lines of records, and adds the records up.
-pub(super) struct CsvLines {
+pub(crate) struct CsvLines {
     format: CsvFormat,
     plain: RecordReader,
     /// Fields 1 and 2.
@@ -67,7 +67,7 @@ struct Tail<'a> {
 // === impl CsvLines ===
 
 impl CsvLines {
-    pub(super) fn new(format: CsvFormat) -> Self {
+    pub(crate) fn new(format: CsvFormat) -> Self {
         Self {
             format,
             plain: RecordReader::default(),
@@ -91,7 +91,7 @@ impl CsvLines {
     }
 
     /// Adds the line of an encoded record.
-    pub(super) fn write(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
+    pub(crate) fn write(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
         let start = out.len();
         if self.write_fast(record, out).is_some() {
             return Ok(());
@@ -101,7 +101,7 @@ impl CsvLines {
     }
 
     /// The plain way, which knows everything and says what is wrong.
-    fn write_plain(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
+    pub(crate) fn write_plain(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
         let message = proto::UsageRecord::decode(record).map_err(|error| malformed("record", error.to_string()))?;
         let record = self.plain.read(message)?;
         let written = {

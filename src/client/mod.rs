@@ -29,6 +29,8 @@ use tonic::{Status, client::Grpc, service::interceptor::InterceptedService, tran
 
 use channel::Bearer;
 pub use channel::ClientConfig;
+#[cfg(feature = "bench")]
+pub(crate) use csv_lines::CsvLines;
 pub use error::ClientError;
 pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;

@@ -17,3 +17,5 @@ pub use encoded::ReportsServer;
 pub use guard::{Guard, Peer};
 pub use import_service::ImportService;
 pub use reports_service::Reports;
+#[cfg(feature = "bench")]
+pub(crate) use usage_encoder::RecordEncoder;

@@ -152,3 +152,26 @@ fn unpriced_meter(line: &CostLine, currency: &str) -> proto::UnpricedMeter {
         quantity: plain(&line.quantity),
     }
 }
+
+/// The plain way, which the fast one of `usage_encoder` is held to.
+#[cfg(any(test, feature = "bench"))]
+impl From<&crate::model::UsageRecord> for proto::UsageRecord {
+    fn from(record: &crate::model::UsageRecord) -> Self {
+        Self {
+            organization_id: record.organization_id.to_string(),
+            tenant_id: record.tenant_id.to_string(),
+            asset_name: record.asset.name.clone(),
+            asset_id: record.asset.id.clone(),
+            asset_type: record.asset.asset_type.code().into(),
+            meter_name: record.meter.name.clone(),
+            meter_id: record.meter.id.to_string(),
+            start: Some(record.start.into()),
+            end: Some(record.end.into()),
+            quantity: record.quantity.to_string(),
+            billing_region: record.billing_region.code().into(),
+            platform: record.platform.map_or(0, |platform| platform.code().into()),
+            trial: record.trial,
+            trial_expiry: record.trial_expiry.map(Into::into),
+        }
+    }
+}

@@ -31,7 +31,7 @@ const TIMESTAMP_SECONDS: u8 = 1 << 3;
 const TIMESTAMP_NANOS: u8 = 2 << 3;
 
 /// Encodes the records of a report.
-pub(super) struct RecordEncoder {
+pub(crate) struct RecordEncoder {
     /// `organization_id` and `tenant_id`.
     tenant: Vec<u8>,
     assets: EncodedAssets,
@@ -41,7 +41,7 @@ pub(super) struct RecordEncoder {
 
 /// `asset_name`, `asset_id` and `asset_type` of each asset.
 #[derive(Default)]
-pub(super) struct EncodedAssets {
+pub(crate) struct EncodedAssets {
     bytes: Vec<u8>,
     places: HashMap<AssetKey, (u32, u32)>,
     /// The asset that was asked for last: records of one asset follow each other.
@@ -51,7 +51,7 @@ pub(super) struct EncodedAssets {
 // === impl RecordEncoder ===
 
 impl RecordEncoder {
-    pub(super) fn new(organization_id: OrganizationId, tenant_id: TenantId) -> Self {
+    pub(crate) fn new(organization_id: OrganizationId, tenant_id: TenantId) -> Self {
         let tenant = proto::UsageRecord {
             organization_id: organization_id.to_string(),
             tenant_id: tenant_id.to_string(),
@@ -61,15 +61,15 @@ impl RecordEncoder {
     }
 
     /// Where the assets of records are to be put before they are encoded.
-    pub(super) fn assets(&mut self) -> &mut EncodedAssets {
+    pub(crate) fn assets(&mut self) -> &mut EncodedAssets {
         &mut self.assets
     }
 
-    pub(super) fn knows_meter(&self, key: MeterKey) -> bool {
+    pub(crate) fn knows_meter(&self, key: MeterKey) -> bool {
         self.meters.iter().any(|(known, _)| *known == key)
     }
 
-    pub(super) fn add_meter(&mut self, key: MeterKey, meter: &Meter) {
+    pub(crate) fn add_meter(&mut self, key: MeterKey, meter: &Meter) {
         let part =
             proto::UsageRecord { meter_name: meter.name.clone(), meter_id: meter.id.to_string(), ..Default::default() };
         self.meters.push((key, part.encode_to_vec()));
@@ -77,7 +77,7 @@ impl RecordEncoder {
 
     /// Adds a record to the bytes of a message, as an element of its `records`. `false`: its asset or meter is not known,
     /// and nothing was added.
-    pub(super) fn encode(&mut self, row: &RecordRow, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn encode(&mut self, row: &RecordRow, out: &mut Vec<u8>) -> bool {
         let Some(asset) = self.assets.get(row.asset) else { return false };
         let Some((_, meter)) = self.meters.iter().find(|(key, _)| *key == row.meter) else { return false };
         out.push(RECORDS);
@@ -216,7 +216,7 @@ mod tests {
     /// The row that a record is stored as, with made-up keys.
     fn row(record: &UsageRecord, encoder: &mut RecordEncoder) -> RecordRow {
         let next = i64::try_from(encoder.meters.len()).expect("few");
-        let (asset, meter) = (AssetKey::from_i64(next), MeterKey::from_i64(next));
+        let (asset, meter) = (AssetKey::made_up(next), MeterKey::made_up(next));
         encoder.assets().put(asset, &record.asset);
         encoder.add_meter(meter, &record.meter);
         RecordRow {
@@ -244,7 +244,7 @@ mod tests {
                 prop_assert!(encoder.encode(&row, &mut fast));
             }
             let plain = proto::GetDetailedUsageResponse {
-                records: records.iter().map(arbitrary::message).collect(),
+                records: records.iter().map(proto::UsageRecord::from).collect(),
                 ..Default::default()
             };
             prop_assert_eq!(fast, plain.encode_to_vec());
@@ -258,11 +258,11 @@ mod tests {
             Arc::new(Asset { asset_type: crate::model::AssetType::User, id: "i".repeat(500), name: "n".repeat(1000) });
         let mut key = 0;
         while assets.bytes.len() <= MAX_ASSET_BYTES {
-            assets.put(AssetKey::from_i64(key), &asset);
+            assets.put(AssetKey::made_up(key), &asset);
             key += 1;
         }
-        assert!(assets.has(AssetKey::from_i64(0)));
+        assert!(assets.has(AssetKey::made_up(0)));
         assets.make_room();
-        assert!(!assets.has(AssetKey::from_i64(0)) && assets.get(AssetKey::from_i64(key - 1)).is_none());
+        assert!(!assets.has(AssetKey::made_up(0)) && assets.get(AssetKey::made_up(key - 1)).is_none());
     }
 }

@@ -63,23 +63,3 @@ pub(crate) fn records() -> impl Strategy<Value = Vec<UsageRecord>> {
         prop::collection::vec(record, 1..12)
     })
 }
-
-/// The message that the contract has for a record.
-pub(crate) fn message(record: &UsageRecord) -> crate::proto::UsageRecord {
-    crate::proto::UsageRecord {
-        organization_id: record.organization_id.to_string(),
-        tenant_id: record.tenant_id.to_string(),
-        asset_name: record.asset.name.clone(),
-        asset_id: record.asset.id.clone(),
-        asset_type: record.asset.asset_type.code().into(),
-        meter_name: record.meter.name.clone(),
-        meter_id: record.meter.id.to_string(),
-        start: Some(record.start.into()),
-        end: Some(record.end.into()),
-        quantity: record.quantity.to_string(),
-        billing_region: record.billing_region.code().into(),
-        platform: record.platform.map_or(0, |platform| platform.code().into()),
-        trial: record.trial,
-        trial_expiry: record.trial_expiry.map(Into::into),
-    }
-}

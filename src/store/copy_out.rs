@@ -52,11 +52,6 @@ impl CopyColumns {
         self.fixed().map(i32::from_be_bytes)
     }
 
-    #[cfg(test)]
-    pub(super) fn i64(&mut self) -> Result<i64, StoreError> {
-        self.fixed().map(i64::from_be_bytes)
-    }
-
     /// A column as it is.
     pub(super) fn value(&mut self) -> Result<Bytes, StoreError> {
         let length = i32::from_be_bytes(self.array()?);

@@ -11,9 +11,9 @@ use crate::model::{Meter, MeterId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterKey(pub(super) i64);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 impl MeterKey {
-    pub(crate) fn from_i64(key: i64) -> Self {
+    pub(crate) fn made_up(key: i64) -> Self {
         Self(key)
     }
 }

@@ -26,6 +26,8 @@ use lease::Lease;
 use target::Target;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+#[cfg(any(test, feature = "bench"))]
+pub(crate) use block::blocks_of;
 pub use block::{AssetKey, BLOCK_ROWS, RecordBlock, RecordRow, block_of};
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, Horizon};

@@ -36,7 +36,7 @@ fn lines(encoded: &[Vec<u8>], format: CsvFormat) -> (String, i64, usize) {
 proptest! {
     #[test]
     fn both_ways_write_the_same(records in arbitrary::records(), format in format()) {
-        let encoded: Vec<_> = records.iter().map(|record| arbitrary::message(record).encode_to_vec()).collect();
+        let encoded: Vec<_> = records.iter().map(|record| proto::UsageRecord::from(record).encode_to_vec()).collect();
         let count = i64::try_from(records.len()).expect("few");
         prop_assert_eq!(lines(&encoded, format), (plain(&records, format), count, 0));
         let mut by_meter = DecimalSum::default();
@@ -56,13 +56,13 @@ proptest! {
             .iter()
             .enumerate()
             .map(|(index, record)| {
-                let message = arbitrary::message(record);
+                let message = proto::UsageRecord::from(record);
                 match index % 4 {
                     0 => message.encode_to_vec(),
                     // An unknown field 15 of bytes.
                     1 => [message.encode_to_vec(), vec![15 << 3 | 2, extra.len() as u8], extra.clone()].concat(),
                     2 => [records[0].clone()].iter().flat_map(|first| {
-                        [arbitrary::message(first).encode_to_vec(), message.encode_to_vec()].concat()
+                        [proto::UsageRecord::from(first).encode_to_vec(), message.encode_to_vec()].concat()
                     }).collect(),
                     _ => {
                         let late = proto::UsageRecord { asset_name: message.asset_name.clone(), ..Default::default() };
@@ -98,7 +98,7 @@ proptest! {
     fn damage_is_never_overlooked(
         records in arbitrary::records(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
     ) {
-        let mut bytes = arbitrary::message(&records[0]).encode_to_vec();
+        let mut bytes = proto::UsageRecord::from(&records[0]).encode_to_vec();
         let sound = bytes.clone();
         let index = at.index(bytes.len());
         bytes[index] ^= 1 << bit;

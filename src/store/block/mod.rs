@@ -20,9 +20,9 @@ pub const BLOCK_ROWS: i32 = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AssetKey(pub(in crate::store) i64);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 impl AssetKey {
-    pub(crate) fn from_i64(key: i64) -> Self {
+    pub(crate) fn made_up(key: i64) -> Self {
         Self(key)
     }
 }
@@ -62,18 +62,40 @@ pub(super) fn rows_before(block: i32) -> i32 {
     (block - 1).saturating_mul(BLOCK_ROWS)
 }
 
+/// Blocks as they come back from a database that was given these rows.
+#[cfg(any(test, feature = "bench"))]
+pub(crate) fn blocks_of(rows: &[RecordRow], type_of: impl Fn(AssetKey) -> crate::model::AssetType) -> Vec<RecordBlock> {
+    const PLACE: Place = Place { tenant_key: 1, load_id: 2, usage_month: chrono::NaiveDate::MIN };
+    let mut written = bytes::BytesMut::new();
+    super::copy::put_header(&mut written);
+    let mut writer = BlockWriter::default();
+    for row in rows {
+        if writer.is_full() {
+            writer.finish_block(&PLACE, &mut written);
+        }
+        writer.push(row, type_of(row.asset));
+    }
+    writer.finish_block(&PLACE, &mut written);
+    super::copy::put_trailer(&mut written);
+    let mut blocks = Vec::new();
+    let read = super::copy_out::CopyReader::default().read(written.freeze(), |columns| {
+        // What is not asked for again: tenant, load and month.
+        columns.value()?;
+        columns.value()?;
+        columns.value()?;
+        blocks.push(RecordBlock::read(columns)?);
+        Ok(())
+    });
+    assert!(read.is_ok(), "{read:?}");
+    blocks
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        model::AssetType,
-        store::{RecordFilter, copy::put_header, copy::put_trailer, copy_out::CopyReader},
-    };
-
-    const PLACE: Place = Place { tenant_key: 1, load_id: 2, usage_month: chrono::NaiveDate::MIN };
+    use crate::{model::AssetType, store::RecordFilter};
 
     prop_compose! {
         fn row()(
@@ -97,38 +119,13 @@ mod tests {
         AssetType::from_code(i32::try_from(asset.0 % 5 + 1).expect("small")).expect("in range")
     }
 
-    /// What COPY is given, without the first four columns: those that it gives back, with the block's number before them.
-    fn through_copy(rows: &[RecordRow]) -> Vec<RecordBlock> {
-        let mut written = BytesMut::new();
-        put_header(&mut written);
-        let mut writer = BlockWriter::default();
-        for row in rows {
-            writer.push(row, type_of(row.asset));
-            if writer.is_full() {
-                writer.finish_block(&PLACE, &mut written);
-            }
-        }
-        writer.finish_block(&PLACE, &mut written);
-        put_trailer(&mut written);
-        let mut blocks = Vec::new();
-        CopyReader::default()
-            .read(written.freeze(), |columns| {
-                assert_eq!((columns.i64()?, columns.i64()?), (1, 2));
-                columns.i32()?;
-                blocks.push(RecordBlock::read(columns)?);
-                Ok(())
-            })
-            .expect("readable");
-        blocks
-    }
-
     proptest! {
         #[test]
         fn what_is_written_is_read(rows in prop::collection::vec(row(), 1..60), repeat in 1..40_usize) {
             let rows: Vec<RecordRow> = rows.repeat(repeat).into_iter().zip(1..)
                 .map(|(row, row_number)| RecordRow { row_number, ..row }).collect();
             let mut read = Vec::new();
-            for block in through_copy(&rows) {
+            for block in blocks_of(&rows, type_of) {
                 block.rows(0, &RecordFilter::default(), &mut read).expect("readable");
             }
             prop_assert_eq!(&read, &rows);
@@ -155,7 +152,7 @@ mod tests {
                     && kind.is_none_or(|kind| i32::from(type_of(row.asset).code()) == kind)
             }).copied().collect();
             let mut read = Vec::new();
-            for block in through_copy(&rows) {
+            for block in blocks_of(&rows, type_of) {
                 block.rows(after, &filter, &mut read).expect("readable");
             }
             prop_assert_eq!(read, wanted);
