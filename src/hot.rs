@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use crate::{
     client::CsvLines,
-    grpc::RecordEncoder,
+    grpc::{CurrentAssets, RecordEncoder},
     model::{
         Asset, AssetType, BillingRegion, CsvFormat, CsvWriter, Decimal, Meter, MeterId, Month, OrganizationId,
         Platform, TenantId, UsageRecord, UtcTime,
@@ -42,7 +42,7 @@ impl Hot {
         let meters = ["user_hours_essentials", "bandwidth_gib_essentials"].map(|name| {
             Arc::new(Meter { id: MeterId::from_uuid(uuid(3)), name: name.to_owned(), unit: "hour".to_owned() })
         });
-        let mut encoder = RecordEncoder::new(organization_id, tenant_id);
+        let mut encoder = RecordEncoder::new(organization_id, tenant_id, CurrentAssets::new(Arc::default()));
         let midnight = UtcTime::midnight(Month::new(2022, 3).expect("a month").first_day()).unix_micros();
         let hour = |hour: i64| UtcTime::from_unix_micros(midnight + hour * 3_600_000_000).expect("a time of 2022");
         let (mut rows, mut records) = (Vec::new(), Vec::new());
@@ -66,7 +66,7 @@ impl Hot {
                 trial: false,
                 trial_expiry: None,
             };
-            encoder.assets().put(row.asset, &asset);
+            encoder.assets().put(vec![(row.asset, (*asset).clone())]);
             if !encoder.knows_meter(row.meter) {
                 encoder.add_meter(row.meter, &meters[meter]);
             }

@@ -241,6 +241,12 @@ pub(super) struct UsageArgs {
     /// Put a ' before texts that a spreadsheet would run as a formula. The file no longer imports as it was.
     #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
     pub(super) neutralize_formulas: bool,
+    /// Go on with a download that was interrupted, from FILE.part; all other options as before.
+    #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
+    pub(super) resume: bool,
+    /// How long to try again where the connection is lost, without any progress; 0: not at all.
+    #[arg(long, env = "SCR_RETRY_FOR", value_name = "SECONDS", default_value_t = 120)]
+    pub(super) retry_for: u64,
     #[command(flatten)]
     pub(super) server: ServerArgs,
 }

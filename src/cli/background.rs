@@ -4,56 +4,101 @@ use std::io::{self, Write};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use crate::client::Checkpoint;
+
 /// Pieces on their way to the thread.
 const QUEUED_PIECES: usize = 8;
 /// How much is written before the disk is told to keep it: what is left for the end takes no time worth speaking of.
 const SYNC_BYTES: usize = 64 << 20;
 
+/// Where a download goes.
+pub(super) trait Output: Write + Send + 'static {
+    /// Has the disk keep what was written.
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Notes how far the download is that was written.
+    fn checkpoint(&mut self, _: &Checkpoint) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Standard output, devices and pipes.
+impl Output for io::Stdout {}
+impl Output for std::fs::File {}
+
 /// Writes what it is handed, in order.
 pub(super) struct BackgroundWriter<W> {
-    pieces: mpsc::Sender<Vec<u8>>,
+    pieces: mpsc::Sender<Piece>,
     /// Buffers that were written.
     spare: mpsc::Receiver<Vec<u8>>,
-    writer: JoinHandle<io::Result<W>>,
+    writer: JoinHandle<(W, io::Result<()>)>,
+}
+
+enum Piece {
+    Lines(Vec<u8>),
+    Checkpoint(Box<Checkpoint>),
 }
 
 // === impl BackgroundWriter ===
 
-impl<W: Write + Send + 'static> BackgroundWriter<W> {
-    /// Starts the thread. `sync` is called from time to time, and at the end.
-    pub(super) fn start(mut out: W, sync: impl Fn(&W) -> io::Result<()> + Send + 'static) -> Self {
-        let (pieces, mut waiting) = mpsc::channel::<Vec<u8>>(QUEUED_PIECES);
+impl<W: Output> BackgroundWriter<W> {
+    /// Starts the thread.
+    pub(super) fn start(mut out: W) -> Self {
+        let (pieces, waiting) = mpsc::channel(QUEUED_PIECES);
         let (give_back, spare) = mpsc::channel(QUEUED_PIECES);
         let writer = tokio::task::spawn_blocking(move || {
-            let mut unsynced = 0;
-            while let Some(mut piece) = waiting.blocking_recv() {
-                out.write_all(&piece)?;
-                unsynced += piece.len();
-                if unsynced >= SYNC_BYTES {
-                    sync(&out)?;
-                    unsynced = 0;
-                }
-                piece.clear();
-                // Where there are spare buffers enough, it is let go.
-                let _ = give_back.try_send(piece);
-            }
-            out.flush()?;
-            sync(&out)?;
-            Ok(out)
+            let written = write_all(&mut out, waiting, &give_back);
+            (out, written)
         });
         Self { pieces, spare, writer }
     }
 
-    /// Hands over a piece, and puts an empty buffer in its place. `false`: the thread has failed, and
+    /// Hands over lines, and puts an empty buffer in their place. `false`: the thread has failed, and
     /// [`finish`](Self::finish) says why.
-    pub(super) async fn write(&mut self, piece: &mut Vec<u8>) -> bool {
-        let spare = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(piece.capacity()));
-        self.pieces.send(std::mem::replace(piece, spare)).await.is_ok()
+    pub(super) async fn write(&mut self, lines: &mut Vec<u8>) -> bool {
+        let spare = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(lines.capacity()));
+        self.pieces.send(Piece::Lines(std::mem::replace(lines, spare))).await.is_ok()
     }
 
-    /// Waits until all is written.
-    pub(super) async fn finish(self) -> io::Result<W> {
-        drop(self.pieces);
-        self.writer.await.map_err(io::Error::other)?
+    /// Hands over how far the download is, after the lines that it counts.
+    pub(super) async fn checkpoint(&mut self, checkpoint: Checkpoint) -> bool {
+        self.pieces.send(Piece::Checkpoint(Box::new(checkpoint))).await.is_ok()
     }
+
+    /// Waits until all is written, or has failed.
+    pub(super) async fn finish(self) -> io::Result<(W, io::Result<()>)> {
+        drop(self.pieces);
+        self.writer.await.map_err(io::Error::other)
+    }
+}
+
+fn write_all(
+    out: &mut impl Output,
+    mut waiting: mpsc::Receiver<Piece>,
+    give_back: &mpsc::Sender<Vec<u8>>,
+) -> io::Result<()> {
+    let mut unsynced = 0;
+    while let Some(piece) = waiting.blocking_recv() {
+        match piece {
+            Piece::Lines(mut lines) => {
+                out.write_all(&lines)?;
+                unsynced += lines.len();
+                lines.clear();
+                // Where there are spare buffers enough, it is let go.
+                let _ = give_back.try_send(lines);
+            }
+            Piece::Checkpoint(checkpoint) => {
+                out.flush()?;
+                out.checkpoint(&checkpoint)?;
+            }
+        }
+        if unsynced >= SYNC_BYTES {
+            out.sync()?;
+            unsynced = 0;
+        }
+    }
+    out.flush()?;
+    out.sync()
 }

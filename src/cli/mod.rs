@@ -8,6 +8,7 @@ mod database;
 mod demo;
 mod import;
 mod output;
+mod partial;
 mod serve;
 mod tenants;
 mod token;

@@ -31,6 +31,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
         reflection: !args.no_reflection,
         max_connections: args.max_connections,
         handshake_limit: Duration::from_secs(args.handshake_seconds),
+        stop_delay: Duration::from_secs(args.stop_delay_seconds),
         drain_limit: Duration::from_secs(args.drain_seconds),
         ..ServerConfig::new(store(""), args.callers.config()?)
     };

@@ -1,15 +1,22 @@
 //! `usage`: a report as a CSV file, whole or not at all.
 
 use std::{
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-use super::{CommandError, args::UsageArgs, background::BackgroundWriter, output, tenants::connect};
+use super::{
+    CommandError,
+    args::UsageArgs,
+    background::{BackgroundWriter, Output},
+    output,
+    partial::PartialFile,
+};
 use crate::{
-    client::{CsvDownload, UsageQuery},
+    client::{Client, ClientConfig, ClientError, CsvDownload, UsageQuery},
     model::{CsvFormat, CsvWriter, LineEnd},
     proto::ReportHeader,
     report::UsageFilter,
@@ -17,9 +24,12 @@ use crate::{
 
 /// How much is written at a time.
 const WRITE_BYTES: usize = 256 << 10;
+/// How often it is noted how far a file is.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
-    let mut client = connect(&args.server).await?;
+    let retry_for = Duration::from_secs(args.retry_for);
+    let mut client = Client::connect(&ClientConfig { retry_for, ..args.server.config()? }).await?;
     let query = UsageQuery {
         tenant_id: client.find_tenant(&args.tenant).await?,
         month: args.month,
@@ -36,17 +46,50 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
         line_end: if args.crlf { LineEnd::Crlf } else { LineEnd::Lf },
         neutralize_formulas: args.neutralize_formulas,
     };
+    let output = args.output;
+    if args.resume {
+        if output.as_deref().is_some_and(|path| path.as_os_str() == "-" || is_device(path)) {
+            return Err("--resume goes on with a file; there is none with this --output".into());
+        }
+        let target = match &output {
+            Some(path) => Some(path.clone()),
+            None => PartialFile::find(Path::new("."), |checkpoint| checkpoint.is_of(&query, format))?,
+        };
+        if let Some(target) = target
+            && let Some((file, checkpoint)) = PartialFile::reopen(&target)?
+        {
+            let download = client.resume_detailed_usage_csv(&query, format, &checkpoint).await;
+            let download = download.map_err(|error| cannot_resume(&error, &file))?;
+            return save(download, file, &target).await;
+        }
+        eprintln!("there is no download to go on with, so it starts from the first row");
+    }
     let download = client.detailed_usage_csv(&query, format).await?;
-    match args.output {
-        Some(path) if path.as_os_str() == "-" => {
-            let writer = BackgroundWriter::start(io::stdout(), |_| Ok(()));
-            write(download, format, writer, &ProgressBar::hidden()).await.map(drop)
+    match output {
+        Some(path) if path.as_os_str() == "-" => copy(download, format, io::stdout()).await,
+        // A device or a pipe is written to, not replaced.
+        Some(path) if is_device(&path) => {
+            let file = std::fs::File::options().write(true).open(&path);
+            copy(download, format, file.map_err(|error| failed(&path, &error))?).await
         }
         path => {
             let path = path.unwrap_or_else(|| default_path(download.header()));
-            save(download, format, &path).await
+            if path.file_name().is_none() || path.is_dir() {
+                return Err(failed(&path, &io::ErrorKind::IsADirectory.into()).into());
+            }
+            let mut file = PartialFile::create(&path)?;
+            write_names(&mut file, format)?;
+            save(download, file, &path).await
         }
     }
+}
+
+fn failed(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+fn is_device(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 /// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without what a file name cannot hold.
@@ -58,33 +101,60 @@ fn default_path(header: &ReportHeader) -> PathBuf {
     PathBuf::from(format!("{name}_detailed_usage_{}.csv", output::month(header.month)))
 }
 
-/// Writes the file under a temporary name, and gives it its own when the report is complete.
-pub(super) async fn save(download: CsvDownload, format: CsvFormat, path: &Path) -> Result<(), CommandError> {
+fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {
+    let part = file.path();
+    match error {
+        ClientError::OtherCheckpoint => format!("{}: {error}, or leave --resume out to start anew", part.display()),
+        ClientError::Refused { reason, .. } if reason == "RESUME_TOKEN_EXPIRED" || reason == "INVALID_ARGUMENT" => {
+            format!("{error}; without --resume, the download starts anew")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Writes the line with the columns' names.
+fn write_names(out: &mut impl io::Write, format: CsvFormat) -> io::Result<()> {
+    let mut csv = CsvWriter::new(out, format);
+    csv.write_header()?;
+    csv.flush()
+}
+
+/// Writes to what cannot be taken back.
+async fn copy(mut download: CsvDownload, format: CsvFormat, mut out: impl Output) -> Result<(), CommandError> {
+    write_names(&mut out, format)?;
+    let mut writer = BackgroundWriter::start(out);
+    let downloaded = write(&mut download, &mut writer, &ProgressBar::hidden()).await;
+    let (_, written) = writer.finish().await?;
+    downloaded?;
+    Ok(written?)
+}
+
+/// Writes the rest of a file, and gives it its name when the report is complete.
+async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Result<(), CommandError> {
     let header = download.header().clone();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |error: io::Error| format!("{}: {error}", path.display());
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-        // A device or a pipe is written to, not replaced.
-        let file = std::fs::File::options().write(true).open(path).map_err(failed)?;
-        let writer = BackgroundWriter::start(file, |_| Ok(()));
-        return write(download, format, writer, &ProgressBar::hidden()).await.map(drop);
+    let bar = progress_bar(header.record_count.cast_unsigned(), header.resumed_record_count.cast_unsigned());
+    let mut writer = BackgroundWriter::start(file);
+    let downloaded = write(&mut download, &mut writer, &bar).await;
+    let (file, written) = writer.finish().await?;
+    written.map_err(|error| failed(&file.path(), &error))?;
+    if let Err(error) = downloaded {
+        let received = download.checkpoint().received;
+        if received == 0 || matches!(error, ClientError::Mismatch(_) | ClientError::Malformed(_)) {
+            file.discard()?;
+            return Err(error.into());
+        }
+        return Err(format!(
+            "{error}; {} of {} rows are in {}, and the same command with --resume goes on from there",
+            HumanCount(received),
+            HumanCount(header.record_count.cast_unsigned()),
+            file.path().display()
+        )
+        .into());
     }
-    let name = path.file_name().ok_or_else(|| format!("{}: is not a file's name", path.display()))?;
-    if path.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()).into());
-    }
-    let mut file = tempfile::Builder::new();
-    // As any new file: the process's umask takes away what it should.
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    let file = file.prefix(&prefix).suffix(".part").permissions(readable).tempfile_in(folder).map_err(failed)?;
-    let bar = progress_bar(header.record_count.cast_unsigned());
-    let writer = BackgroundWriter::start(file, |file| file.as_file().sync_data());
-    let file = write(download, format, writer, &bar).await?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    file.finish().map_err(|error| failed(path, &error))?;
     bar.finish_and_clear();
     let path = path.display();
+    let header = download.header();
     if header.record_count == 0 {
         eprintln!(
             "{path}: {} has no usage in {} that matches; the file has the header line only",
@@ -98,43 +168,40 @@ pub(super) async fn save(download: CsvDownload, format: CsvFormat, path: &Path) 
     Ok(())
 }
 
-async fn write<W: Write + Send + 'static>(
-    mut download: CsvDownload,
-    format: CsvFormat,
-    mut writer: BackgroundWriter<W>,
-    bar: &ProgressBar,
-) -> Result<W, CommandError> {
-    let downloaded = download_to(&mut download, format, &mut writer, bar).await;
-    // In any case the thread has ended, and with it goes a file that is not whole.
-    let written = writer.finish().await;
-    downloaded?;
-    Ok(written?)
-}
-
-async fn download_to<W: Write + Send + 'static>(
+/// Hands lines to the writer until the report is complete, or cannot be had, or the writer has failed.
+async fn write<W: Output>(
     download: &mut CsvDownload,
-    format: CsvFormat,
     writer: &mut BackgroundWriter<W>,
     bar: &ProgressBar,
-) -> Result<(), CommandError> {
+) -> Result<(), ClientError> {
     let mut lines = Vec::with_capacity(2 * WRITE_BYTES);
-    let mut csv = CsvWriter::new(&mut lines, format);
-    csv.write_header()?;
-    csv.flush()?;
-    drop(csv);
-    while let Some(rows) = download.next(&mut lines).await? {
-        if lines.len() >= WRITE_BYTES && !writer.write(&mut lines).await {
+    let mut noted = None::<Instant>;
+    let result = loop {
+        match download.next(&mut lines).await {
+            Ok(Some(rows)) => bar.inc(rows),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        let due = noted.is_none_or(|noted| noted.elapsed() >= CHECKPOINT_INTERVAL);
+        if (due || lines.len() >= WRITE_BYTES) && !writer.write(&mut lines).await {
             return Ok(());
         }
-        bar.inc(rows);
-    }
+        if due {
+            writer.checkpoint(download.checkpoint()).await;
+            noted = Some(Instant::now());
+        }
+    };
     writer.write(&mut lines).await;
-    Ok(())
+    if result.is_err() {
+        writer.checkpoint(download.checkpoint()).await;
+    }
+    result
 }
 
 /// Shown on a terminal only.
-fn progress_bar(record_count: u64) -> ProgressBar {
-    let bar = ProgressBar::new(record_count);
+fn progress_bar(record_count: u64, resumed: u64) -> ProgressBar {
+    let bar = ProgressBar::new(record_count).with_position(resumed);
+    bar.reset_eta();
     let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         // A screen that does not take it is no reason to fail.
         let _ = write!(out, "{} rows/s", HumanCount(state.per_sec().round() as u64));

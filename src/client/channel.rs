@@ -18,6 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages of reports have a quarter of a MiB: as few frames as can be, and some messages on their way.
 const FRAME_BYTES: u32 = 256 << 10;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const RETRY_FOR: Duration = Duration::from_secs(120);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How to reach a server.
@@ -35,6 +36,8 @@ pub struct ClientConfig {
     pub server_name: Option<String>,
     /// Send the token in plain text, too, to a server that is not on this machine.
     pub insecure_plaintext: bool,
+    /// How long a report that was cut is asked for again, without any progress; zero: not at all.
+    pub retry_for: Duration,
 }
 
 /// Puts the token into every call.
@@ -53,6 +56,7 @@ impl ClientConfig {
             identity: None,
             server_name: None,
             insecure_plaintext: false,
+            retry_for: RETRY_FOR,
         }
     }
 

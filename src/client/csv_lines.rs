@@ -9,7 +9,8 @@ use prost::Message as _;
 
 use super::{
     ClientError,
-    from_proto::{RecordReader, malformed},
+    checkpoint::CheckpointSum,
+    from_proto::{RecordReader, malformed, region},
     wire::{Fields, Value},
 };
 use crate::{
@@ -81,6 +82,32 @@ impl CsvLines {
         }
     }
 
+    /// Goes on from what records added up to before.
+    pub(super) fn resumed(format: CsvFormat, sums: &[CheckpointSum]) -> Result<Self, ClientError> {
+        let mut lines = Self::new(format);
+        for sum in sums {
+            let id = sum.meter_id.parse().map_err(|_| malformed("checkpoint", &sum.meter_id))?;
+            let meter = lines.meter_place(&Meter { id, name: sum.meter_name.clone(), unit: String::new() });
+            let quantity = sum.quantity.parse().map_err(|_| malformed("checkpoint", &sum.quantity))?;
+            let key = UsageKey { meter, billing_region: region(sum.billing_region)?, trial: sum.trial };
+            lines.sums.push((key, sum.record_count, DecimalSum::from_total(quantity)));
+        }
+        Ok(lines)
+    }
+
+    /// What the records added up to, for whoever goes on later.
+    pub(super) fn checkpoint(&self) -> Vec<CheckpointSum> {
+        let sums = self.sums().map(|(key, record_count, sum)| CheckpointSum {
+            meter_id: key.meter.id.to_string(),
+            meter_name: key.meter.name.clone(),
+            billing_region: key.billing_region.code().into(),
+            trial: key.trial,
+            record_count,
+            quantity: sum.total().to_plain_string(),
+        });
+        sums.collect()
+    }
+
     /// What the records added up to, by meter.
     pub(super) fn sums(&self) -> impl Iterator<Item = (UsageKey<&Meter>, i64, &DecimalSum)> {
         self.sums.iter().map(|(key, count, sum)| {
@@ -109,12 +136,7 @@ impl CsvLines {
             csv.write(&record).and_then(|()| csv.flush())
         };
         written.map_err(|error| malformed("record", error.to_string()))?;
-        let known = self.meters.iter().position(|known| known.meter == *record.meter);
-        let meter = known.unwrap_or_else(|| {
-            // Without encoded fields it is found by no record of the fast way.
-            self.meters.push(MeterPart { part: Part::default(), meter: (*record.meter).clone() });
-            self.meters.len() - 1
-        });
+        let meter = self.meter_place(&record.meter);
         self.add(UsageKey { meter, billing_region: record.billing_region, trial: record.trial }, record.quantity);
         Ok(())
     }
@@ -150,6 +172,15 @@ impl CsvLines {
         out.extend_from_slice(self.format.line_end.as_bytes());
         self.add(UsageKey { meter: self.meter, billing_region: region, trial }, quantity);
         Some(())
+    }
+
+    /// Where a meter is.
+    fn meter_place(&mut self, meter: &Meter) -> usize {
+        self.meters.iter().position(|known| known.meter == *meter).unwrap_or_else(|| {
+            // Without encoded fields it is found by no record of the fast way.
+            self.meters.push(MeterPart { part: Part::default(), meter: meter.clone() });
+            self.meters.len() - 1
+        })
     }
 
     fn add(&mut self, key: UsageKey<usize>, quantity: Decimal) {

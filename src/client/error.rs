@@ -60,7 +60,7 @@ pub enum ClientError {
         message: String,
     },
     /// The stream ended before the report did.
-    #[error("the stream ended after {received} of {expected} records; nothing of it can be used")]
+    #[error("the stream ended after {received} of {expected} records")]
     Incomplete {
         /// How many came.
         received: u64,
@@ -70,6 +70,9 @@ pub enum ClientError {
     /// The records are not what the summary says.
     #[error("the records do not add up to the report's summary: {0}; nothing of it can be used")]
     Mismatch(String),
+    /// A checkpoint is of another download.
+    #[error("that is of another report, filter or format: give the same options as before")]
+    OtherCheckpoint,
     /// The server sent what the contract does not allow.
     #[error("the server sent an invalid {0}")]
     Malformed(String),

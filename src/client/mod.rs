@@ -17,18 +17,24 @@
 //! ```
 
 mod channel;
+mod checkpoint;
 mod csv_lines;
 mod error;
 mod from_proto;
+mod resuming;
 mod usage;
 mod usage_csv;
 mod wire;
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::uri::PathAndQuery;
-use tonic::{Status, client::Grpc, service::interceptor::InterceptedService, transport::Channel};
+use tonic::{Status, Streaming, client::Grpc, service::interceptor::InterceptedService, transport::Channel};
 
 use channel::Bearer;
 pub use channel::ClientConfig;
+pub use checkpoint::Checkpoint;
 #[cfg(feature = "bench")]
 pub(crate) use csv_lines::CsvLines;
 pub use error::ClientError;
@@ -51,6 +57,8 @@ pub struct Client {
     channel: InterceptedService<Channel, Bearer>,
     reports: ReportsServiceClient<InterceptedService<Channel, Bearer>>,
     server: String,
+    /// How long a report that was cut is asked for again.
+    retry_for: Duration,
 }
 
 /// Which costs.
@@ -74,7 +82,7 @@ impl Client {
         let bearer = Bearer::new(config.token.as_ref())?;
         let channel = InterceptedService::new(config.connect().await?, bearer);
         let reports = ReportsServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { channel, reports, server: config.server.clone() })
+        Ok(Self { channel, reports, server: config.server.clone(), retry_for: config.retry_for })
     }
 
     /// Lists all tenants that match, page by page.
@@ -126,11 +134,9 @@ impl Client {
         }
     }
 
-    /// Starts to download a detailed usage report.
+    /// Starts to download a detailed usage report. Where the connection is lost, the download goes on by itself.
     pub async fn detailed_usage(&mut self, query: &UsageQuery) -> Result<UsageDownload, ClientError> {
-        let stream = self.reports.get_detailed_usage(query.to_request()).await;
-        let stream = stream.map_err(|status| self.failed(&status))?.into_inner();
-        UsageDownload::start(stream, self.server.clone()).await
+        UsageDownload::start(self.clone(), query.to_request()).await
     }
 
     /// Starts to download a detailed usage report as CSV, by a faster way than through records.
@@ -139,15 +145,26 @@ impl Client {
         query: &UsageQuery,
         format: CsvFormat,
     ) -> Result<CsvDownload, ClientError> {
+        CsvDownload::start(self.clone(), query.to_request(), format).await
+    }
+
+    /// Goes on with a download to CSV that another process began: with the line after those that its checkpoint counts.
+    pub async fn resume_detailed_usage_csv(
+        &mut self,
+        query: &UsageQuery,
+        format: CsvFormat,
+        from: &Checkpoint,
+    ) -> Result<CsvDownload, ClientError> {
+        CsvDownload::resume(self.clone(), query.to_request(), format, from).await
+    }
+
+    /// The messages of a report, as they come.
+    async fn usage_stream(&self, request: proto::GetDetailedUsageRequest) -> Result<Streaming<Bytes>, Status> {
         const PATH: PathAndQuery =
             PathAndQuery::from_static("/secureconnect.reports.v1.ReportsService/GetDetailedUsage");
         let mut raw = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let unready = |error: tonic::transport::Error| Status::unavailable(error.to_string());
-        raw.ready().await.map_err(|error| self.failed(&unready(error)))?;
-        let request = tonic::Request::new(query.to_request());
-        let stream = raw.server_streaming(request, PATH, RawCodec).await;
-        let stream = stream.map_err(|status| self.failed(&status))?.into_inner();
-        CsvDownload::start(stream, self.server.clone(), format).await
+        raw.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(raw.server_streaming(tonic::Request::new(request), PATH, RawCodec).await?.into_inner())
     }
 
     /// Asks what an organization owes; all pages are put together.

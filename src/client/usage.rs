@@ -3,11 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bigdecimal::BigDecimal;
-use tonic::Streaming;
+use prost::Message as _;
 
 use super::{
-    ClientError,
-    from_proto::{RecordReader, region},
+    Client, ClientError,
+    from_proto::{RecordReader, malformed, region},
+    resuming::ResumingStream,
 };
 use crate::{
     model::{DecimalSum, Meter, Month, TenantId, UsageKey, UsageRecord, UtcTime, plain},
@@ -28,15 +29,10 @@ pub struct UsageQuery {
     pub as_of: Option<UtcTime>,
 }
 
-/// A report that is being downloaded.
+/// A report that is being downloaded. Where the connection is lost, it goes on by itself.
 pub struct UsageDownload {
-    stream: Streaming<proto::GetDetailedUsageResponse>,
-    server: String,
-    header: proto::ReportHeader,
-    /// What came with the header.
-    first: Option<Vec<proto::UsageRecord>>,
+    stream: ResumingStream,
     reader: RecordReader,
-    received: u64,
     sums: HashMap<UsageKey<Arc<Meter>>, (i64, DecimalSum)>,
     summary: Option<proto::ReportSummary>,
 }
@@ -70,43 +66,23 @@ impl UsageQuery {
 // === impl UsageDownload ===
 
 impl UsageDownload {
-    pub(super) async fn start(
-        mut stream: Streaming<proto::GetDetailedUsageResponse>,
-        server: String,
-    ) -> Result<Self, ClientError> {
-        let first = stream.message().await.map_err(|status| ClientError::from_status(&server, &status))?;
-        let first = first.ok_or(ClientError::Incomplete { received: 0, expected: 0 })?;
-        let header = first.header.ok_or_else(|| ClientError::Malformed("first message: no header".to_owned()))?;
-        Ok(Self {
-            stream,
-            server,
-            header,
-            first: Some(first.records),
-            reader: RecordReader::default(),
-            received: 0,
-            sums: HashMap::new(),
-            summary: first.summary,
-        })
+    pub(super) async fn start(client: Client, request: proto::GetDetailedUsageRequest) -> Result<Self, ClientError> {
+        let stream = ResumingStream::start(client, request, 0).await?;
+        Ok(Self { stream, reader: RecordReader::default(), sums: HashMap::new(), summary: None })
     }
 
     /// What the report is about.
     pub fn header(&self) -> &proto::ReportHeader {
-        &self.header
+        self.stream.header()
     }
 
     /// The next records; `None` when the report is complete and agrees with its summary.
     pub async fn next(&mut self) -> Result<Option<Vec<UsageRecord>>, ClientError> {
-        if let Some(records) = self.first.take().filter(|records| !records.is_empty()) {
-            return self.take_in(records).map(Some);
-        }
         while self.summary.is_none() {
-            let message = self.stream.message().await;
-            let message = message.map_err(|status| ClientError::from_status(&self.server, &status))?;
-            let message = message.ok_or(ClientError::Incomplete {
-                received: self.received,
-                expected: self.header.record_count.cast_unsigned(),
-            })?;
+            let message = proto::GetDetailedUsageResponse::decode(self.stream.next().await?);
+            let message = message.map_err(|error| malformed("message", error.to_string()))?;
             self.summary = message.summary;
+            self.stream.took(message.records.len() as u64, message.resume_token.as_bytes())?;
             if !message.records.is_empty() {
                 return self.take_in(message.records).map(Some);
             }
@@ -128,7 +104,6 @@ impl UsageDownload {
             *count += 1;
             sum.add(record.quantity);
         }
-        self.received += records.len() as u64;
         Ok(records)
     }
 
@@ -139,7 +114,7 @@ impl UsageDownload {
             let key = UsageKey { meter: &*key.meter, billing_region: key.billing_region, trial: key.trial };
             (key, *count, sum)
         });
-        check_summary(&self.header, summary, self.received, sums)
+        check_summary(self.stream.header(), summary, self.stream.received(), sums)
     }
 }
 

@@ -2,26 +2,24 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use tonic::Streaming;
 
 use super::{
-    ClientError,
+    Client, ClientError,
+    checkpoint::Checkpoint,
     csv_lines::CsvLines,
     from_proto::malformed,
+    resuming::ResumingStream,
     usage::check_summary,
     wire::{Fields, Value},
 };
 use crate::{model::CsvFormat, proto};
 
-/// A report that is being downloaded as lines of CSV.
+/// A report that is being downloaded as lines of CSV. Where the connection is lost, it goes on by itself.
 pub struct CsvDownload {
-    stream: Streaming<Bytes>,
-    server: String,
-    header: proto::ReportHeader,
+    request: proto::GetDetailedUsageRequest,
+    format: CsvFormat,
+    stream: ResumingStream,
     lines: CsvLines,
-    /// The message that the header came in; its records are yet to be read.
-    first: Option<Bytes>,
-    received: u64,
     summary: Option<proto::ReportSummary>,
 }
 
@@ -29,66 +27,77 @@ pub struct CsvDownload {
 
 impl CsvDownload {
     pub(super) async fn start(
-        mut stream: Streaming<Bytes>,
-        server: String,
+        client: Client,
+        request: proto::GetDetailedUsageRequest,
         format: CsvFormat,
     ) -> Result<Self, ClientError> {
-        let first = stream.message().await.map_err(|status| ClientError::from_status(&server, &status))?;
-        let first = first.ok_or(ClientError::Incomplete { received: 0, expected: 0 })?;
-        let message = proto::GetDetailedUsageResponse::decode(first.clone());
-        let header = message.map_err(|error| malformed("message", error.to_string()))?.header;
-        let header = header.ok_or_else(|| ClientError::Malformed("first message: no header".to_owned()))?;
-        let lines = CsvLines::new(format);
-        Ok(Self { stream, server, header, lines, first: Some(first), received: 0, summary: None })
+        let stream = ResumingStream::start(client, request.clone(), 0).await?;
+        Ok(Self { request, format, stream, lines: CsvLines::new(format), summary: None })
+    }
+
+    pub(super) async fn resume(
+        client: Client,
+        mut request: proto::GetDetailedUsageRequest,
+        format: CsvFormat,
+        from: &Checkpoint,
+    ) -> Result<Self, ClientError> {
+        if !from.is_of_request(&request, format) {
+            return Err(ClientError::OtherCheckpoint);
+        }
+        let lines = CsvLines::resumed(format, &from.sums)?;
+        request.resume_token.clone_from(&from.resume_token);
+        let stream = ResumingStream::start(client, request.clone(), from.received).await?;
+        if stream.header().revision != from.revision {
+            return Err(ClientError::Mismatch("the server went on with another revision".to_owned()));
+        }
+        Ok(Self { request, format, stream, lines, summary: None })
     }
 
     /// What the report is about.
     pub fn header(&self) -> &proto::ReportHeader {
-        &self.header
+        self.stream.header()
+    }
+
+    /// How far it is: what [`next`](Self::next) has added so far, and how to go on from there.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let request = proto::GetDetailedUsageRequest {
+            resume_token: self.stream.resume_token().to_owned(),
+            ..self.request.clone()
+        };
+        let revision = self.stream.header().revision.clone();
+        Checkpoint::new(&request, self.format, revision, self.stream.received(), self.lines.checkpoint())
     }
 
     /// Adds the next lines to `out`, and returns how many there are; `None` when the report is complete and agrees with
     /// its summary. The line with the columns' names is not among them.
     pub async fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<u64>, ClientError> {
-        let message = match self.first.take() {
-            Some(first) => first,
-            None if self.summary.is_some() => {
-                self.check()?;
-                return Ok(None);
-            }
-            None => {
-                let message = self.stream.message().await;
-                let message = message.map_err(|status| ClientError::from_status(&self.server, &status))?;
-                message.ok_or(ClientError::Incomplete {
-                    received: self.received,
-                    expected: self.header.record_count.cast_unsigned(),
-                })?
-            }
-        };
-        let before = self.received;
+        if let Some(summary) = &self.summary {
+            check_summary(self.stream.header(), summary, self.stream.received(), self.lines.sums())?;
+            return Ok(None);
+        }
+        let message: Bytes = self.stream.next().await?;
+        let mut count = 0;
+        let mut token: &[u8] = &[];
         let mut fields = Fields::new(&message);
         while let Some((number, value)) = fields.next() {
             match (number, value) {
                 (2, Value::Bytes(record)) => {
                     self.lines.write(record, out)?;
-                    self.received += 1;
+                    count += 1;
                 }
+                (3, Value::Bytes(after)) => token = after,
                 (4, Value::Bytes(summary)) => {
                     let summary = proto::ReportSummary::decode(summary);
                     self.summary = Some(summary.map_err(|error| malformed("summary", error.to_string()))?);
                 }
-                // The header has been read, and a token is for those who resume.
+                // The header has been read.
                 _ => {}
             }
         }
         if !fields.rest.is_empty() {
             return Err(ClientError::Malformed("message".to_owned()));
         }
-        Ok(Some(self.received - before))
-    }
-
-    fn check(&self) -> Result<(), ClientError> {
-        let Some(summary) = &self.summary else { return Ok(()) };
-        check_summary(&self.header, summary, self.received, self.lines.sums())
+        self.stream.took(count, token)?;
+        Ok(Some(count))
     }
 }

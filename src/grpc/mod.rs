@@ -1,5 +1,6 @@
 //! The services as gRPC: parse, authorize, call, encode. Nothing else happens here.
 
+mod asset_cache;
 mod audit;
 mod caller;
 mod encoded;
@@ -18,4 +19,4 @@ pub use guard::{Guard, Peer};
 pub use import_service::ImportService;
 pub use reports_service::Reports;
 #[cfg(feature = "bench")]
-pub(crate) use usage_encoder::RecordEncoder;
+pub(crate) use {asset_cache::CurrentAssets, usage_encoder::RecordEncoder};

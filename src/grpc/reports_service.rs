@@ -1,12 +1,12 @@
 //! `ReportsService`.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{caller::Caller, usage_stream::UsageStream};
+use super::{asset_cache::AssetCache, caller::Caller, usage_stream::UsageStream};
 use crate::{
     auth::Role,
     proto::{self, reports_service_server::ReportsService},
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Reports {
     store: Store,
+    assets: Arc<AssetCache>,
 }
 
 // === impl Reports ===
@@ -25,7 +26,7 @@ pub struct Reports {
 impl Reports {
     /// Serves this store's reports.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, assets: Arc::default() }
     }
 
     /// `GetDetailedUsage`, its messages encoded.
@@ -43,7 +44,7 @@ impl Reports {
         caller.notes.organization(Some(report.header().tenant.organization_id()));
         // The first records are read before the answer begins: what fails until then is a status without a stream,
         // which clients try again by themselves.
-        Ok(Response::new(UsageStream::start(report, caller.notes).await?))
+        Ok(Response::new(UsageStream::start(report, caller.notes, Arc::clone(&self.assets)).await?))
     }
 }
 

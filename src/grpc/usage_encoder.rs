@@ -4,19 +4,14 @@
 //! encoded once and copied from then on. What comes out is, byte for byte, what the generated code writes for the same
 //! record; a test holds it to that.
 
-use std::collections::HashMap;
-
 use prost::Message as _;
 
+use super::asset_cache::CurrentAssets;
 use crate::{
-    model::{Asset, Meter, OrganizationId, TenantId, UtcTime},
+    model::{Meter, OrganizationId, TenantId, UtcTime},
     proto,
-    report::AssetBook,
-    store::{AssetKey, MeterKey, RecordRow},
+    store::{MeterKey, RecordRow},
 };
-
-/// Bytes of encoded assets past which all are forgotten: some fifty thousand assets, so that memory stays flat.
-const MAX_ASSET_BYTES: usize = 3 << 20;
 
 // Keys of fields: number << 3 | wire type (Protocol Buffers' "Encoding").
 const RECORDS: u8 = 2 << 3 | 2;
@@ -34,34 +29,25 @@ const TIMESTAMP_NANOS: u8 = 2 << 3;
 pub(crate) struct RecordEncoder {
     /// `organization_id` and `tenant_id`.
     tenant: Vec<u8>,
-    assets: EncodedAssets,
+    assets: CurrentAssets,
     /// `meter_name` and `meter_id` of each.
     meters: Vec<(MeterKey, Vec<u8>)>,
-}
-
-/// `asset_name`, `asset_id` and `asset_type` of each asset.
-#[derive(Default)]
-pub(crate) struct EncodedAssets {
-    bytes: Vec<u8>,
-    places: HashMap<AssetKey, (u32, u32)>,
-    /// The asset that was asked for last: records of one asset follow each other.
-    last: Option<(AssetKey, (u32, u32))>,
 }
 
 // === impl RecordEncoder ===
 
 impl RecordEncoder {
-    pub(crate) fn new(organization_id: OrganizationId, tenant_id: TenantId) -> Self {
+    pub(crate) fn new(organization_id: OrganizationId, tenant_id: TenantId, assets: CurrentAssets) -> Self {
         let tenant = proto::UsageRecord {
             organization_id: organization_id.to_string(),
             tenant_id: tenant_id.to_string(),
             ..Default::default()
         };
-        Self { tenant: tenant.encode_to_vec(), assets: EncodedAssets::default(), meters: Vec::new() }
+        Self { tenant: tenant.encode_to_vec(), assets, meters: Vec::new() }
     }
 
     /// Where the assets of records are to be put before they are encoded.
-    pub(crate) fn assets(&mut self) -> &mut EncodedAssets {
+    pub(crate) fn assets(&mut self) -> &mut CurrentAssets {
         &mut self.assets
     }
 
@@ -103,47 +89,6 @@ impl RecordEncoder {
             }
         });
         true
-    }
-}
-
-// === impl EncodedAssets ===
-
-impl EncodedAssets {
-    fn get(&mut self, key: AssetKey) -> Option<&[u8]> {
-        let (start, end) = match self.last {
-            Some((last, place)) if last == key => place,
-            _ => *self.places.get(&key)?,
-        };
-        self.last = Some((key, (start, end)));
-        self.bytes.get(start as usize..end as usize)
-    }
-}
-
-impl AssetBook for EncodedAssets {
-    fn has(&self, key: AssetKey) -> bool {
-        self.places.contains_key(&key)
-    }
-
-    fn put(&mut self, key: AssetKey, asset: &Asset) {
-        let part = proto::UsageRecord {
-            asset_name: asset.name.clone(),
-            asset_id: asset.id.clone(),
-            asset_type: asset.asset_type.code().into(),
-            ..Default::default()
-        };
-        let start = self.bytes.len();
-        // There is room in a Vec whenever it is asked for.
-        let _ = part.encode(&mut self.bytes);
-        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        self.places.insert(key, (place(start), place(self.bytes.len())));
-    }
-
-    fn make_room(&mut self) {
-        if self.bytes.len() > MAX_ASSET_BYTES {
-            self.bytes.clear();
-            self.places.clear();
-            self.last = None;
-        }
     }
 }
 
@@ -211,13 +156,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{UsageRecord, arbitrary};
+    use crate::{
+        model::{UsageRecord, arbitrary},
+        report::AssetBook as _,
+        store::AssetKey,
+    };
 
     /// The row that a record is stored as, with made-up keys.
     fn row(record: &UsageRecord, encoder: &mut RecordEncoder) -> RecordRow {
         let next = i64::try_from(encoder.meters.len()).expect("few");
         let (asset, meter) = (AssetKey::made_up(next), MeterKey::made_up(next));
-        encoder.assets().put(asset, &record.asset);
+        encoder.assets().put(vec![(asset, (*record.asset).clone())]);
         encoder.add_meter(meter, &record.meter);
         RecordRow {
             row_number: 1,
@@ -237,7 +186,7 @@ mod tests {
         #[test]
         fn bytes_are_those_of_the_generated_code(records in arbitrary::records()) {
             let first = &records[0];
-            let mut encoder = RecordEncoder::new(first.organization_id, first.tenant_id);
+            let mut encoder = RecordEncoder::new(first.organization_id, first.tenant_id, CurrentAssets::new(Arc::default()));
             let mut fast = Vec::new();
             for record in &records {
                 let row = row(record, &mut encoder);
@@ -249,20 +198,5 @@ mod tests {
             };
             prop_assert_eq!(fast, plain.encode_to_vec());
         }
-    }
-
-    #[test]
-    fn a_full_book_forgets_and_says_so() {
-        let mut assets = EncodedAssets::default();
-        let asset =
-            Arc::new(Asset { asset_type: crate::model::AssetType::User, id: "i".repeat(500), name: "n".repeat(1000) });
-        let mut key = 0;
-        while assets.bytes.len() <= MAX_ASSET_BYTES {
-            assets.put(AssetKey::made_up(key), &asset);
-            key += 1;
-        }
-        assert!(assets.has(AssetKey::made_up(0)));
-        assets.make_room();
-        assert!(!assets.has(AssetKey::made_up(0)) && assets.get(AssetKey::made_up(key - 1)).is_none());
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -17,7 +18,12 @@ use tokio_stream::Stream;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{audit::Notes, status::panicked, usage_encoder::RecordEncoder};
+use super::{
+    asset_cache::{AssetCache, CurrentAssets},
+    audit::Notes,
+    status::panicked,
+    usage_encoder::RecordEncoder,
+};
 use crate::{
     proto,
     report::{ReportError, UsageChunk, UsageReport},
@@ -56,9 +62,10 @@ impl Stream for UsageStream {
 
 impl UsageStream {
     /// Reads the first records, and then starts the stream.
-    pub(super) async fn start(report: UsageReport, notes: Notes) -> Result<Self, ReportError> {
+    pub(super) async fn start(report: UsageReport, notes: Notes, assets: Arc<AssetCache>) -> Result<Self, ReportError> {
         let header = report.header();
-        let encoder = RecordEncoder::new(header.tenant.organization_id(), header.tenant.id());
+        let encoder =
+            RecordEncoder::new(header.tenant.organization_id(), header.tenant.id(), CurrentAssets::new(assets));
         let header = Some(proto::ReportHeader::from(header));
         let (sender, receiver) = mpsc::channel(QUEUED_MESSAGES);
         let mut producer = Producer { report, encoder, sender, notes, header };

@@ -150,6 +150,11 @@ impl fmt::Display for Decimal {
 // === impl DecimalSum ===
 
 impl DecimalSum {
+    /// Goes on from a sum.
+    pub fn from_total(total: BigDecimal) -> Self {
+        Self { by_scale: Vec::new(), spilled: total }
+    }
+
     /// Adds one amount.
     pub fn add(&mut self, amount: Decimal) {
         for (scale, sum) in &mut self.by_scale {

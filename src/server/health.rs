@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::store::Store;
+use crate::store::{Store, check_schema};
 
 /// How often the database is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -12,15 +12,28 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 const SERVICES: [&str; 3] =
     ["", "secureconnect.reports.v1.ReportsService", "secureconnect.reports.v1.UsageImportService"];
 
-/// Asks the database for a sign of life, again and again.
+/// Asks the database for a sign of life, again and again: first whether it has our schema, since it may have been away
+/// when the server started.
 pub(super) async fn monitor(store: Store, reporter: HealthReporter) {
     let mut serving = None;
+    let mut known = false;
+    let mut told = String::new();
     loop {
-        let alive = match store.ping().await {
-            Ok(()) => true,
+        let answer = if known {
+            store.ping().await.map_err(|error| error.to_string())
+        } else {
+            check_schema(&store).await.map_err(|error| error.to_string())
+        };
+        let alive = match answer {
+            Ok(()) => {
+                known = true;
+                true
+            }
             Err(error) => {
-                if serving != Some(false) {
+                // Once for each reason: the database that was away may come back without a schema.
+                if serving != Some(false) || error != told {
                     tracing::warn!(%error, "not serving");
+                    told = error;
                 }
                 false
             }

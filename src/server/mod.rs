@@ -50,7 +50,10 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// How long a new connection may take to the beginning of HTTP/2.
     pub handshake_limit: Duration,
-    /// How long calls that are running may go on after a signal to stop.
+    /// How long to serve as before after a signal to stop, while health says NOT_SERVING: what sends callers here needs a
+    /// moment to notice.
+    pub stop_delay: Duration,
+    /// How long calls that are running may go on after that.
     pub drain_limit: Duration,
 }
 
@@ -112,6 +115,7 @@ pub struct RunningServer {
     store: Store,
     imports: ImportService,
     reflection: bool,
+    stop_delay: Duration,
     drain_limit: Duration,
 }
 
@@ -130,6 +134,7 @@ impl ServerConfig {
             reflection: true,
             max_connections: 1000,
             handshake_limit: Duration::from_secs(10),
+            stop_delay: Duration::ZERO,
             drain_limit: Duration::from_secs(10),
         }
     }
@@ -164,12 +169,12 @@ impl RunningServer {
         let authenticator = Arc::new(Authenticator::new(config.auth)?);
         let tls = config.tls.map(TlsConfig::load).transpose().map_err(ServeError::Tls)?;
         let store = Store::new(&config.store)?;
-        check_schema(&store).await?;
+        unless_away(check_schema(&store).await)?;
         let imports = match config.import_store {
             None => ImportService::new(store.clone(), config.store),
             Some(import_store) => {
                 let store = Store::new(&import_store).map_err(ServeError::ImportStore)?;
-                check_schema(&store).await.map_err(|error| match error {
+                unless_away(check_schema(&store).await).map_err(|error| match error {
                     SchemaError::Store(error) => ServeError::ImportStore(error),
                     other => other.into(),
                 })?;
@@ -192,8 +197,17 @@ impl RunningServer {
             max_connections: max_connections(config.max_connections),
             handshake_limit: config.handshake_limit,
         };
-        let (reflection, drain_limit) = (config.reflection, config.drain_limit);
-        Ok(Self { address, listener, admission, authenticator, store, imports, reflection, drain_limit })
+        Ok(Self {
+            address,
+            listener,
+            admission,
+            authenticator,
+            store,
+            imports,
+            reflection: config.reflection,
+            stop_delay: config.stop_delay,
+            drain_limit: config.drain_limit,
+        })
     }
 
     /// Where it listens.
@@ -233,9 +247,16 @@ impl RunningServer {
             result = &mut server => return Ok(result?),
             () = stop => {}
         }
-        tracing::info!("stopping: running calls may go on for {} s", drain_limit.as_secs());
         monitor.abort();
         health::set(&health_reporter, false).await;
+        if !self.stop_delay.is_zero() {
+            tracing::info!("stopping in {} s: health says NOT_SERVING", self.stop_delay.as_secs());
+            tokio::select! {
+                result = &mut server => return Ok(result?),
+                () = tokio::time::sleep(self.stop_delay) => {}
+            }
+        }
+        tracing::info!("stopping: running calls may go on for {} s", drain_limit.as_secs());
         drop(acceptor);
         let _ = drain.send(());
         if let Ok(result) = tokio::time::timeout(drain_limit, &mut server).await {
@@ -247,6 +268,14 @@ impl RunningServer {
         let end = tokio::time::timeout(CUT_OFF_LIMIT, server).await;
         calls.give_up();
         end.map_or(Ok(()), |result| Ok(result?))
+    }
+}
+
+/// A database that is away may come; health says NOT_SERVING and why until then. What is wrong for good is an error.
+fn unless_away(checked: Result<(), SchemaError>) -> Result<(), SchemaError> {
+    match checked {
+        Err(SchemaError::Store(StoreError::Unavailable(_))) => Ok(()),
+        checked => checked,
     }
 }
 

@@ -55,12 +55,12 @@ impl ServerArgs {
             _ => return Err("--client-cert and --client-key go together".to_owned()),
         };
         Ok(ClientConfig {
-            server: self.server.clone(),
             token,
             authorities: self.ca_file.clone(),
             identity,
             server_name: self.tls_server_name.clone(),
             insecure_plaintext: self.insecure_plaintext_token,
+            ..ClientConfig::new(self.server.clone())
         })
     }
 

@@ -26,7 +26,10 @@ pub(in crate::cli) struct ServeArgs {
     /// How long a new connection may take to begin HTTP/2; before that, its TLS handshake may take as long.
     #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub(in crate::cli) handshake_seconds: u64,
-    /// How long calls that are running may go on after SIGTERM or SIGINT.
+    /// How long to serve as before after SIGTERM or SIGINT, while health says NOT_SERVING: for load balancers to notice.
+    #[arg(long, env = "SCR_STOP_DELAY_SECONDS", default_value_t = 0, value_name = "SECONDS")]
+    pub(in crate::cli) stop_delay_seconds: u64,
+    /// How long calls that are running may go on after that.
     #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub(in crate::cli) drain_seconds: u64,
     #[command(flatten)]

@@ -5,15 +5,12 @@ use crate::{
     store::{AssetKey, RecordRow, Store, StoreError, VisibleTenant},
 };
 
-/// Where whoever reads a report keeps its assets, in the form that is needed there. A report may have any number of
-/// them, so a book forgets some.
+/// Where whoever reads a report keeps its assets, in the form that is needed there.
 pub trait AssetBook: Send {
-    /// Whether the asset is there.
-    fn has(&self, key: AssetKey) -> bool;
-    /// Keeps an asset.
-    fn put(&mut self, key: AssetKey, asset: &Asset);
-    /// Called before assets are put; where the book is full, it forgets all that it has.
-    fn make_room(&mut self);
+    /// Turns to the next records, which have these assets; returns those that are not there.
+    fn turn_to(&mut self, keys: &[AssetKey]) -> Vec<AssetKey>;
+    /// Takes the assets that were not there.
+    fn put(&mut self, assets: Vec<(AssetKey, Asset)>);
 }
 
 /// Makes sure that the assets of these rows are in the book.
@@ -23,22 +20,14 @@ pub(super) async fn look_up(
     rows: &[RecordRow],
     book: &mut impl AssetBook,
 ) -> Result<(), StoreError> {
-    book.make_room();
-    let mut missing: Vec<AssetKey> = Vec::new();
-    let mut last = None;
-    for row in rows {
-        // Records of one asset follow each other.
-        if last != Some(row.asset) && !book.has(row.asset) {
-            missing.push(row.asset);
-        }
-        last = Some(row.asset);
-    }
-    missing.sort_unstable();
-    missing.dedup();
+    let mut keys: Vec<AssetKey> = rows.iter().map(|row| row.asset).collect();
+    // Records of one asset follow each other, so this is next to nothing.
+    keys.dedup();
+    keys.sort_unstable();
+    keys.dedup();
+    let missing = book.turn_to(&keys);
     if !missing.is_empty() {
-        for (key, asset) in store.assets(tenant, &missing).await? {
-            book.put(key, &asset);
-        }
+        book.put(store.assets(tenant, &missing).await?);
     }
     Ok(())
 }

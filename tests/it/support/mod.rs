@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod issuer;
 pub(crate) mod pki;
+pub(crate) mod proxy;
 
 pub(crate) use builder::csv as csv_rows;
 
@@ -194,6 +195,11 @@ impl Server {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&ClientConfig::new(self.url())).await.expect("a client")
+    }
+
+    /// What SIGTERM does.
+    pub(crate) fn signal(&mut self) {
+        drop(self.stop.take());
     }
 
     /// The generated stub, as other programs have it.

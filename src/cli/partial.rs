@@ -1,0 +1,176 @@
+//! A file that is being downloaded: `NAME.part`, next to `NAME.part.json`, which says how far it is. It gets its own name
+//! when it is whole; until then another process can go on with it.
+
+use std::{
+    ffi::OsString,
+    fs::{File, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CommandError, background::Output};
+use crate::client::Checkpoint;
+
+const PART: &str = ".part";
+const STATE: &str = ".part.json";
+
+/// The file under its temporary name. No other process writes to it meanwhile.
+pub(super) struct PartialFile {
+    target: PathBuf,
+    file: File,
+    bytes: u64,
+    crc: crc32fast::Hasher,
+}
+
+/// How far a file is, as far as a reader can rely on it.
+#[derive(Serialize, Deserialize)]
+struct State {
+    /// How many bytes count; what was written after them does not.
+    bytes: u64,
+    /// What they are held against.
+    crc32: u32,
+    download: Checkpoint,
+}
+
+// === impl PartialFile ===
+
+impl PartialFile {
+    /// An empty file in the place of whatever an earlier download has left.
+    pub(super) fn create(target: &Path) -> Result<Self, CommandError> {
+        let file = open(target)?;
+        remove(&with_suffix(target, STATE))?;
+        file.set_len(0)?;
+        Ok(Self { target: target.to_owned(), file, bytes: 0, crc: crc32fast::Hasher::new() })
+    }
+
+    /// What an earlier download has left, cut to what counts, and how far it is; `None`: nothing.
+    pub(super) fn reopen(target: &Path) -> Result<Option<(Self, Checkpoint)>, CommandError> {
+        let Some(state) = read_state(&with_suffix(target, STATE))? else { return Ok(None) };
+        let mut file = open(target)?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut bytes = 0;
+        while bytes < state.bytes {
+            let wanted = usize::try_from(state.bytes - bytes).unwrap_or(usize::MAX).min(buffer.len());
+            let read = file.read(&mut buffer[..wanted])?;
+            if read == 0 {
+                break;
+            }
+            crc.update(&buffer[..read]);
+            bytes += read as u64;
+        }
+        if (bytes, crc.clone().finalize()) != (state.bytes, state.crc32) {
+            return Err(format!(
+                "{} is not as it was left, so the download cannot go on: without --resume, it starts anew",
+                with_suffix(target, PART).display()
+            )
+            .into());
+        }
+        file.set_len(bytes)?;
+        file.seek(SeekFrom::Start(bytes))?;
+        Ok(Some((Self { target: target.to_owned(), file, bytes, crc }, state.download)))
+    }
+
+    /// The file that a download in a folder, of which `is_it` says so, is to become.
+    pub(super) fn find(folder: &Path, is_it: impl Fn(&Checkpoint) -> bool) -> Result<Option<PathBuf>, CommandError> {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let Some(target) = path.to_str().and_then(|path| path.strip_suffix(STATE)) else { continue };
+            // Whatever cannot be read is not ours.
+            if read_state(&path).ok().flatten().is_some_and(|state| is_it(&state.download)) {
+                return Ok(Some(target.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives the file its name.
+    pub(super) fn finish(self) -> io::Result<()> {
+        std::fs::rename(with_suffix(&self.target, PART), &self.target)?;
+        remove(&with_suffix(&self.target, STATE))
+    }
+
+    /// Removes it: nothing of it can be used.
+    pub(super) fn discard(self) -> io::Result<()> {
+        remove(&with_suffix(&self.target, STATE))?;
+        remove(&with_suffix(&self.target, PART))
+    }
+
+    /// Its temporary name.
+    pub(super) fn path(&self) -> PathBuf {
+        with_suffix(&self.target, PART)
+    }
+}
+
+impl Write for PartialFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.crc.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Output for PartialFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// The state is replaced in one step. It need not reach the disk before the file does: what is read back is held
+    /// against the sum.
+    fn checkpoint(&mut self, download: &Checkpoint) -> io::Result<()> {
+        let state = State { bytes: self.bytes, crc32: self.crc.clone().finalize(), download: download.clone() };
+        let path = with_suffix(&self.target, STATE);
+        let new = with_suffix(&self.target, ".part.json.new");
+        std::fs::write(&new, serde_json::to_vec_pretty(&state)?)?;
+        std::fs::rename(new, path)
+    }
+}
+
+/// Opens the file under its temporary name, for this process alone.
+fn open(target: &Path) -> Result<File, CommandError> {
+    let path = with_suffix(target, PART);
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|error| format!("{}: {error}", target.display()))?;
+    let busy = || format!("{}: another download is writing it", path.display());
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(busy().into()),
+        Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
+    }
+    // Between opening and locking, another process may have given the file its name.
+    let (opened, found) = (file.metadata()?, path.metadata().map_err(|_| busy())?);
+    if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
+        return Err(busy().into());
+    }
+    Ok(file)
+}
+
+fn read_state(path: &Path) -> Result<Option<State>, CommandError> {
+    let content = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        content => content.map_err(|error| format!("{}: {error}", path.display()))?,
+    };
+    let damaged = |error| format!("{}: {error}; without --resume, the download starts anew", path.display());
+    Ok(Some(serde_json::from_slice(&content).map_err(damaged)?))
+}
+
+fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
+    let mut path = OsString::from(target);
+    path.push(suffix);
+    path.into()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,78 @@
+//! How far a download to CSV is, so that another process can go on with it.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+
+use super::UsageQuery;
+use crate::{
+    model::{CsvFormat, LineEnd},
+    proto,
+};
+
+/// How far a download is: what was asked for, and what the records that are there add up to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The request, encoded; without a token.
+    request: String,
+    crlf: bool,
+    neutralize_formulas: bool,
+    /// Identifies the content.
+    pub revision: String,
+    /// Where to go on.
+    pub(super) resume_token: String,
+    /// How many records are there.
+    pub received: u64,
+    pub(super) sums: Vec<CheckpointSum>,
+}
+
+/// What the records of a meter, region and trial add up to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CheckpointSum {
+    pub(super) meter_id: String,
+    pub(super) meter_name: String,
+    pub(super) billing_region: i32,
+    pub(super) trial: bool,
+    pub(super) record_count: i64,
+    pub(super) quantity: String,
+}
+
+// === impl Checkpoint ===
+
+impl Checkpoint {
+    pub(super) fn new(
+        request: &proto::GetDetailedUsageRequest,
+        format: CsvFormat,
+        revision: String,
+        received: u64,
+        sums: Vec<CheckpointSum>,
+    ) -> Self {
+        Self {
+            request: encoded(request),
+            crlf: matches!(format.line_end, LineEnd::Crlf),
+            neutralize_formulas: format.neutralize_formulas,
+            revision,
+            resume_token: request.resume_token.clone(),
+            received,
+            sums,
+        }
+    }
+
+    /// Whether it is of this report, written in this format.
+    pub fn is_of(&self, query: &UsageQuery, format: CsvFormat) -> bool {
+        self.is_of_request(&query.to_request(), format)
+    }
+
+    pub(super) fn is_of_request(&self, request: &proto::GetDetailedUsageRequest, format: CsvFormat) -> bool {
+        self.request == encoded(request)
+            && self.crlf == matches!(format.line_end, LineEnd::Crlf)
+            && self.neutralize_formulas == format.neutralize_formulas
+    }
+}
+
+fn encoded(request: &proto::GetDetailedUsageRequest) -> String {
+    let request = proto::GetDetailedUsageRequest { resume_token: String::new(), ..request.clone() };
+    BASE64_STANDARD.encode(request.encode_to_vec())
+}

@@ -1,0 +1,258 @@
+//! A download whose network, server or own process is cut, again and again: the file is that of an undisturbed one.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use secure_connect_reports::client::{Client, ClientConfig, UsageQuery};
+
+use crate::support::{
+    Database, Server,
+    builder::{CATALOG, Row, TENANT, csv},
+    program,
+    proxy::{Fate, Proxy},
+    to_csv,
+};
+
+/// Some 700 kB of CSV, and as much on the wire.
+const ROWS: usize = 3000;
+/// More than the network holds by itself.
+const MANY_ROWS: usize = 40_000;
+
+/// How often something is broken; `make torture` asks for more.
+fn rounds() -> u32 {
+    std::env::var("TORTURE_ROUNDS").map_or(6, |rounds| rounds.parse().expect("a number"))
+}
+
+/// Chance that can be had again: the seed is printed.
+fn chance() -> fastrand::Rng {
+    let seed = std::env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    eprintln!("TORTURE_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
+fn content(rows: usize, quantity: &str) -> String {
+    let days = ["2022-02-01", "2022-02-02", "2022-02-28"];
+    let rows: Vec<Row> =
+        (0..rows).map(|n| Row::on(days[n * 3 / rows], quantity).asset(&format!("asset-{n:05}"))).collect();
+    csv(&rows)
+}
+
+async fn served(rows: usize) -> (Database, Server) {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    database.import(&content(rows, "1.25")).await;
+    let server = database.serve();
+    (database, server)
+}
+
+fn download(server: &str, file: &Path, more: &[&str]) -> Command {
+    let mut command = program();
+    command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "--server", server, "-o"]).arg(file).args(more);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+async fn finished(child: Child) -> (bool, String) {
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", file.display()))
+}
+
+async fn wait_for(what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < Duration::from_secs(20), "that takes too long");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_over_a_network_that_breaks_is_that_of_one_revision() {
+    let (database, server) = served(ROWS).await;
+    let mut chance = chance();
+    let folder = tempfile::tempdir().unwrap();
+    let mut cut = 0;
+    for round in 0..rounds() {
+        let undisturbed = server.february().await;
+        // Connections end after 5 to 400 kB: in the middle of a frame, a message, a record.
+        let limits: Vec<u64> = (0..64).map(|_| chance.u64(5_000..400_000)).collect();
+        let fate = move |connection: u32| Fate {
+            // Before its first record a download is not tried again.
+            cut_after: limits[connection as usize % limits.len()].max(if connection == 0 { 300_000 } else { 0 }),
+            pause: Duration::from_millis(1),
+        };
+        let proxy = Proxy::start(server.address, fate).await;
+        let file = folder.path().join(format!("{round}.csv"));
+        // By the command line, and by the library in turns.
+        let by_command = round % 2 == 0;
+        let command = by_command.then(|| download(&proxy.url, &file, &[]).spawn().unwrap());
+        let by_library = async {
+            let mut client = Client::connect(&ClientConfig::new(&proxy.url)).await.unwrap();
+            let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+            to_csv(client.detailed_usage(&query).await.unwrap()).await
+        };
+        let restate = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            database.import(&content(ROWS, &format!("{round}.75"))).await;
+        };
+        let (found, ()) = match command {
+            Some(child) => {
+                let ((ok, log), ()) = tokio::join!(finished(child), restate);
+                assert!(ok, "{log}");
+                (std::fs::read_to_string(&file).unwrap(), ())
+            }
+            None => tokio::join!(by_library, restate),
+        };
+        // It began before or after the restatement; whichever it was, it is all of that.
+        assert!(found == undisturbed || found == server.february().await, "round {round}");
+        cut += proxy.connections() - 1;
+    }
+    assert!(cut >= rounds(), "{cut} cuts");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        rounds().div_ceil(2) as usize,
+        "nothing else is left"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_was_killed_goes_on_where_it_was() {
+    let (database, server) = served(ROWS).await;
+    let mut chance = chance();
+    let folder = tempfile::tempdir().unwrap();
+    let slow = |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(4) };
+    for round in 0..rounds() {
+        let undisturbed = server.february().await;
+        let proxy = Proxy::start(server.address, slow).await;
+        let file = folder.path().join(format!("{round}.csv"));
+        let (part, state) = (with_suffix(&file, ".part"), with_suffix(&file, ".part.json"));
+        let mut child = download(&proxy.url, &file, &[]).spawn().unwrap();
+        wait_for(|| state.exists()).await;
+        tokio::time::sleep(Duration::from_millis(chance.u64(0..100))).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(part.exists() && !file.exists());
+        database.import(&content(ROWS, &format!("{round}.5"))).await;
+
+        let (ok, log) = finished(download(&server.url(), &file, &["--resume"]).spawn().unwrap()).await;
+        assert!(ok, "{log}");
+        assert!(std::fs::read_to_string(&file).unwrap() == undisturbed, "round {round}");
+        assert!(!part.exists() && !state.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_outlives_its_server() {
+    let (database, server) = served(MANY_ROWS).await;
+    let undisturbed = server.february().await;
+    drop(server);
+    let serve = |port: u16| {
+        let mut command = program();
+        command.args(["serve", "--insecure-no-auth", "--listen"]);
+        command.arg(format!("127.0.0.1:{port}")).env("DATABASE_URL", &database.url);
+        command.stderr(Stdio::null()).spawn().unwrap()
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    let mut serving = serve(port);
+    wait_for(|| std::net::TcpStream::connect(address).is_ok()).await;
+    let proxy = Proxy::start(address, |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(5) }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.csv");
+    let child = download(&proxy.url, &file, &[]).spawn().unwrap();
+    wait_for(|| with_suffix(&file, ".part.json").exists()).await;
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut serving = serve(port);
+    let (ok, log) = finished(child).await;
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    assert!(ok, "{log}");
+    assert!(log.contains("records are here, asking for the others in"), "{log}");
+    assert!(std::fs::read_to_string(&file).unwrap() == undisturbed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_was_left_as_it_is_goes_on() {
+    let (_database, server) = served(ROWS).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.csv");
+    let (part, state) = (with_suffix(&file, ".part"), with_suffix(&file, ".part.json"));
+    let cut = |_| Fate { cut_after: 300_000, pause: Duration::ZERO };
+    let resumed = async |more: &[&str]| {
+        let more = [&["--resume"], more].concat();
+        finished(download(&server.url(), &file, &more).spawn().unwrap()).await
+    };
+    let interrupted = async || {
+        let proxy = Proxy::start(server.address, cut).await;
+        let (ok, log) = finished(download(&proxy.url, &file, &["--retry-for", "0"]).spawn().unwrap()).await;
+        assert!(!ok && log.contains("report.csv.part, and the same command with --resume goes on from there"), "{log}");
+        assert!(!file.exists());
+    };
+
+    interrupted().await;
+    for other in [&["--crlf"][..], &["--region", "EU"], &["--as-of", "2022-03-01T00:00:00Z"]] {
+        let (ok, log) = resumed(other).await;
+        assert!(!ok && log.contains("give the same options as before"), "{log}");
+    }
+    let whole = std::fs::read(&part).unwrap();
+    let mut damaged = whole.clone();
+    damaged[200] ^= 1;
+    for content in [&damaged[..], &whole[..whole.len() / 2], b""] {
+        std::fs::write(&part, content).unwrap();
+        let (ok, log) = resumed(&[]).await;
+        assert!(!ok && log.contains("report.csv.part is not as it was left"), "{log}");
+    }
+    std::fs::write(&part, [&whole[..], b"half a li"].concat()).unwrap();
+    let (ok, log) = resumed(&[]).await;
+    assert!(ok, "{log}");
+    assert!(std::fs::read_to_string(&file).unwrap() == server.february().await);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    // Where nothing was left, it is a download like any other.
+    let (ok, log) = resumed(&[]).await;
+    assert!(ok && log.contains("there is no download to go on with"), "{log}");
+
+    // Two of the same at once do not write to one file.
+    std::fs::remove_file(&file).unwrap();
+    interrupted().await;
+    let held = std::fs::File::open(&part).unwrap();
+    held.lock().unwrap();
+    for more in [&["--resume"][..], &[]] {
+        let (ok, log) = finished(download(&server.url(), &file, more).spawn().unwrap()).await;
+        assert!(!ok && log.contains("another download is writing it"), "{log}");
+    }
+    drop(held);
+
+    // A new one takes the place of what was left.
+    let (ok, log) = finished(download(&server.url(), &file, &[]).spawn().unwrap()).await;
+    assert!(ok, "{log}");
+    std::fs::write(&state, "{").unwrap();
+    let (ok, log) = resumed(&[]).await;
+    assert!(!ok && log.contains("report.csv.part.json: ") && log.contains("without --resume"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_the_file_is_found_again() {
+    let (_database, server) = served(ROWS).await;
+    let folder = tempfile::tempdir().unwrap();
+    let usage = |server: &str, more: &[&str]| {
+        let mut command = program();
+        command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "--server", server]).args(more);
+        command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let proxy = Proxy::start(server.address, |_| Fate { cut_after: 300_000, pause: Duration::ZERO }).await;
+    let (ok, log) = finished(usage(&proxy.url, &["--retry-for", "0"])).await;
+    assert!(!ok && log.contains("acme-hq_detailed_usage_2022-02.csv.part"), "{log}");
+    let (ok, log) = finished(usage(&server.url(), &["--resume"])).await;
+    assert!(ok, "{log}");
+    let file = folder.path().join("acme-hq_detailed_usage_2022-02.csv");
+    assert!(std::fs::read_to_string(file).unwrap() == server.february().await);
+}

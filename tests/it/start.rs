@@ -1,0 +1,131 @@
+//! A server and its database: whichever comes first, and whichever goes away meanwhile.
+
+use std::time::{Duration, Instant};
+
+use secure_connect_reports::{
+    auth::AuthConfig,
+    client::{ClientConfig, is_serving},
+    server::ServerConfig,
+    store::{self, StoreConfig},
+};
+use tokio::{
+    net::{TcpListener, UnixStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::support::{
+    Database, Server,
+    builder::{CATALOG, Row, csv},
+};
+
+/// The way to the tests' PostgreSQL by a port of loopback, which can be closed.
+struct Way {
+    port: u16,
+    socket: String,
+    open: Option<JoinHandle<()>>,
+}
+
+impl Way {
+    /// Closed, to begin with.
+    async fn to(database: &Database) -> Self {
+        let folder = database.url.split_whitespace().find_map(|part| part.strip_prefix("host=")).expect("a socket");
+        let folder = folder.trim_matches('\'');
+        let socket = std::fs::read_dir(folder).unwrap().find_map(|entry| {
+            let path = entry.unwrap().path().to_str().unwrap().to_owned();
+            (path.contains(".s.PGSQL.") && !path.ends_with(".lock")).then_some(path)
+        });
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        Self { port, socket: socket.expect("a socket"), open: None }
+    }
+
+    fn url(&self, database: &Database) -> String {
+        let parts =
+            database.url.split_whitespace().filter(|part| !part.starts_with("host=") && !part.starts_with("port="));
+        let parts: Vec<&str> = parts.collect();
+        format!("host=127.0.0.1 port={} sslmode=disable {}", self.port, parts.join(" "))
+    }
+
+    async fn open(&mut self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        let socket = self.socket.clone();
+        self.open = Some(tokio::spawn(async move {
+            // They end with this task.
+            let mut connections = JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let socket = socket.clone();
+                connections.spawn(async move {
+                    let mut server = UnixStream::connect(socket).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        }));
+    }
+
+    async fn close(&mut self) {
+        let open = self.open.take().unwrap();
+        open.abort();
+        let _ = open.await;
+    }
+}
+
+async fn wait_until(server: &Server, serving: bool) {
+    let start = Instant::now();
+    let config = ClientConfig::new(server.url());
+    while is_serving(&config).await.unwrap() != serving {
+        assert!(start.elapsed() < Duration::from_secs(20), "not {serving}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn serve(url: String) -> Server {
+    Server::start(ServerConfig::new(
+        StoreConfig { connect_timeout: Duration::from_secs(2), ..StoreConfig::new(url) },
+        AuthConfig { insecure_no_auth: true, ..AuthConfig::default() },
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_waits_for_its_database_and_outlives_it() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let rows = csv(&[Row::on("2022-02-01", "1.5")]);
+    database.import(&rows).await;
+    let mut way = Way::to(&database).await;
+    let server = serve(way.url(&database));
+    for _ in 0..2 {
+        wait_until(&server, false).await;
+        way.open().await;
+        wait_until(&server, true).await;
+        assert_eq!(server.february().await, rows);
+        way.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_comes_without_a_schema_is_not_served_until_it_has_one() {
+    let database = Database::empty();
+    let mut way = Way::to(&database).await;
+    let server = serve(way.url(&database));
+    way.open().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!is_serving(&ClientConfig::new(server.url())).await.unwrap());
+    store::migrate(&database.url).await.unwrap();
+    wait_until(&server, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_says_so_for_a_while_and_serves_on() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let rows = csv(&[Row::on("2022-02-01", "1.5")]);
+    database.import(&rows).await;
+    let config = ServerConfig::new(database.config(), AuthConfig { insecure_no_auth: true, ..AuthConfig::default() });
+    let mut server = Server::start(ServerConfig { stop_delay: Duration::from_secs(2), ..config });
+    wait_until(&server, true).await;
+    let start = Instant::now();
+    server.signal();
+    wait_until(&server, false).await;
+    assert_eq!(server.february().await, rows, "new connections and calls are served as before");
+    drop(server);
+    assert!(start.elapsed() >= Duration::from_secs(2));
+}
