@@ -6,6 +6,7 @@ PYTHON ?= python3
 PROGRAM := target/release/secure-connect-reports
 ROWS ?= 2700000
 RUNS ?= 5
+ROUNDS ?= 200
 BUF := ../target/tools/node/node_modules/.bin/buf
 
 # A nested cargo would follow another folder than these rules do.
@@ -29,6 +30,10 @@ demo: postgresql build ## Show all of it, from nothing; ONCE=1 ends when everyth
 test: postgresql tools ## Run the whole test suite, from nothing
 	$(CARGO) test --locked
 
+.PHONY: torture
+torture: postgresql ## Cut and kill downloads and imports, over and over; ROUNDS=200
+	TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it -- --nocapture resume:: kill::
+
 .PHONY: bench
 bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=1000000,10000000 RUNS=5
 	target/tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
@@ -36,7 +41,7 @@ bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=100
 
 .PHONY: microbench
 microbench: ## Measure what is done for each record
-	$(CARGO) bench --locked --features bench
+	$(CARGO) bench --locked --features bench --bench hot
 
 .PHONY: check
 check: tools ## Formatting, lints, the contract, the docs

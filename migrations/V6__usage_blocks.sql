@@ -1,6 +1,9 @@
 -- Records by blocks of 1024, a column an array: a month of millions of records is handed over, written and searched in a
 -- fraction of the time that rows took, on a tenth of the disk (docs/decisions/022). The view usage_record has them as rows.
 
+-- An import that is running ends first, and one that begins finds the view: what it committed later would be lost.
+LOCK TABLE usage_record IN SHARE MODE;
+
 CREATE TABLE usage_block (
     tenant_key bigint NOT NULL,
     load_id bigint NOT NULL,

@@ -42,7 +42,7 @@ impl Hot {
         let meters = ["user_hours_essentials", "bandwidth_gib_essentials"].map(|name| {
             Arc::new(Meter { id: MeterId::from_uuid(uuid(3)), name: name.to_owned(), unit: "hour".to_owned() })
         });
-        let mut encoder = RecordEncoder::new(organization_id, tenant_id, CurrentAssets::new(Arc::default()));
+        let mut encoder = RecordEncoder::new(organization_id, tenant_id, CurrentAssets::new(Arc::default(), tenant_id));
         let midnight = UtcTime::midnight(Month::new(2022, 3).expect("a month").first_day()).unix_micros();
         let hour = |hour: i64| UtcTime::from_unix_micros(midnight + hour * 3_600_000_000).expect("a time of 2022");
         let (mut rows, mut records) = (Vec::new(), Vec::new());

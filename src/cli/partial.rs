@@ -49,6 +49,11 @@ impl PartialFile {
     /// What an earlier download has left, cut to what counts, and how far it is; `None`: nothing.
     pub(super) fn reopen(target: &Path) -> Result<Option<(Self, Checkpoint)>, CommandError> {
         let Some(state) = read_state(&with_suffix(target, STATE))? else { return Ok(None) };
+        if !with_suffix(target, PART).exists() {
+            // The file has got its name, or was removed.
+            remove(&with_suffix(target, STATE))?;
+            return Ok(None);
+        }
         let mut file = open(target)?;
         let mut crc = crc32fast::Hasher::new();
         let mut buffer = vec![0; 1 << 20];
@@ -139,14 +144,14 @@ fn open(target: &Path) -> Result<File, CommandError> {
     let path = with_suffix(target, PART);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(|error| format!("{}: {error}", target.display()))?;
-    let busy = || format!("{}: another download is writing it", path.display());
+    let busy = || format!("{}: another download is writing it, or it is a link", path.display());
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(busy().into()),
         Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
     }
-    // Between opening and locking, another process may have given the file its name.
-    let (opened, found) = (file.metadata()?, path.metadata().map_err(|_| busy())?);
+    // Between opening and locking, another process may have given the file its name; and a link may lead anywhere.
+    let (opened, found) = (file.metadata()?, path.symlink_metadata().map_err(|_| busy())?);
     if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
         return Err(busy().into());
     }

@@ -105,10 +105,17 @@ fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {
     let part = file.path();
     match error {
         ClientError::OtherCheckpoint => format!("{}: {error}, or leave --resume out to start anew", part.display()),
-        ClientError::Refused { reason, .. } if reason == "RESUME_TOKEN_EXPIRED" || reason == "INVALID_ARGUMENT" => {
-            format!("{error}; without --resume, the download starts anew")
-        }
+        error if is_for_good(error) => format!("{error}; without --resume, the download starts anew"),
         _ => error.to_string(),
+    }
+}
+
+/// Whether the server will not go on with what is here.
+fn is_for_good(error: &ClientError) -> bool {
+    match error {
+        ClientError::CannotResume(_) => true,
+        ClientError::Refused { reason, .. } => reason == "RESUME_TOKEN_EXPIRED" || reason == "INVALID_ARGUMENT",
+        _ => false,
     }
 }
 
@@ -142,6 +149,9 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Resu
         if received == 0 || matches!(error, ClientError::Mismatch(_) | ClientError::Malformed(_)) {
             file.discard()?;
             return Err(error.into());
+        }
+        if is_for_good(&error) {
+            return Err(format!("{error}; without --resume, the download starts anew").into());
         }
         return Err(format!(
             "{error}; {} of {} rows are in {}, and the same command with --resume goes on from there",

@@ -70,6 +70,9 @@ pub enum ClientError {
     /// The records are not what the summary says.
     #[error("the records do not add up to the report's summary: {0}; nothing of it can be used")]
     Mismatch(String),
+    /// The server does not go on where the download was.
+    #[error("the download cannot go on: {0}")]
+    CannotResume(String),
     /// A checkpoint is of another download.
     #[error("that is of another report, filter or format: give the same options as before")]
     OtherCheckpoint,

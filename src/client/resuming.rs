@@ -87,10 +87,7 @@ impl ResumingStream {
         }
         loop {
             let cause = match self.stream.message().await {
-                Ok(Some(message)) => {
-                    self.backoff.reset();
-                    return Ok(message);
-                }
+                Ok(Some(message)) => return Ok(message),
                 Ok(None) => None,
                 Err(status) => Some(status),
             };
@@ -103,6 +100,9 @@ impl ResumingStream {
     /// Takes note of records that came with a message, and of its token.
     pub(super) fn took(&mut self, records: u64, token: &[u8]) -> Result<(), ClientError> {
         self.received += records;
+        if records > 0 {
+            self.backoff.reset();
+        }
         if !token.is_empty() {
             let token = std::str::from_utf8(token).map_err(|error| malformed("resume_token", error.to_string()))?;
             token.clone_into(&mut self.request.resume_token);
@@ -133,7 +133,7 @@ impl ResumingStream {
             match open(&self.client, &self.request).await {
                 Ok((stream, first, header)) => {
                     if self.received > 0 && header.revision != self.header.revision {
-                        return Err(ClientError::Mismatch("the server went on with another revision".to_owned()));
+                        return Err(ClientError::CannotResume("the server has another revision now".to_owned()));
                     }
                     check_position(&header, self.received)?;
                     (self.stream, self.header) = (stream, header);
@@ -185,7 +185,7 @@ fn check_position(header: &proto::ReportHeader, received: u64) -> Result<(), Cli
     if resumed == received {
         return Ok(());
     }
-    Err(ClientError::Mismatch(format!("the server goes on after {resumed} records, and {received} are here")))
+    Err(ClientError::CannotResume(format!("the server goes on after {resumed} records, and {received} are here")))
 }
 
 /// Whether another try may do better: the way there failed, or the server says that it cannot just now.

@@ -48,7 +48,7 @@ impl CsvDownload {
         request.resume_token.clone_from(&from.resume_token);
         let stream = ResumingStream::start(client, request.clone(), from.received).await?;
         if stream.header().revision != from.revision {
-            return Err(ClientError::Mismatch("the server went on with another revision".to_owned()));
+            return Err(ClientError::CannotResume("the server has another revision now".to_owned()));
         }
         Ok(Self { request, format, stream, lines, summary: None })
     }

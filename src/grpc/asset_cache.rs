@@ -8,7 +8,12 @@ use std::{
 
 use prost::Message as _;
 
-use crate::{model::Asset, proto, report::AssetBook, store::AssetKey};
+use crate::{
+    model::{Asset, TenantId},
+    proto,
+    report::AssetBook,
+    store::AssetKey,
+};
 
 /// Room for what is kept, in two halves: some 150,000 assets each.
 const MAX_BYTES: usize = 48 << 20;
@@ -25,14 +30,18 @@ pub(crate) struct AssetCache(Mutex<Halves>);
 /// When one half is full it becomes the old one, and what was not asked for since it did is forgotten.
 #[derive(Default)]
 struct Halves {
-    young: HashMap<AssetKey, EncodedAsset>,
+    /// The connections that it was read by. Behind new ones may be another database, where keys stand for other assets.
+    epoch: u64,
+    young: HashMap<(TenantId, AssetKey), EncodedAsset>,
     young_bytes: usize,
-    old: HashMap<AssetKey, EncodedAsset>,
+    old: HashMap<(TenantId, AssetKey), EncodedAsset>,
 }
 
 /// The assets of the records that a stream is at.
 pub(crate) struct CurrentAssets {
     cache: Arc<AssetCache>,
+    tenant: TenantId,
+    epoch: u64,
     current: HashMap<AssetKey, EncodedAsset>,
     /// The asset that was asked for last: records of one asset follow each other.
     last: Option<(AssetKey, EncodedAsset)>,
@@ -49,7 +58,7 @@ impl AssetCache {
 // === impl Halves ===
 
 impl Halves {
-    fn get(&mut self, key: AssetKey) -> Option<EncodedAsset> {
+    fn get(&mut self, key: (TenantId, AssetKey)) -> Option<EncodedAsset> {
         if let Some(asset) = self.young.get(&key) {
             return Some(Arc::clone(asset));
         }
@@ -58,7 +67,7 @@ impl Halves {
         Some(asset)
     }
 
-    fn put(&mut self, key: AssetKey, asset: EncodedAsset) {
+    fn put(&mut self, key: (TenantId, AssetKey), asset: EncodedAsset) {
         self.young_bytes += asset.len() + OVERHEAD_BYTES;
         self.young.insert(key, asset);
         if self.young_bytes > MAX_BYTES / 2 {
@@ -71,8 +80,8 @@ impl Halves {
 // === impl CurrentAssets ===
 
 impl CurrentAssets {
-    pub(crate) fn new(cache: Arc<AssetCache>) -> Self {
-        Self { cache, current: HashMap::new(), last: None }
+    pub(crate) fn new(cache: Arc<AssetCache>, tenant: TenantId) -> Self {
+        Self { cache, tenant, epoch: 0, current: HashMap::new(), last: None }
     }
 
     /// An asset of the records that were looked up last.
@@ -85,12 +94,17 @@ impl CurrentAssets {
 }
 
 impl AssetBook for CurrentAssets {
-    fn turn_to(&mut self, keys: &[AssetKey]) -> Vec<AssetKey> {
+    fn turn_to(&mut self, epoch: u64, keys: &[AssetKey]) -> Vec<AssetKey> {
         self.current.clear();
+        self.last = None;
+        self.epoch = epoch;
         let mut missing = Vec::new();
         let mut halves = self.cache.halves();
+        if halves.epoch < epoch {
+            *halves = Halves { epoch, ..Halves::default() };
+        }
         for &key in keys {
-            match halves.get(key) {
+            match halves.get((self.tenant, key)) {
                 Some(asset) => _ = self.current.insert(key, asset),
                 None => missing.push(key),
             }
@@ -108,7 +122,9 @@ impl AssetBook for CurrentAssets {
                 ..Default::default()
             };
             let encoded = EncodedAsset::from(part.encode_to_vec());
-            halves.put(key, Arc::clone(&encoded));
+            if halves.epoch == self.epoch {
+                halves.put((self.tenant, key), Arc::clone(&encoded));
+            }
             self.current.insert(key, encoded);
         }
     }
@@ -122,22 +138,30 @@ mod tests {
     #[test]
     fn what_is_asked_for_stays_and_the_rest_is_forgotten() {
         let cache = Arc::new(AssetCache::default());
-        let mut assets = CurrentAssets::new(Arc::clone(&cache));
+        let tenant = |number| TenantId::from_uuid(uuid::Uuid::from_u128(number));
+        let mut assets = CurrentAssets::new(Arc::clone(&cache), tenant(1));
         let key = AssetKey::made_up;
         let asset = Asset { asset_type: AssetType::User, id: "i".repeat(500), name: "n".repeat(1000) };
-        assert_eq!(assets.turn_to(&[key(0), key(1)]), [key(0), key(1)]);
+        assert_eq!(assets.turn_to(1, &[key(0), key(1)]), [key(0), key(1)]);
         assets.put(vec![(key(0), asset.clone()), (key(1), asset.clone())]);
         let encoded = assets.get(key(0)).expect("just put").to_vec();
         for number in 2..100_000 {
             assets.put(vec![(key(number), asset.clone())]);
             if number % 1000 == 0 {
-                assert!(assets.turn_to(&[key(0)]).is_empty(), "it is asked for time and again");
+                assert!(assets.turn_to(1, &[key(0)]).is_empty(), "it is asked for time and again");
             }
             let halves = cache.halves();
             assert!((halves.young.len() + halves.old.len()) * encoded.len() <= MAX_BYTES + 2 * encoded.len());
         }
-        assert_eq!(assets.turn_to(&[key(0), key(1)]), [key(1)]);
+        assert_eq!(assets.turn_to(1, &[key(0), key(1)]), [key(1)]);
         assert_eq!(assets.get(key(0)), Some(&*encoded));
         assert_eq!(assets.get(key(1)), None, "it is of none of these records");
+
+        let mut other = CurrentAssets::new(Arc::clone(&cache), tenant(2));
+        assert_eq!(other.turn_to(1, &[key(0)]), [key(0)], "keys of tenants are their own");
+        assert_eq!(assets.turn_to(2, &[key(0)]), [key(0)], "by new connections it may be another asset");
+        assert_eq!(other.turn_to(1, &[key(0)]), [key(0)]);
+        other.put(vec![(key(0), asset)]);
+        assert_eq!(other.turn_to(2, &[key(0)]), [key(0)], "what was read by old connections is not kept");
     }
 }

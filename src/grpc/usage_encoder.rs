@@ -186,7 +186,7 @@ mod tests {
         #[test]
         fn bytes_are_those_of_the_generated_code(records in arbitrary::records()) {
             let first = &records[0];
-            let mut encoder = RecordEncoder::new(first.organization_id, first.tenant_id, CurrentAssets::new(Arc::default()));
+            let mut encoder = RecordEncoder::new(first.organization_id, first.tenant_id, CurrentAssets::new(Arc::default(), first.tenant_id));
             let mut fast = Vec::new();
             for record in &records {
                 let row = row(record, &mut encoder);

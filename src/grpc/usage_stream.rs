@@ -64,8 +64,11 @@ impl UsageStream {
     /// Reads the first records, and then starts the stream.
     pub(super) async fn start(report: UsageReport, notes: Notes, assets: Arc<AssetCache>) -> Result<Self, ReportError> {
         let header = report.header();
-        let encoder =
-            RecordEncoder::new(header.tenant.organization_id(), header.tenant.id(), CurrentAssets::new(assets));
+        let encoder = RecordEncoder::new(
+            header.tenant.organization_id(),
+            header.tenant.id(),
+            CurrentAssets::new(assets, header.tenant.id()),
+        );
         let header = Some(proto::ReportHeader::from(header));
         let (sender, receiver) = mpsc::channel(QUEUED_MESSAGES);
         let mut producer = Producer { report, encoder, sender, notes, header };

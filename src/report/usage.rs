@@ -290,8 +290,9 @@ impl UsageReport {
     /// The first records are to be there soon, and the others with little ado. Where a filter lets few of them pass, more
     /// are looked through at a time.
     fn adapt_range(&mut self) {
-        let few =
-            !self.filter.is_empty() && self.passed < usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
+        let some = usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
+        // Of the first range nothing is known yet when the next one is asked for.
+        let few = !self.filter.is_empty() && self.range_blocks > 1 && self.passed < some;
         self.range_blocks = if few { MAX_RANGE_BLOCKS } else { RANGE_BLOCKS };
         self.passed = 0;
     }

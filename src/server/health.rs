@@ -13,7 +13,7 @@ const SERVICES: [&str; 3] =
     ["", "secureconnect.reports.v1.ReportsService", "secureconnect.reports.v1.UsageImportService"];
 
 /// Asks the database for a sign of life, again and again: first whether it has our schema, since it may have been away
-/// when the server started.
+/// when the server started, and whenever it has been away.
 pub(super) async fn monitor(store: Store, reporter: HealthReporter) {
     let mut serving = None;
     let mut known = false;
@@ -30,6 +30,8 @@ pub(super) async fn monitor(store: Store, reporter: HealthReporter) {
                 true
             }
             Err(error) => {
+                // What comes back may be another one, from a backup.
+                known = false;
                 // Once for each reason: the database that was away may come back without a schema.
                 if serving != Some(false) || error != told {
                     tracing::warn!(%error, "not serving");

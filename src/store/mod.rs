@@ -19,7 +19,13 @@ mod target;
 mod tenants;
 mod tls;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use lease::Lease;
@@ -67,6 +73,8 @@ pub struct StoreConfig {
 pub struct Store {
     short: Pool,
     export: Pool,
+    /// How many connections were made for exports.
+    epoch: Arc<AtomicU64>,
     /// For connections that cancel statements.
     tls: MakeRustlsConnect,
 }
@@ -85,7 +93,8 @@ impl StoreConfig {
         }
     }
 
-    fn pool(&self, target: &Target, size: usize) -> Result<Pool, StoreError> {
+    /// `made` counts connections.
+    fn pool(&self, target: &Target, size: usize, made: Arc<AtomicU64>) -> Result<Pool, StoreError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(target.config.clone(), target.tls.clone(), fast);
         // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one.
@@ -103,6 +112,7 @@ impl StoreConfig {
             })
             .post_create(Hook::async_fn(move |client, _| {
                 let settings = settings.clone();
+                made.fetch_add(1, Ordering::Relaxed);
                 Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
             }))
             .build()
@@ -116,9 +126,16 @@ impl Store {
     /// Makes the pools; connections come when they are needed.
     pub fn new(config: &StoreConfig) -> Result<Self, StoreError> {
         let target = Target::parse(&config.database_url, config.connect_timeout)?;
-        let short = config.pool(&target, config.short_connections)?;
-        let export = config.pool(&target, config.export_connections)?;
-        Ok(Self { short, export, tls: target.tls })
+        let epoch = Arc::new(AtomicU64::new(0));
+        let short = config.pool(&target, config.short_connections, Arc::default())?;
+        let export = config.pool(&target, config.export_connections, Arc::clone(&epoch))?;
+        Ok(Self { short, export, epoch, tls: target.tls })
+    }
+
+    /// Grows whenever a connection is made for exports: behind it may be another database than before, one that was
+    /// restored, say. Whoever keeps what exports read keeps it for one epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// Asks the database for a sign of life.

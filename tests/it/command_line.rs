@@ -7,12 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::AsyncWriteExt as _;
-
 use crate::support::{
     Database,
     builder::{CATALOG, ORG, Row, TENANT, csv},
     program,
+    proxy::{Fate, Proxy},
 };
 
 fn run(command: &mut Command) -> (bool, String, String) {
@@ -164,23 +163,6 @@ async fn formulas_are_neutralised_on_request() {
     assert_eq!(out, csv(&[name("'=1+1", "'+id"), name("-5.5", "a"), name("plain", "b")]));
 }
 
-/// Passes bytes on until so many have come from the server, and cuts the connection then.
-async fn cutting_proxy(server: std::net::SocketAddr, limit: u64) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let (client, _) = listener.accept().await.unwrap();
-        let server = tokio::net::TcpStream::connect(server).await.unwrap();
-        let (mut client_read, mut client_write) = client.into_split();
-        let (server_read, mut server_write) = server.into_split();
-        tokio::spawn(async move { tokio::io::copy(&mut client_read, &mut server_write).await });
-        let mut limited = tokio::io::AsyncReadExt::take(server_read, limit);
-        let _ = tokio::io::copy(&mut limited, &mut client_write).await;
-        let _ = client_write.shutdown().await;
-    });
-    format!("http://{address}")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_was_cut_is_not_there() {
     let rows: Vec<Row> = (0..5000).map(|n| Row::on("2022-02-01", "1").asset(&n.to_string())).collect();
@@ -189,9 +171,20 @@ async fn a_report_that_was_cut_is_not_there() {
     let file = folder.path().join("report.csv");
     std::fs::write(&file, "of yesterday").unwrap();
     for limit in [2_000, 300_000, 600_000] {
-        let proxy = cutting_proxy(server.address, limit).await;
+        let proxy = Proxy::start(server.address, move |_| Fate { cut_after: limit, pause: Duration::ZERO }).await;
         let mut command = program();
-        command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "--retry-for", "0", "--server", &proxy, "-o"]);
+        command.args([
+            "usage",
+            "--tenant",
+            TENANT,
+            "--month",
+            "2022-02",
+            "--retry-for",
+            "0",
+            "--server",
+            &proxy.url,
+            "-o",
+        ]);
         command.arg(&file);
         let (ok, _, log) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
         assert!(!ok && log.starts_with("error: "), "{log}");

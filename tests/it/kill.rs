@@ -10,10 +10,8 @@ use secure_connect_reports::client::UsageQuery;
 use crate::support::{
     Database, Server,
     builder::{CATALOG, ORG, Row, TENANT, TENANT_2, csv},
-    program,
+    program, rounds,
 };
-
-const ROUNDS: u32 = 12;
 
 fn content(quantity: &str) -> String {
     let mut rows = Vec::new();
@@ -62,10 +60,11 @@ async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
     let duration = start.elapsed();
     database.import(&before).await;
 
+    let rounds = rounds(12);
     let mut whole = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         // From the first moment to some time after the last.
-        let delay = duration * round / (ROUNDS - 2);
+        let delay = duration * round / rounds.saturating_sub(2).max(1);
         let mut child = import();
         tokio::time::sleep(delay).await;
         child.kill().unwrap();
@@ -79,7 +78,7 @@ async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
             assert!(found == reports_before, "round {round}: killed after {delay:?}");
         }
     }
-    assert!(whole < ROUNDS, "no import was killed in time");
+    assert!(whole < rounds, "no import was killed in time");
 
     // And at the two moments that matter most: while it writes, and while it waits to publish what it has written.
     let mut publisher = database.sql().await;

@@ -13,18 +13,13 @@ use crate::support::{
     builder::{CATALOG, Row, TENANT, csv},
     program,
     proxy::{Fate, Proxy},
-    to_csv,
+    rounds, to_csv,
 };
 
 /// Some 700 kB of CSV, and as much on the wire.
 const ROWS: usize = 3000;
 /// More than the network holds by itself.
 const MANY_ROWS: usize = 40_000;
-
-/// How often something is broken; `make torture` asks for more.
-fn rounds() -> u32 {
-    std::env::var("TORTURE_ROUNDS").map_or(6, |rounds| rounds.parse().expect("a number"))
-}
 
 /// Chance that can be had again: the seed is printed.
 fn chance() -> fastrand::Rng {
@@ -78,7 +73,7 @@ async fn a_download_over_a_network_that_breaks_is_that_of_one_revision() {
     let mut chance = chance();
     let folder = tempfile::tempdir().unwrap();
     let mut cut = 0;
-    for round in 0..rounds() {
+    for round in 0..rounds(6) {
         let undisturbed = server.february().await;
         // Connections end after 5 to 400 kB: in the middle of a frame, a message, a record.
         let limits: Vec<u64> = (0..64).map(|_| chance.u64(5_000..400_000)).collect();
@@ -113,10 +108,10 @@ async fn a_download_over_a_network_that_breaks_is_that_of_one_revision() {
         assert!(found == undisturbed || found == server.february().await, "round {round}");
         cut += proxy.connections() - 1;
     }
-    assert!(cut >= rounds(), "{cut} cuts");
+    assert!(cut >= rounds(6), "{cut} cuts");
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
-        rounds().div_ceil(2) as usize,
+        rounds(6).div_ceil(2) as usize,
         "nothing else is left"
     );
 }
@@ -127,7 +122,7 @@ async fn a_download_that_was_killed_goes_on_where_it_was() {
     let mut chance = chance();
     let folder = tempfile::tempdir().unwrap();
     let slow = |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(4) };
-    for round in 0..rounds() {
+    for round in 0..rounds(6) {
         let undisturbed = server.february().await;
         let proxy = Proxy::start(server.address, slow).await;
         let file = folder.path().join(format!("{round}.csv"));

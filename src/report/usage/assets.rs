@@ -7,8 +7,9 @@ use crate::{
 
 /// Where whoever reads a report keeps its assets, in the form that is needed there.
 pub trait AssetBook: Send {
-    /// Turns to the next records, which have these assets; returns those that are not there.
-    fn turn_to(&mut self, keys: &[AssetKey]) -> Vec<AssetKey>;
+    /// Turns to the next records, which have these assets; returns those that are not there. In another `epoch` than
+    /// before, keys may stand for other assets.
+    fn turn_to(&mut self, epoch: u64, keys: &[AssetKey]) -> Vec<AssetKey>;
     /// Takes the assets that were not there.
     fn put(&mut self, assets: Vec<(AssetKey, Asset)>);
 }
@@ -25,7 +26,7 @@ pub(super) async fn look_up(
     keys.dedup();
     keys.sort_unstable();
     keys.dedup();
-    let missing = book.turn_to(&keys);
+    let missing = book.turn_to(store.epoch(), &keys);
     if !missing.is_empty() {
         book.put(store.assets(tenant, &missing).await?);
     }

@@ -246,6 +246,11 @@ pub(crate) async fn to_csv(mut download: UsageDownload) -> String {
     String::from_utf8(csv.into_inner().unwrap()).unwrap()
 }
 
+/// How often something is broken; `make torture` asks for more.
+pub(crate) fn rounds(usual: u32) -> u32 {
+    std::env::var("TORTURE_ROUNDS").map_or(usual, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
 /// The program under test.
 pub(crate) fn program() -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_secure-connect-reports"));
