@@ -6,7 +6,7 @@
 //! cli → client, server → grpc → import, report → store → catalog, auth → model
 //! ```
 //!
-//! `limits`, `network`, `reload` and `tls` are leaves that whoever needs them knows; they know no other module.
+//! `limits`, `metrics`, `network`, `reload` and `tls` are leaves that whoever needs them knows; they know no other module.
 
 pub mod auth;
 pub mod catalog;
@@ -17,6 +17,7 @@ pub mod grpc;
 pub mod hot;
 pub mod import;
 pub mod limits;
+pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod postgres;

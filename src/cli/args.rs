@@ -1,6 +1,7 @@
 //! What the command line takes. Every option has an environment variable of its own name.
 
 mod client;
+mod limits;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
@@ -12,6 +13,7 @@ use clap::{
 use secrecy::SecretString;
 
 pub(super) use client::ServerArgs;
+use limits::LimitsArgs;
 pub(super) use serve::ServeArgs;
 
 use crate::{

@@ -29,8 +29,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
         insecure_plaintext: args.tls.insecure_plaintext,
         tls: args.tls.config()?,
         reflection: !args.no_reflection,
-        max_connections: args.max_connections,
-        handshake_limit: Duration::from_secs(args.handshake_seconds),
+        metrics_listen: args.metrics_listen,
+        calls: args.limits.calls(),
+        connections: args.limits.connections(),
         stop_delay: Duration::from_secs(args.stop_delay_seconds),
         drain_limit: Duration::from_secs(args.drain_seconds),
         ..ServerConfig::new(store(""), args.callers.config()?)

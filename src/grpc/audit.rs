@@ -1,5 +1,6 @@
 //! The audit log: one line for each call, written when it ends, however it ends. It says who asked for what, and what
-//! became of it, also where the caller was told less. It never holds tokens or what was reported.
+//! became of it, also where the caller was told less. It never holds tokens or what was reported. The metrics of calls
+//! are taken in the same place.
 
 use std::{
     collections::HashMap,
@@ -16,20 +17,15 @@ use http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::rpc::Rpc;
 use crate::{
     auth::Principal,
+    metrics::{CallMetrics, Metrics},
     model::{Month, OrganizationId, TenantId},
 };
 
 /// The target of the log lines.
 const TARGET: &str = "audit";
-const PACKAGE: &str = "/secureconnect.reports.v1.";
-const RPCS: [&str; 4] = [
-    "ReportsService/ListTenants",
-    "ReportsService/GetDetailedUsage",
-    "ReportsService/GetMonthlyCosts",
-    "UsageImportService/ImportUsage",
-];
 
 /// What handlers note of a call while it runs.
 #[derive(Clone, Default)]
@@ -46,19 +42,22 @@ struct Noted {
     rows: u64,
 }
 
-/// A call. Its line is written when this is dropped.
+/// A call. Its line is written when this is dropped, at the latest.
 pub(super) struct Audit {
     call: Arc<Call>,
     open: Arc<OpenCalls>,
 }
 
 /// The calls that are running.
-#[derive(Default)]
-pub struct OpenCalls(Mutex<HashMap<usize, Weak<Call>>>);
+pub struct OpenCalls {
+    calls: Mutex<HashMap<usize, Weak<Call>>>,
+    metrics: Arc<Metrics>,
+}
 
 /// What a line tells.
-struct Call {
-    rpc: &'static str,
+pub(super) struct Call {
+    rpc: Rpc,
+    metrics: Arc<Metrics>,
     request_id: String,
     peer: Option<SocketAddr>,
     started: Instant,
@@ -116,15 +115,16 @@ impl Notes {
 impl Audit {
     pub(super) fn begin(
         open: &Arc<OpenCalls>,
-        path: &str,
+        rpc: Rpc,
         request_id: String,
         peer: Option<SocketAddr>,
         deadline: Option<Duration>,
     ) -> Self {
-        // Paths are the caller's words; only those that mean something are repeated.
-        let rpc = path.strip_prefix(PACKAGE).and_then(|rpc| RPCS.into_iter().find(|known| *known == rpc));
+        let metrics = Arc::clone(&open.metrics);
+        metrics.call_began(rpc.full_name());
         let call = Arc::new(Call {
-            rpc: rpc.unwrap_or("unknown"),
+            rpc,
+            metrics,
             request_id,
             peer,
             started: Instant::now(),
@@ -142,6 +142,11 @@ impl Audit {
         &self.call.notes
     }
 
+    /// For whoever may end the call without its answer being taken.
+    pub(super) fn call(&self) -> Arc<Call> {
+        Arc::clone(&self.call)
+    }
+
     pub(super) fn add_bytes(&self, bytes: usize) {
         self.call.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -149,9 +154,7 @@ impl Audit {
     /// Takes the outcome from headers or trailers, if it is there.
     pub(super) fn end(&self, headers: &HeaderMap) {
         let Some(status) = Status::from_header_map(headers) else { return };
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        let outcome = Outcome { code: status.code(), reason, message: status.message().to_owned() };
-        *self.call.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.call.outcome(&status);
     }
 }
 
@@ -173,8 +176,13 @@ impl Drop for Audit {
 // === impl OpenCalls ===
 
 impl OpenCalls {
+    /// None yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { calls: Mutex::default(), metrics }
+    }
+
     fn calls(&self) -> MutexGuard<'_, HashMap<usize, Weak<Call>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the lines of calls that the server can wait for no longer: those of callers who do not read, for instance.
@@ -189,6 +197,18 @@ impl OpenCalls {
 // === impl Call ===
 
 impl Call {
+    fn outcome(&self, status: &Status) {
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let outcome = Outcome { code: status.code(), reason, message: status.message().to_owned() };
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    }
+
+    /// The call has ended like this, whether anybody listens or not.
+    pub(super) fn end(&self, status: &Status) {
+        self.outcome(status);
+        self.write(|| (status.code(), ""));
+    }
+
     /// Writes the line, once.
     fn write(&self, unended: impl FnOnce() -> (Code, &'static str)) {
         if self.written.swap(true, Ordering::Relaxed) {
@@ -200,6 +220,15 @@ impl Call {
             Outcome { code, reason: reason.to_owned(), message: String::new() }
         });
         let noted = self.notes.noted();
+        let (bytes, duration) = (self.bytes.load(Ordering::Relaxed), self.started.elapsed());
+        self.metrics.call_ended(&CallMetrics {
+            rpc: self.rpc.full_name(),
+            code: code_name(outcome.code),
+            reason: &outcome.reason,
+            duration,
+            rows: noted.rows,
+            bytes,
+        });
         tracing::info!(
             target: TARGET,
             parent: None,
@@ -207,7 +236,7 @@ impl Call {
             peer = self.peer.map(tracing::field::display),
             subject = noted.subject,
             client_id = noted.client_id,
-            rpc = self.rpc,
+            rpc = self.rpc.name(),
             organization = noted.organization,
             tenant = noted.tenant,
             month = noted.months,
@@ -216,8 +245,8 @@ impl Call {
             told = outcome.message,
             truth = noted.truth,
             rows = noted.rows,
-            bytes = self.bytes.load(Ordering::Relaxed),
-            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             "call"
         );
     }

@@ -30,6 +30,7 @@ const BUFFER_BYTES: usize = 320 << 10;
 pub struct ReportsServer {
     reports: Reports,
     generated: ReportsServiceServer<Reports>,
+    request_bytes: usize,
 }
 
 /// Requests as messages, answers as bytes.
@@ -44,9 +45,10 @@ struct DetailedUsage(Reports);
 // === impl ReportsServer ===
 
 impl ReportsServer {
-    /// Serves reports.
-    pub fn new(reports: Reports) -> Self {
-        Self { generated: ReportsServiceServer::new(reports.clone()), reports }
+    /// Serves reports. Requests may be so large.
+    pub fn new(reports: Reports, request_bytes: usize) -> Self {
+        let generated = ReportsServiceServer::new(reports.clone()).max_decoding_message_size(request_bytes);
+        Self { generated, reports, request_bytes }
     }
 }
 
@@ -68,7 +70,8 @@ impl Service<Request<Body>> for ReportsServer {
             return Box::pin(self.generated.call(request));
         }
         let usage = DetailedUsage(self.reports.clone());
-        Box::pin(async move { Ok(Grpc::new(EncodedCodec).server_streaming(usage, request).await) })
+        let mut grpc = Grpc::new(EncodedCodec).max_decoding_message_size(self.request_bytes);
+        Box::pin(async move { Ok(grpc.server_streaming(usage, request).await) })
     }
 }
 

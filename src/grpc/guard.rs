@@ -1,4 +1,5 @@
-//! What stands before every service: it finds out who calls, and keeps the audit log.
+//! What stands before every service: it finds out who calls, whether there is room, and when to give up; and it keeps the
+//! audit log.
 
 use std::{
     convert::Infallible,
@@ -7,24 +8,28 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use rustls::pki_types::CertificateDer;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::{Status, body::Body, server::NamedService};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, body::Body, server::NamedService};
 use tower::Service;
 use tracing::Instrument as _;
 
 use super::{
     audit::{Audit, OpenCalls},
     caller::Caller,
+    limits::{CallLimits, Place, Places},
+    rpc::{Rpc, Weight},
     status,
+    watched::{Bounds, Watched},
 };
 use crate::auth::{Authenticator, Credentials};
 
@@ -33,6 +38,11 @@ const MAX_REQUEST_ID: usize = 128;
 /// How much, and how long, a question is listened to that is refused anyway.
 const DRAIN_BYTES: usize = 64 << 10;
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+
+/// The transport ends a call at its deadline, too, and calls that CANCELLED. So the call ends a little before.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(1);
+/// Deadlines beyond this are none.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The other end of a connection, which the transport puts into every request.
 #[derive(Clone, Debug, Default)]
@@ -43,35 +53,63 @@ pub struct Peer {
     pub certificate: Option<Arc<CertificateDer<'static>>>,
 }
 
-/// A service behind authentication and audit.
+/// What the services of a server share before them.
 #[derive(Clone)]
-pub struct Guard<S> {
-    service: S,
+pub struct Gate {
     authenticator: Arc<Authenticator>,
     calls: Arc<OpenCalls>,
+    places: Arc<Places>,
+    stall: Duration,
     cut_off: CancellationToken,
 }
 
-/// A response's body, watched to its end.
-struct Watched {
-    body: Body,
-    audit: Audit,
-    /// Ready when the server can wait no longer.
-    cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
-    is_cut_off: bool,
+/// A service behind a gate.
+#[derive(Clone)]
+pub struct Guard<S> {
+    service: S,
+    gate: Gate,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Lets in whom the authenticator knows, as far as the limits go. When `cut_off` is cancelled, calls that are still
+    /// running end with an error.
+    pub fn new(
+        authenticator: Arc<Authenticator>,
+        calls: Arc<OpenCalls>,
+        limits: &CallLimits,
+        cut_off: CancellationToken,
+    ) -> Self {
+        Self { authenticator, calls, places: Arc::new(Places::new(limits)), stall: limits.stall, cut_off }
+    }
+
+    /// Who calls, and a place for the call; or the answer.
+    async fn admit(&self, rpc: Rpc, request: &mut Request<Body>, audit: &Audit) -> Result<Place, Status> {
+        let certificate = request.extensions().get::<Peer>().and_then(|peer| peer.certificate.clone());
+        let authorization: Vec<HeaderValue> =
+            request.headers_mut().get_all(http::header::AUTHORIZATION).iter().cloned().collect();
+        // Nothing further inside needs it, so nothing there can leak it.
+        request.headers_mut().remove(http::header::AUTHORIZATION);
+        let values: Vec<&[u8]> = authorization.iter().map(HeaderValue::as_bytes).collect();
+        let credentials = Credentials { authorization: &values, certificate: certificate.as_deref() };
+        let principal = self.authenticator.authenticate(credentials).await.map_err(|error| {
+            audit.notes().truth(&error);
+            Status::from(&error)
+        })?;
+        audit.notes().principal(&principal);
+        let place = self.places.take(rpc.weight(), principal.subject())?;
+        request.extensions_mut().insert(Caller { principal, notes: audit.notes().clone() });
+        Ok(place)
+    }
 }
 
 // === impl Guard ===
 
 impl<S> Guard<S> {
-    /// Guards a service. When `cut_off` is cancelled, calls that are still running end with an error.
-    pub fn new(
-        service: S,
-        authenticator: Arc<Authenticator>,
-        calls: Arc<OpenCalls>,
-        cut_off: CancellationToken,
-    ) -> Self {
-        Self { service, authenticator, calls, cut_off }
+    /// Guards a service.
+    pub fn new(service: S, gate: Gate) -> Self {
+        Self { service, gate }
     }
 }
 
@@ -96,47 +134,41 @@ where
         // The service that is ready is this one, not its clone.
         let clone = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, clone);
-        let authenticator = Arc::clone(&self.authenticator);
+        let gate = self.gate.clone();
+        let rpc = Rpc::of_path(request.uri().path());
         let request_id = request_id(request.headers());
-        let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-        let audit = Audit::begin(
-            &self.calls,
-            request.uri().path(),
-            request_id.clone(),
-            peer.address,
-            deadline(request.headers()),
-        );
-        let cut_off = self.cut_off.clone();
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+        let timeout = timeout(request.headers()).filter(|timeout| *timeout < LONGEST_DEADLINE);
+        let audit = Audit::begin(&gate.calls, rpc, request_id.clone(), peer, timeout);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout.saturating_sub(DEADLINE_MARGIN));
         let span = tracing::info_span!("call", request_id);
         let answer = async move {
-            let authorization: Vec<HeaderValue> =
-                request.headers_mut().get_all(http::header::AUTHORIZATION).iter().cloned().collect();
-            // Nothing further inside needs it, so nothing there can leak it.
-            request.headers_mut().remove(http::header::AUTHORIZATION);
-            let values: Vec<&[u8]> = authorization.iter().map(HeaderValue::as_bytes).collect();
-            let credentials = Credentials { authorization: &values, certificate: peer.certificate.as_deref() };
-            let mut response = match authenticator.authenticate(credentials).await {
-                Ok(principal) => {
-                    audit.notes().principal(&principal);
-                    request.extensions_mut().insert(Caller { principal, notes: audit.notes().clone() });
-                    let answer = AssertUnwindSafe(service.call(request)).catch_unwind();
-                    tokio::select! {
-                        answer = answer => answer.unwrap_or_else(|_| Ok(status::panicked().into_http()))?,
-                        () = cut_off.cancelled() => status::shutting_down().into_http(),
+            let mut place = None;
+            let answer = async {
+                match gate.admit(rpc, &mut request, &audit).await {
+                    Ok(taken) => place = Some(taken),
+                    Err(status) => {
+                        // An overload is answered at once; other refusals are not to be lost on the way.
+                        if status.code() != Code::Unavailable || rpc.weight() == Weight::Import {
+                            drain(request.into_body()).await;
+                        }
+                        return Ok(status.into_http());
                     }
                 }
-                Err(error) => {
-                    audit.notes().truth(&error);
-                    drain(request.into_body()).await;
-                    Status::from(&error).into_http()
-                }
+                let answer = AssertUnwindSafe(service.call(request)).catch_unwind();
+                answer.await.unwrap_or_else(|_| Ok(status::panicked().into_http()))
+            };
+            let mut response = tokio::select! {
+                answer = answer => answer?,
+                () = gate.cut_off.cancelled() => status::shutting_down().into_http(),
+                () = past(deadline) => status::deadline_exceeded().into_http(),
             };
             if let Ok(value) = HeaderValue::from_str(&request_id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
             audit.end(response.headers());
-            let cut_off = Box::pin(cut_off.cancelled_owned());
-            Ok(response.map(|body| Body::new(Watched { body, audit, cut_off, is_cut_off: false })))
+            let bounds = Bounds { deadline, stall: gate.stall, cut_off: gate.cut_off };
+            Ok(response.map(|body| Body::new(Watched::new(body, audit, place, bounds))))
         };
         Box::pin(answer.instrument(span))
     }
@@ -158,8 +190,16 @@ async fn drain(mut body: Body) {
     let _ = tokio::time::timeout(DRAIN_LIMIT, taken).await;
 }
 
-/// When the caller gives up, by its own word (gRPC over HTTP/2, "Timeout"): the transport then drops the call.
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
+/// Ready when a deadline has passed.
+async fn past(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// After how long the caller gives up, by its own word (gRPC over HTTP/2, "Timeout").
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     let (count, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     let count: u64 = count.parse().ok()?;
@@ -179,44 +219,4 @@ fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let sound = |id: &&str| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     given.filter(sound).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
-}
-
-// === impl Watched ===
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.is_cut_off {
-            return Poll::Ready(None);
-        }
-        let frame = match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(frame) => frame,
-            // What is ready is still sent; what has to be waited for is not.
-            Poll::Pending => {
-                ready!(self.cut_off.as_mut().poll(context));
-                self.is_cut_off = true;
-                let mut trailers = HeaderMap::new();
-                Some(status::shutting_down().add_header(&mut trailers).map(|()| Frame::trailers(trailers)))
-            }
-        };
-        if let Some(Ok(frame)) = &frame {
-            if let Some(data) = frame.data_ref() {
-                self.audit.add_bytes(data.len());
-            }
-            if let Some(trailers) = frame.trailers_ref() {
-                self.audit.end(trailers);
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_cut_off || self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::NaiveDate;
 use prost_types::Timestamp;
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{audit::Notes, caller::Caller, status::too_many_imports};
+use super::{audit::Notes, caller::Caller, status::importer_stalled};
 use crate::{
     auth::Role,
     import::{Import, ImportError, ImportReport, Intake, LoadOutcome},
+    metrics::Metrics,
     model::{AssetType, BillingRegion, Month, Platform, Source, TenantId, UtcTime},
     proto::{self, usage_import_service_server::UsageImportService},
     report::InvalidField,
@@ -22,20 +22,25 @@ use crate::{
 pub struct ImportService {
     store: Store,
     config: StoreConfig,
-    running: Arc<Semaphore>,
+    /// How long a caller may take between two messages.
+    idle_limit: Duration,
+    metrics: Arc<Metrics>,
 }
-
-/// Calls that run at once: each holds connections of its own, memory and disk for sorting.
-const MAX_RUNNING: usize = 4;
-/// How long a caller may take between two messages.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 // === impl ImportService ===
 
 impl ImportService {
-    /// Imports into this database.
-    pub fn new(store: Store, config: StoreConfig) -> Self {
-        Self { store, config, running: Arc::new(Semaphore::new(MAX_RUNNING)) }
+    /// Imports into this database. A caller may take so long between two messages.
+    pub fn new(store: Store, config: StoreConfig, idle_limit: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { store, config, idle_limit, metrics }
+    }
+
+    async fn next_message(
+        &self,
+        messages: &mut Streaming<proto::ImportUsageRequest>,
+    ) -> Result<Option<proto::ImportUsageRequest>, Status> {
+        let next = tokio::time::timeout(self.idle_limit, messages.message()).await;
+        next.map_err(|_| importer_stalled(self.idle_limit))?
     }
 }
 
@@ -47,9 +52,8 @@ impl UsageImportService for ImportService {
     ) -> Result<Response<proto::ImportUsageResponse>, Status> {
         let caller = Caller::of(&request)?;
         caller.scope_as(Role::UsageImport)?;
-        let _running = self.running.try_acquire().map_err(|_| too_many_imports())?;
         let mut messages = request.into_inner();
-        let Some(first) = next_message(&mut messages).await? else {
+        let Some(first) = self.next_message(&mut messages).await? else {
             return Ok(Response::new(proto::ImportUsageResponse::default()));
         };
         let source = source(&first.source)?;
@@ -68,20 +72,21 @@ impl UsageImportService for ImportService {
             // Sorting may write to disk.
             let add = tokio::task::spawn_blocking(move || take_in(intake, first, &message.records));
             intake = add.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(sorting)?;
-            next = next_message(&mut messages).await?;
+            next = self.next_message(&mut messages).await?;
         }
         let prepared = import.prepare(intake).await?;
         note_loads(&caller.notes, prepared.tenant_days());
         let report = import.publish(prepared, "ImportUsage", false).await?;
+        for load in &report.loads {
+            let outcome = match load.outcome {
+                LoadOutcome::Published => "published",
+                LoadOutcome::Restated(_) => "restated",
+                LoadOutcome::Unchanged => "unchanged",
+            };
+            self.metrics.loads_imported(outcome, 1);
+        }
         Ok(Response::new(report.into()))
     }
-}
-
-async fn next_message(
-    messages: &mut Streaming<proto::ImportUsageRequest>,
-) -> Result<Option<proto::ImportUsageRequest>, Status> {
-    let next = tokio::time::timeout(IDLE_LIMIT, messages.message()).await;
-    next.map_err(|_| Status::deadline_exceeded("no message came for a minute; nothing was imported"))?
 }
 
 fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> std::io::Result<Intake> {

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 use super::{asset_cache::AssetCache, caller::Caller, usage_stream::UsageStream};
 use crate::{
     auth::Role,
+    metrics::Metrics,
     proto::{self, reports_service_server::ReportsService},
     report::{CostsRequest, TenantsRequest, UsageReport, UsageRequest, get_costs, list_tenants},
     store::Store,
@@ -19,14 +20,15 @@ use crate::{
 pub struct Reports {
     store: Store,
     assets: Arc<AssetCache>,
+    metrics: Arc<Metrics>,
 }
 
 // === impl Reports ===
 
 impl Reports {
     /// Serves this store's reports.
-    pub fn new(store: Store) -> Self {
-        Self { store, assets: Arc::default() }
+    pub fn new(store: Store, metrics: Arc<Metrics>) -> Self {
+        Self { store, assets: Arc::default(), metrics }
     }
 
     /// `GetDetailedUsage`, its messages encoded.
@@ -42,6 +44,9 @@ impl Reports {
         // A stream goes on to its end when the token expires meanwhile: what it reads was fixed when it began.
         let report = caller.told(UsageReport::open(self.store.clone(), scope, &request).await)?;
         caller.notes.organization(Some(report.header().tenant.organization_id()));
+        if !request.resume_token.is_empty() {
+            self.metrics.download_resumed();
+        }
         // The first records are read before the answer begins: what fails until then is a status without a stream,
         // which clients try again by themselves.
         Ok(Response::new(UsageStream::start(report, caller.notes, Arc::clone(&self.assets)).await?))

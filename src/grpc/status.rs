@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::limits::Full;
 use crate::{
     auth::{Denied, Unauthenticated},
     import::{ImportError, InvalidUsage},
@@ -41,8 +42,43 @@ pub(super) fn panicked() -> Status {
     internal()
 }
 
-pub(super) fn too_many_imports() -> Status {
-    unavailable("TOO_MANY_IMPORTS", "as many imports as can be are running; try again")
+pub(super) fn deadline_exceeded() -> Status {
+    let message = "the deadline of the call has passed; a stream goes on with its last resume token";
+    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
+}
+
+/// Another stream goes on behind what the reader has, once it reads again.
+pub(super) fn stalled() -> Status {
+    unavailable("READER_STALLED", "the answer was not read for too long; a stream goes on with its last resume token")
+}
+
+pub(super) fn importer_stalled(limit: Duration) -> Status {
+    let message = format!("no message came for {} s; nothing was imported", limit.as_secs());
+    status(Code::DeadlineExceeded, "IMPORTER_STALLED", message)
+}
+
+impl From<Full> for Status {
+    fn from(full: Full) -> Self {
+        let (code, reason, calls, limit, message, retry) = match full {
+            Full::Server { calls, limit } => {
+                let message = format!("as many {calls} as this server takes are running ({limit}); try again");
+                (Code::Unavailable, "OVERLOADED", calls, limit, message, true)
+            }
+            // Only the caller knows when its other calls end.
+            Full::Caller { calls, limit } => {
+                let message =
+                    format!("{limit} {calls} of yours are running, and that is the limit: let one of them end");
+                (Code::ResourceExhausted, "CALLER_LIMIT", calls, limit, message, false)
+            }
+        };
+        let metadata = [("calls".to_owned(), calls.to_owned()), ("limit".to_owned(), limit.to_string())];
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::from(metadata));
+        if retry {
+            // Those who are refused together are not to come back together.
+            details.set_retry_info(Some(RETRY_AFTER.mul_f64(1.0 + 2.0 * fastrand::f64())));
+        }
+        Self::with_error_details(code, message, details)
+    }
 }
 
 /// Says what a caller can do about it, and no more: what is wrong with a token is for the log.

@@ -74,11 +74,15 @@ impl UsageStream {
         let mut producer = Producer { report, encoder, sender, notes, header };
         let chunk = producer.next_chunk().await?;
         let run = async move {
-            let end = AssertUnwindSafe(producer.run(chunk)).catch_unwind().await;
-            let failure = match end {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => error.into(),
-                Err(_) => panicked(),
+            let listener = producer.sender.clone();
+            let failure = tokio::select! {
+                end = AssertUnwindSafe(producer.run(chunk)).catch_unwind() => match end {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error.into(),
+                    Err(_) => panicked(),
+                },
+                // Nobody is there any more: what is being read is given up at once.
+                () = listener.closed() => return,
             };
             // Where the client is gone too, there is nobody to tell.
             let _ = producer.sender.send(Err(failure)).await;

@@ -129,17 +129,20 @@ async fn hidden(store: &Store, scope: &TenantScope, request: &CostsRequest) -> R
 pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
     let token = PageToken::open(&request.page_token, query)?;
-    let organization = store.find_organization(scope, request.organization_id).await?;
-    let organization = organization.visible().map_err(ReportError::OrganizationNotFound)?;
-    let horizon = match &token {
-        Some(token) => manifest::known_horizon(store, token.horizon()).await?,
-        None => manifest::horizon(store, request.as_of).await?,
+    let horizon = async {
+        match &token {
+            Some(token) => manifest::known_horizon(store, token.horizon()).await,
+            None => manifest::horizon(store, request.as_of).await,
+        }
     };
+    let (organization, horizon, meters) =
+        tokio::join!(store.find_organization(scope, request.organization_id), horizon, store.meters());
+    let organization = organization?.visible().map_err(ReportError::OrganizationNotFound)?;
+    let (horizon, meters) = (horizon?, meters?);
     let data = store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
     if request.tenant_id.is_some() && data.tenants.is_empty() {
         return Err(ReportError::TenantNotFound(hidden(store, scope, request).await?));
     }
-    let meters = store.meters().await?;
     let currency = organization.currency();
     let lines = compute::lines(&data, &meters, currency)?;
     let totals = compute::totals(&lines, request.months, currency);

@@ -138,11 +138,17 @@ impl UsageReport {
             resume.0.check(tenant_id, month, filter_digest).map_err(invalid_resume)?;
             Some(resume)
         };
-        let tenant = store.find_tenant(scope, tenant_id).await?.visible().map_err(ReportError::TenantNotFound)?;
-        let horizon = match &resumed {
-            Some((resume, _)) => manifest::known_horizon(&store, resume.horizon).await?,
-            None => manifest::horizon(&store, request.as_of).await?,
+        let horizon = async {
+            match &resumed {
+                Some((resume, _)) => manifest::known_horizon(&store, resume.horizon).await,
+                None => manifest::horizon(&store, request.as_of).await,
+            }
         };
+        // Side by side: none of them needs another one, and the caller waits for all of them.
+        let (tenant, horizon, meters) = tokio::join!(store.find_tenant(scope, tenant_id), horizon, store.meters());
+        // Whoever may not see the tenant is told no more than that.
+        let tenant = tenant?.visible().map_err(ReportError::TenantNotFound)?;
+        let (horizon, meters) = (horizon?, meters?);
         let loads = store.loads_in_force(&tenant, month, horizon).await?;
         let revision = manifest::revision(tenant_id, month, &loads);
         let position = match &resumed {
@@ -150,21 +156,14 @@ impl UsageReport {
             Some(_) => return Err(ReportError::ResumeTokenExpired),
             None => Position::default(),
         };
-        let meters = store.meters().await?;
         let filter = request.filter.resolve(&store, &tenant, &meters).await?;
-        let totals = totals(&store, &tenant, month, &loads, &filter, &meters).await?;
-        let record_count = totals.iter().map(|(_, total)| total.record_count).sum();
-        // Nobody but a caller who makes up tokens gets here.
-        if !position.can_be_of(&loads, filter.is_empty(), record_count) {
-            return Err(invalid_resume("not a position of this report").into());
-        }
-        Ok(Self {
+        let mut report = Self {
             header: UsageHeader {
                 tenant,
                 month,
                 revision,
                 data_as_of: manifest::data_as_of(&loads),
-                record_count,
+                record_count: 0,
                 resumed_record_count: position.records_before,
             },
             resume: Resume { tenant_id, month, horizon: horizon.time(), revision, filter_digest },
@@ -172,7 +171,7 @@ impl UsageReport {
             loads,
             filter,
             meters,
-            totals,
+            totals: Vec::new(),
             position,
             blocks: VecDeque::new(),
             ahead: VecDeque::new(),
@@ -180,7 +179,19 @@ impl UsageReport {
             range_blocks: 1,
             passed: 0,
             read: Vec::new(),
-        })
+        };
+        // The first records are read while the totals are. A filter may let none pass, and then none are to be read.
+        if report.filter.is_empty() {
+            let first = report.look_ahead();
+            report.ahead.extend(first);
+        }
+        report.totals = report.stored_totals().await?;
+        report.header.record_count = report.totals.iter().map(|(_, total)| total.record_count).sum();
+        // Nobody but a caller who makes up tokens gets here.
+        if !position.can_be_of(&report.loads, report.filter.is_empty(), report.header.record_count) {
+            return Err(invalid_resume("not a position of this report").into());
+        }
+        Ok(report)
     }
 
     /// What the report is about.
@@ -231,6 +242,35 @@ impl UsageReport {
         }
         self.check_totals()?;
         Ok(None)
+    }
+
+    /// What the records must add up to, ordered by meter name, region and trial.
+    async fn stored_totals(&self) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
+        let Self { store, header: UsageHeader { tenant, month, .. }, loads, filter, .. } = self;
+        let stored = if filter.is_by_asset() {
+            store.added_up_totals(tenant, *month, loads, filter).await?
+        } else {
+            store.stored_totals(tenant, loads, filter).await?
+        };
+        let mut totals = stored
+            .into_iter()
+            .map(|total| {
+                let record_count = u64::try_from(total.record_count)
+                    .map_err(|_| StoreError::Corrupt("a total has a negative count".to_owned()))?;
+                let named = UsageTotal {
+                    meter: Arc::clone(self.meters.get(total.key.meter)?),
+                    billing_region: total.key.billing_region,
+                    trial: total.key.trial,
+                    quantity: total.quantity,
+                    record_count,
+                };
+                Ok((total.key.meter, named))
+            })
+            .collect::<Result<Vec<_>, ReportError>>()?;
+        totals.sort_by(|(_, a), (_, b)| {
+            (&a.meter.name, a.billing_region, a.trial).cmp(&(&b.meter.name, b.billing_region, b.trial))
+        });
+        Ok(totals)
     }
 
     /// Begins to read the range after the last one.
@@ -348,38 +388,4 @@ impl Drop for Ahead {
 
 fn invalid_resume(error: impl std::fmt::Display) -> InvalidField {
     InvalidField::new("resume_token", error)
-}
-
-async fn totals(
-    store: &Store,
-    tenant: &VisibleTenant,
-    month: Month,
-    loads: &[Load],
-    filter: &RecordFilter,
-    meters: &Meters,
-) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
-    let stored = if filter.is_by_asset() {
-        store.added_up_totals(tenant, month, loads, filter).await?
-    } else {
-        store.stored_totals(tenant, loads, filter).await?
-    };
-    let mut totals = stored
-        .into_iter()
-        .map(|total| {
-            let record_count = u64::try_from(total.record_count)
-                .map_err(|_| StoreError::Corrupt("a total has a negative count".to_owned()))?;
-            let named = UsageTotal {
-                meter: Arc::clone(meters.get(total.key.meter)?),
-                billing_region: total.key.billing_region,
-                trial: total.key.trial,
-                quantity: total.quantity,
-                record_count,
-            };
-            Ok((total.key.meter, named))
-        })
-        .collect::<Result<Vec<_>, ReportError>>()?;
-    totals.sort_by(|(_, a), (_, b)| {
-        (&a.meter.name, a.billing_region, a.trial).cmp(&(&b.meter.name, b.billing_region, b.trial))
-    });
-    Ok(totals)
 }

@@ -1,10 +1,13 @@
 //! The health service, kept true.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::store::{Store, check_schema};
+use crate::{
+    metrics::Metrics,
+    store::{Store, StoreError, check_schema},
+};
 
 /// How often the database is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -14,13 +17,13 @@ const SERVICES: [&str; 3] =
 
 /// Asks the database for a sign of life, again and again: first whether it has our schema, since it may have been away
 /// when the server started, and whenever it has been away.
-pub(super) async fn monitor(store: Store, reporter: HealthReporter) {
+pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc<Metrics>) {
     let mut serving = None;
     let mut known = false;
     let mut told = String::new();
     loop {
         let answer = if known {
-            store.ping().await.map_err(|error| error.to_string())
+            ping(&store, &metrics).await.map_err(|error| error.to_string())
         } else {
             check_schema(&store).await.map_err(|error| error.to_string())
         };
@@ -42,6 +45,7 @@ pub(super) async fn monitor(store: Store, reporter: HealthReporter) {
         };
         if serving != Some(alive) {
             set(&reporter, alive).await;
+            metrics.set_serving(alive);
             if alive {
                 tracing::info!("serving");
             }
@@ -49,6 +53,17 @@ pub(super) async fn monitor(store: Store, reporter: HealthReporter) {
         }
         tokio::time::sleep(PING_INTERVAL).await;
     }
+}
+
+/// Asks for a sign of life, and for what a metric tells.
+async fn ping(store: &Store, metrics: &Metrics) -> Result<(), StoreError> {
+    store.ping().await?;
+    if let Ok(Some(newest)) = store.newest_load().await {
+        // Seconds to the microsecond fit into 53 bits.
+        #[expect(clippy::cast_precision_loss)]
+        metrics.set_newest_load(newest.unix_micros() as f64 / 1e6);
+    }
+    Ok(())
 }
 
 pub(super) async fn set(reporter: &HealthReporter, serving: bool) {

@@ -21,7 +21,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use crate::{grpc::Peer, reload::Reloaded};
+use crate::{grpc::Peer, metrics::Metrics, reload::Reloaded};
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4), in bytes.
 const PREFACE_BYTES: usize = 24;
@@ -39,6 +39,7 @@ pub(super) struct Admission {
     pub(super) max_connections: usize,
     /// How long TLS, and then the beginning of HTTP/2, may take.
     pub(super) handshake_limit: Duration,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// A connection that is ready for HTTP/2.
@@ -47,8 +48,13 @@ pub(super) struct Connection {
     peer: Peer,
     /// There until HTTP/2 has begun: whoever connects and says nothing is not waited for.
     beginning: Option<Beginning>,
-    /// Its place among those that may be.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// A place among the connections that may be, counted.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    metrics: Arc<Metrics>,
 }
 
 struct Beginning {
@@ -86,10 +92,12 @@ pub(super) fn accept(
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Ok(permit) = Arc::clone(&places).try_acquire_owned() else {
+                admission.metrics.connection_refused();
                 warning.tell(|| tracing::warn!("--max-connections are there; more are turned away"));
                 continue;
             };
+            let place = Place::new(permit, &admission.metrics);
             // It only costs latency where it fails.
             let _ = stream.set_nodelay(true);
             let limit = admission.handshake_limit;
@@ -135,6 +143,21 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, limit: Duration) ->
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit, metrics: &Arc<Metrics>) -> Self {
+        metrics.connected();
+        Self { _permit: permit, metrics: Arc::clone(metrics) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.disconnected();
+    }
+}
+
 // === impl Warning ===
 
 impl Warning {
@@ -149,7 +172,7 @@ impl Warning {
 // === impl Connection ===
 
 impl Connection {
-    fn new(io: impl Io + 'static, peer: Peer, limit: Duration, place: OwnedSemaphorePermit) -> Self {
+    fn new(io: impl Io + 'static, peer: Peer, limit: Duration, place: Place) -> Self {
         let limit = Box::pin(tokio::time::sleep(limit));
         let beginning = Some(Beginning { missing: PREFACE_BYTES, limit });
         Self { io: Box::pin(io), peer, beginning, _place: place }

@@ -2,6 +2,7 @@
 
 mod health;
 mod incoming;
+mod metrics;
 mod tls;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
@@ -11,23 +12,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use incoming::Admission;
+use metrics::MetricsServer;
 pub use tls::TlsConfig;
 
 use crate::{
     auth::{AuthConfig, AuthConfigError, Authenticator},
-    grpc::{Guard, ImportService, OpenCalls, Reports, ReportsServer},
+    grpc::{CallLimits, Gate, Guard, ImportService, OpenCalls, Reports, ReportsServer},
     limits::max_connections,
+    metrics::Metrics,
     proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer},
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
 };
 
 /// How long the end of calls that are cut off may take.
 const CUT_OFF_LIMIT: Duration = Duration::from_millis(500);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const MAX_STREAMS_PER_CONNECTION: u32 = 200;
-const MAX_LOCAL_RESETS: usize = 100;
-/// Room for a token of the largest size that is looked at, and for what else callers send.
-const MAX_HEADER_BYTES: u32 = 64 << 10;
 
 /// How to serve.
 #[derive(Clone)]
@@ -46,15 +44,35 @@ pub struct ServerConfig {
     pub insecure_plaintext: bool,
     /// Whether callers may ask which services and messages there are.
     pub reflection: bool,
-    /// Connections of callers at once; more are turned away.
-    pub max_connections: usize,
-    /// How long a new connection may take to the beginning of HTTP/2.
-    pub handshake_limit: Duration,
+    /// Where metrics are to be had by HTTP; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Limits on calls.
+    pub calls: CallLimits,
+    /// Limits on connections.
+    pub connections: ConnectionLimits,
     /// How long to serve as before after a signal to stop, while health says NOT_SERVING: what sends callers here needs a
     /// moment to notice.
     pub stop_delay: Duration,
     /// How long calls that are running may go on after that.
     pub drain_limit: Duration,
+}
+
+/// Limits on connections of callers.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// At once; more are turned away.
+    pub max: usize,
+    /// How long a new one may take to the beginning of HTTP/2.
+    pub handshake: Duration,
+    /// How often its other end is asked for a sign of life; as long again without an answer, and it is closed.
+    pub keepalive: Duration,
+    /// Calls at once on one connection.
+    pub calls: u32,
+    /// Bytes of a call's headers.
+    pub header_bytes: u32,
+    /// Calls that a peer may give up before the server has got to them, and streams that it may make the server refuse;
+    /// beyond, the connection is closed.
+    pub resets: usize,
 }
 
 /// The server could not start, or it failed.
@@ -114,6 +132,10 @@ pub struct RunningServer {
     authenticator: Arc<Authenticator>,
     store: Store,
     imports: ImportService,
+    metrics: Arc<Metrics>,
+    metrics_listener: Option<TcpListener>,
+    calls: CallLimits,
+    connections: ConnectionLimits,
     reflection: bool,
     stop_delay: Duration,
     drain_limit: Duration,
@@ -132,8 +154,9 @@ impl ServerConfig {
             tls: None,
             insecure_plaintext: false,
             reflection: true,
-            max_connections: 1000,
-            handshake_limit: Duration::from_secs(10),
+            metrics_listen: None,
+            calls: CallLimits::default(),
+            connections: ConnectionLimits::default(),
             stop_delay: Duration::ZERO,
             drain_limit: Duration::from_secs(10),
         }
@@ -159,31 +182,58 @@ impl ServerConfig {
     }
 }
 
+// === impl ConnectionLimits ===
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            max: 1000,
+            handshake: Duration::from_secs(10),
+            keepalive: Duration::from_secs(30),
+            calls: 200,
+            // Room for a token of the largest size that is looked at, and for what else callers send.
+            header_bytes: 64 << 10,
+            resets: 100,
+        }
+    }
+}
+
 // === impl RunningServer ===
 
 impl RunningServer {
     /// Checks the configuration and the schema, and starts to listen.
     pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         config.check()?;
+        let calls = config.calls;
         let no_auth = config.auth.insecure_no_auth;
         let authenticator = Arc::new(Authenticator::new(config.auth)?);
         let tls = config.tls.map(TlsConfig::load).transpose().map_err(ServeError::Tls)?;
         let store = Store::new(&config.store)?;
         unless_away(check_schema(&store).await)?;
+        let pools = store.clone();
+        let metrics = Metrics::new(move || pools.pools());
+        let imports =
+            |store, config: StoreConfig| ImportService::new(store, config, calls.import_idle, Arc::clone(&metrics));
         let imports = match config.import_store {
-            None => ImportService::new(store.clone(), config.store),
+            None => imports(store.clone(), config.store),
             Some(import_store) => {
                 let store = Store::new(&import_store).map_err(ServeError::ImportStore)?;
                 unless_away(check_schema(&store).await).map_err(|error| match error {
                     SchemaError::Store(error) => ServeError::ImportStore(error),
                     other => other.into(),
                 })?;
-                ImportService::new(store, import_store)
+                imports(store, import_store)
             }
         };
-        let listen_error = |error| ServeError::Listen { address: config.listen, error };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
+        let (listener, address) = listen(config.listen).await?;
+        let metrics_listener = match config.metrics_listen {
+            None => None,
+            Some(address) => {
+                let (listener, address) = listen(address).await?;
+                tracing::info!("metrics on http://{address}/metrics");
+                Some(listener)
+            }
+        };
         if no_auth {
             tracing::warn!(
                 "NO AUTHENTICATION: every program on this machine may read and import the usage of every organization"
@@ -194,8 +244,9 @@ impl RunningServer {
         }
         let admission = Admission {
             tls,
-            max_connections: max_connections(config.max_connections),
-            handshake_limit: config.handshake_limit,
+            max_connections: max_connections(config.connections.max),
+            handshake_limit: config.connections.handshake,
+            metrics: Arc::clone(&metrics),
         };
         Ok(Self {
             address,
@@ -204,6 +255,10 @@ impl RunningServer {
             authenticator,
             store,
             imports,
+            metrics,
+            metrics_listener,
+            calls,
+            connections: config.connections,
             reflection: config.reflection,
             stop_delay: config.stop_delay,
             drain_limit: config.drain_limit,
@@ -215,24 +270,37 @@ impl RunningServer {
         self.address
     }
 
+    /// Where its metrics are, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// Serves until `stop` is ready, then drains: health says NOT_SERVING, new calls are refused, and running ones may
     /// go on for a while.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let (health_reporter, health_service) = tonic_health::server::health_reporter();
         // The library begins with SERVING; here that is said after the first ping.
         health::set(&health_reporter, false).await;
-        let monitor = tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone()));
-        let reports = ReportsServer::new(Reports::new(self.store));
-        let imports = UsageImportServiceServer::new(self.imports);
-        let (calls, cut_off) = (Arc::new(OpenCalls::default()), CancellationToken::new());
+        let metrics = Arc::clone(&self.metrics);
+        let monitor = tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone(), metrics));
+        let _metrics_server =
+            self.metrics_listener.map(|listener| MetricsServer::start(listener, Arc::clone(&self.metrics)));
+        let reports = Reports::new(self.store, Arc::clone(&self.metrics));
+        let reports = ReportsServer::new(reports, self.calls.request_bytes);
+        let imports = UsageImportServiceServer::new(self.imports).max_decoding_message_size(self.calls.request_bytes);
+        let (calls, cut_off) = (Arc::new(OpenCalls::new(self.metrics)), CancellationToken::new());
+        let gate = Gate::new(self.authenticator, Arc::clone(&calls), &self.calls, cut_off.clone());
+        let limits = self.connections;
         let mut router = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-            .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+            .http2_keepalive_interval(Some(limits.keepalive))
+            .http2_keepalive_timeout(Some(limits.keepalive))
+            .http2_max_header_list_size(limits.header_bytes)
+            .max_concurrent_streams(limits.calls)
+            .http2_max_pending_accept_reset_streams(Some(limits.resets))
+            .http2_max_local_error_reset_streams(Some(limits.resets))
             .add_service(health_service)
-            .add_service(Guard::new(reports, Arc::clone(&self.authenticator), Arc::clone(&calls), cut_off.clone()))
-            .add_service(Guard::new(imports, self.authenticator, Arc::clone(&calls), cut_off.clone()));
+            .add_service(Guard::new(reports, gate.clone()))
+            .add_service(Guard::new(imports, gate));
         if self.reflection {
             router = router.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
         }
@@ -269,6 +337,13 @@ impl RunningServer {
         calls.give_up();
         end.map_or(Ok(()), |result| Ok(result?))
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let error = |error| ServeError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    Ok((listener, address))
 }
 
 /// A database that is away may come; health says NOT_SERVING and why until then. What is wrong for good is an error.

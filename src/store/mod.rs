@@ -32,7 +32,9 @@ use lease::Lease;
 use target::Target;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-#[cfg(any(test, feature = "bench"))]
+use crate::{metrics::PoolState, model::UtcTime};
+
+#[cfg(feature = "bench")]
 pub(crate) use block::blocks_of;
 pub use block::{AssetKey, BLOCK_ROWS, RecordBlock, RecordRow, block_of};
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
@@ -113,7 +115,10 @@ impl StoreConfig {
             .post_create(Hook::async_fn(move |client, _| {
                 let settings = settings.clone();
                 made.fetch_add(1, Ordering::Relaxed);
-                Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    client.batch_execute(&settings).await.map_err(HookError::Backend)?;
+                    target::watch_client(client).await.map_err(HookError::Backend)
+                })
             }))
             .build()
             .map_err(|error| StoreError::Unavailable(error.to_string()))
@@ -144,6 +149,36 @@ impl Store {
         let statement = client.prepare_cached("-- ping\nSELECT 1").await?;
         client.query_one(&statement, &[]).await?;
         Ok(())
+    }
+
+    /// When the newest load was published.
+    pub async fn newest_load(&self) -> Result<Option<UtcTime>, StoreError> {
+        let client = self.short().await?;
+        // Imports that run side by side may draw their numbers in another order than they publish in.
+        let statement = client
+            .prepare_cached(
+                "-- newest_load
+                SELECT max(published_at) AS published_at
+                FROM (SELECT published_at FROM usage_import ORDER BY import_id DESC LIMIT 20) AS newest",
+            )
+            .await?;
+        let row = client.query_one(&statement, &[]).await?;
+        Ok(row.try_get::<_, Option<_>>("published_at")?.map(UtcTime::from_chrono))
+    }
+
+    /// How the connections to the database are used.
+    pub fn pools(&self) -> Vec<PoolState> {
+        let state = |name, pool: &Pool| {
+            let status = pool.status();
+            PoolState {
+                pool: name,
+                limit: status.max_size,
+                open: status.size,
+                used: status.size.saturating_sub(status.available),
+                waiting: status.waiting,
+            }
+        };
+        vec![state("short", &self.short), state("export", &self.export)]
     }
 
     async fn short(&self) -> Result<Lease, StoreError> {

@@ -81,8 +81,23 @@ impl Target {
         }
         config.ssl_mode(mode);
         config.application_name(env!("CARGO_PKG_NAME"));
-        config.connect_timeout(connect_timeout);
-        config.keepalives_idle(Duration::from_secs(60));
+        // One that is away must leave time for the others.
+        let hosts = u32::try_from(config.get_hosts().len().max(config.get_hostaddrs().len())).unwrap_or(u32::MAX);
+        let each = connect_timeout / hosts.max(1);
+        config.connect_timeout(config.get_connect_timeout().map_or(each, |given| *given.min(&each)));
+        // A host that vanished is to be noticed before callers give up, also while its answer is waited for.
+        if !database_url.contains("keepalives_idle") {
+            config.keepalives_idle(Duration::from_secs(10));
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(Duration::from_secs(5));
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(3);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(Duration::from_secs(20));
+        }
         Ok(Self { config, tls: tls.connector().map_err(unusable)? })
     }
 
@@ -96,8 +111,16 @@ impl Target {
         });
         // A writer that was cut off must not hold its locks for ever.
         client.batch_execute("SET idle_in_transaction_session_timeout = '10min'").await?;
+        watch_client(&client).await?;
         Ok(client)
     }
+}
+
+/// Has the database look, once a second, whether the client of a statement is still there. A system that cannot, and a
+/// server before version 14, go on as before.
+pub(super) async fn watch_client(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let set = client.batch_execute("SET client_connection_check_interval = '1s'").await;
+    set.or_else(|error| if error.as_db_error().is_some() { Ok(()) } else { Err(error) })
 }
 
 const NOT_A_URL: &str = "not a PostgreSQL connection URL or key-value string";

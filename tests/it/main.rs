@@ -16,6 +16,7 @@ mod database_tls;
 mod import;
 mod import_usage;
 mod kill;
+mod limits;
 mod listing;
 mod months;
 mod properties;

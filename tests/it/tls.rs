@@ -8,7 +8,7 @@ use secure_connect_reports::{
     auth::{AuthConfig, CertificateConfig},
     client::{Client, ClientConfig, ClientError},
     proto::reports_service_client::ReportsServiceClient,
-    server::{RunningServer, ServeError, ServerConfig, TlsConfig},
+    server::{ConnectionLimits, RunningServer, ServeError, ServerConfig, TlsConfig},
 };
 use tonic::{
     Code,
@@ -241,7 +241,7 @@ async fn a_peer_that_never_ends_its_handshake_is_cut_off_and_holds_up_nobody() {
     let token = format!("Bearer {}", key.sign(&issuer.claims(&[ORG])));
     let config = ServerConfig {
         tls: Some(tls(&files)),
-        handshake_limit: Duration::from_secs(2),
+        connections: ConnectionLimits { handshake: Duration::from_secs(2), ..ConnectionLimits::default() },
         ..ServerConfig::new(database.config(), issuer.auth())
     };
     let server = Server::start(config);
@@ -344,8 +344,7 @@ async fn whoever_connects_and_says_nothing_is_not_waited_for() {
     let issuer = Issuer::start(&[&key]).await;
     let token = format!("Bearer {}", key.sign(&issuer.claims(&[ORG])));
     let config = ServerConfig {
-        handshake_limit: Duration::from_secs(1),
-        max_connections: 4,
+        connections: ConnectionLimits { handshake: Duration::from_secs(1), max: 4, ..ConnectionLimits::default() },
         ..ServerConfig::new(database.config(), issuer.auth())
     };
     let server = Server::start(config);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, builder::FalseyValueParser};
 use secrecy::SecretString;
 
-use super::DatabaseArgs;
+use super::{DatabaseArgs, LimitsArgs};
 use crate::{
     auth::{AuthConfig, CertificateConfig, ClaimPath, TokenConfig},
     reload::RELOAD_INTERVAL,
@@ -20,12 +20,10 @@ pub(in crate::cli) struct ServeArgs {
     /// Do not let callers ask which services and messages there are.
     #[arg(long, env = "SCR_NO_REFLECTION", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) no_reflection: bool,
-    /// Connections of callers at once; more are turned away.
-    #[arg(long, env = "SCR_MAX_CONNECTIONS", default_value_t = 1000, value_name = "COUNT")]
-    pub(in crate::cli) max_connections: usize,
-    /// How long a new connection may take to begin HTTP/2; before that, its TLS handshake may take as long.
-    #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
-    pub(in crate::cli) handshake_seconds: u64,
+    /// Where metrics are to be had by HTTP, for Prometheus. Unset: nowhere. They name no customers, and anyone who
+    /// reaches the address can read them.
+    #[arg(long, env = "SCR_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub(in crate::cli) metrics_listen: Option<SocketAddr>,
     /// How long to serve as before after SIGTERM or SIGINT, while health says NOT_SERVING: for load balancers to notice.
     #[arg(long, env = "SCR_STOP_DELAY_SECONDS", default_value_t = 0, value_name = "SECONDS")]
     pub(in crate::cli) stop_delay_seconds: u64,
@@ -36,6 +34,8 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) callers: CallersArgs,
     #[command(flatten)]
     pub(in crate::cli) tls: TlsArgs,
+    #[command(flatten)]
+    pub(in crate::cli) limits: LimitsArgs,
     /// Database connections for short calls.
     #[arg(long, env = "SCR_SHORT_CONNECTIONS", default_value_t = 8, value_name = "COUNT", help_heading = "Database")]
     pub(in crate::cli) short_connections: usize,

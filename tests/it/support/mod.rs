@@ -5,6 +5,7 @@ pub(crate) mod calls;
 pub(crate) mod issuer;
 pub(crate) mod pki;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 
 pub(crate) use builder::csv as csv_rows;
 
@@ -46,6 +47,7 @@ pub(crate) struct Database {
 /// A server on a free port of loopback.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    metrics: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -176,17 +178,18 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let config = ServerConfig { drain_limit: Duration::from_millis(50), ..config };
+                let metrics_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+                let config = ServerConfig { drain_limit: Duration::from_millis(50), metrics_listen, ..config };
                 let server = RunningServer::bind(config).await.expect("a server");
-                tell.send(server.address()).unwrap();
+                tell.send((server.address(), server.metrics_address().unwrap())).unwrap();
                 let stop = async {
                     let _ = stopped.await;
                 };
                 server.serve(stop).await.expect("a server that stops well");
             });
         });
-        let address = told.recv().expect("a server that starts");
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        let (address, metrics) = told.recv().expect("a server that starts");
+        Self { address, metrics, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -195,6 +198,20 @@ impl Server {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&ClientConfig::new(self.url())).await.expect("a client")
+    }
+
+    /// What Prometheus reads.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = reqwest::get(format!("http://{}/metrics", self.metrics)).await.expect("metrics");
+        assert_eq!(answer.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        answer.error_for_status().expect("metrics").text().await.expect("a text")
+    }
+
+    /// A number among the metrics, by its name and labels; 0 where it is not there yet.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics().await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     /// What SIGTERM does.
