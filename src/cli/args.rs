@@ -74,6 +74,8 @@ pub(super) enum Command {
     Catalog(CatalogCommand),
     /// Import usage from CSV files: all loads of a file are published, or none.
     Import(ImportArgs),
+    /// Delete records that need not be kept: of superseded loads, and of old months. Bills stay as they are.
+    Purge(PurgeArgs),
     /// List the tenants that you may see.
     Tenants(TenantsArgs),
     /// Download what each asset of a tenant used in a month, as CSV.
@@ -176,6 +178,21 @@ pub(super) struct ImportArgs {
     #[arg(long, env = "SCR_SOURCE", default_value = "default", value_name = "NAME")]
     pub(super) source: Source,
     /// Check everything and say what would be done, without doing it.
+    #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct PurgeArgs {
+    /// Delete the records of loads that were superseded at least so long ago.
+    #[arg(long, env = "SCR_SUPERSEDED_DAYS", value_name = "DAYS", required_unless_present = "keep_months")]
+    pub(super) superseded_days: Option<u32>,
+    /// Delete the records of all months but this one and so many before it.
+    #[arg(long, env = "SCR_KEEP_MONTHS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1200))]
+    pub(super) keep_months: Option<u32>,
+    /// Say what would be deleted, and delete nothing.
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]

@@ -9,6 +9,7 @@ mod demo;
 mod import;
 mod output;
 mod partial;
+mod purge;
 mod serve;
 mod tenants;
 mod token;
@@ -56,6 +57,7 @@ async fn dispatch(args: Args) -> Result<(), CommandError> {
         Command::Migrate(command) => interruptible(catalog::migrate(command)).await,
         Command::Catalog(args::CatalogCommand::Apply(command)) => interruptible(catalog::apply(command)).await,
         Command::Import(command) => interruptible(import::run(command)).await,
+        Command::Purge(command) => interruptible(purge::run(command)).await,
         Command::Tenants(command) => tenants::run(command).await,
         Command::Usage(command) => interruptible(usage::run(*command)).await,
         Command::Costs(command) => costs::run(command).await,

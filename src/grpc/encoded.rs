@@ -48,7 +48,7 @@ impl ReportsServer {
     /// Serves reports. Requests may be so large.
     pub fn new(reports: Reports, request_bytes: usize) -> Self {
         let generated = ReportsServiceServer::new(reports.clone()).max_decoding_message_size(request_bytes);
-        Self { generated, reports, request_bytes }
+        Self { reports, generated, request_bytes }
     }
 }
 

@@ -131,6 +131,7 @@ impl From<ReportError> for Status {
             ReportError::TenantNotFound(_) => status(Code::NotFound, "TENANT_NOT_FOUND", message),
             ReportError::OrganizationNotFound(_) => status(Code::NotFound, "ORGANIZATION_NOT_FOUND", message),
             ReportError::ResumeTokenExpired => status(Code::FailedPrecondition, "RESUME_TOKEN_EXPIRED", message),
+            ReportError::Purged => status(Code::FailedPrecondition, "REPORT_PURGED", message),
             ReportError::PageTokenExpired => status(Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message),
             ReportError::NotReplicated => unavailable("NOT_REPLICATED", message),
             ReportError::Store(error) => error.into(),

@@ -72,13 +72,16 @@ impl UsageStream {
         let header = Some(proto::ReportHeader::from(header));
         let (sender, receiver) = mpsc::channel(QUEUED_MESSAGES);
         let mut producer = Producer { report, encoder, sender, notes, header };
-        let chunk = producer.next_chunk().await?;
+        let chunk = match producer.next_chunk().await {
+            Ok(chunk) => chunk,
+            Err(error) => return Err(producer.report.explain(error).await),
+        };
         let run = async move {
             let listener = producer.sender.clone();
             let failure = tokio::select! {
                 end = AssertUnwindSafe(producer.run(chunk)).catch_unwind() => match end {
                     Ok(Ok(())) => return,
-                    Ok(Err(error)) => error.into(),
+                    Ok(Err(error)) => producer.report.explain(error).await.into(),
                     Err(_) => panicked(),
                 },
                 // Nobody is there any more: what is being read is given up at once.

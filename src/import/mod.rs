@@ -3,12 +3,12 @@
 mod check;
 mod codec;
 mod csv_input;
+mod outcome;
 mod plan;
 mod problems;
 mod sort;
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -28,7 +28,8 @@ use crate::{
     model::{Source, TenantId, UtcTime},
     store::{Assumed, ImportSession, LoadKey, NewLoad, PublishedLoad, Store, StoreConfig, StoreError},
 };
-use plan::{Plan, PlannedLoad};
+use outcome::Known;
+use plan::Plan;
 use problems::Problems;
 use sort::{Sorted, Sorter};
 
@@ -242,7 +243,7 @@ impl Import {
             .iter()
             .map(|planned| match in_force.get(&planned.load.key) {
                 None => PublishedLoad::First,
-                Some(present) if present.digest == planned.load.digest => PublishedLoad::Unchanged,
+                Some(present) if present.has(&planned.load.digest) => PublishedLoad::Unchanged,
                 Some(present) => PublishedLoad::Superseded(present.clone()),
             })
             .collect();
@@ -256,7 +257,15 @@ impl Import {
                 outcomes[index] = outcome;
             }
         }
-        let loads = self.reports(&session, &plan.loads, outcomes).await?;
+        let known = match Known::look_up(&session, &plan.loads, &outcomes).await {
+            // What is published is, whatever can be told of it.
+            Err(error) if published_at.is_some() => {
+                tracing::warn!(%error, "the import was published, but what it changed cannot be told");
+                Known::default()
+            }
+            known => known?,
+        };
+        let loads = known.reports(&plan.loads, outcomes, self.checker.meters())?;
         Ok(ImportReport { record_count, loads, published_at })
     }
 
@@ -304,59 +313,6 @@ impl Import {
             tenants,
             meters: self.checker.meters().clone(),
         }
-    }
-
-    async fn reports(
-        &self,
-        session: &ImportSession,
-        loads: &[PlannedLoad],
-        outcomes: Vec<PublishedLoad>,
-    ) -> Result<Vec<LoadReport>, ImportError> {
-        let mut superseded = Vec::new();
-        let mut contents = Vec::new();
-        for (planned, outcome) in loads.iter().zip(&outcomes) {
-            if let PublishedLoad::Superseded(load) = outcome {
-                superseded.push((planned.load.key.tenant, load.id));
-                contents.push((planned.load.key, planned.load.digest, load.published_at));
-            }
-        }
-        let mut before: HashMap<_, Vec<_>> = HashMap::new();
-        for (load, meter, quantity) in session.meter_totals(&superseded).await? {
-            before.entry(load).or_default().push((meter, quantity));
-        }
-        let earlier = session.earlier_publications(&contents).await?;
-        let published = loads.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != PublishedLoad::Unchanged);
-        let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest)).collect();
-        let mut other_sources = session.same_from_other_sources(&published).await?;
-        let meters = self.checker.meters();
-        loads
-            .iter()
-            .zip(outcomes)
-            .map(|(planned, outcome)| {
-                let outcome = match outcome {
-                    PublishedLoad::First => LoadOutcome::Published,
-                    PublishedLoad::Unchanged => LoadOutcome::Unchanged,
-                    PublishedLoad::Superseded(load) => {
-                        let key = (planned.load.key.tenant, load.id);
-                        let old = before.remove(&key).unwrap_or_default().into_iter();
-                        LoadOutcome::Restated(Restatement {
-                            superseded_record_count: load.record_count,
-                            superseded_published_at: load.published_at,
-                            returns_to: earlier.get(&planned.load.key).copied(),
-                            quantities: plan::compare_quantities(&planned.load, old, meters)?,
-                        })
-                    }
-                };
-                Ok(LoadReport {
-                    tenant_id: planned.tenant_id,
-                    usage_day: planned.load.key.usage_day,
-                    record_count: planned.load.record_count,
-                    digest: planned.load.digest,
-                    outcome,
-                    also_from: other_sources.remove(&planned.load.key),
-                })
-            })
-            .collect()
     }
 }
 

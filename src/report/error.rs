@@ -17,6 +17,9 @@ pub enum ReportError {
     /// The report that a resume token belongs to is no longer kept.
     #[error("the report that the resume token belongs to is no longer kept; ask for it again without the token")]
     ResumeTokenExpired,
+    /// Records of the report are kept no longer.
+    #[error("the records of this report are no longer kept; its costs are")]
+    Purged,
     /// The lines that a page token counts are no longer the same.
     #[error("the list has changed since the page before; start again from the first page")]
     PageTokenExpired,

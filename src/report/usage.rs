@@ -156,6 +156,9 @@ impl UsageReport {
             Some(_) => return Err(ReportError::ResumeTokenExpired),
             None => Position::default(),
         };
+        if loads.iter().any(|load| load.is_purged) {
+            return Err(if resumed.is_some() { ReportError::ResumeTokenExpired } else { ReportError::Purged });
+        }
         let filter = request.filter.resolve(&store, &tenant, &meters).await?;
         let mut report = Self {
             header: UsageHeader {
@@ -219,6 +222,15 @@ impl UsageReport {
         Ok(self.meters.get(key)?)
     }
 
+    /// What an error in the middle of the report means: what is missing may have been purged.
+    pub async fn explain(&self, error: ReportError) -> ReportError {
+        let is_missing = matches!(error, ReportError::Store(StoreError::Corrupt(_)));
+        if is_missing && self.store.are_purged(&self.header.tenant, &self.loads).await.unwrap_or(false) {
+            return ReportError::Purged;
+        }
+        error
+    }
+
     /// The next records; `None` at the end, when all that was read has been found to agree with the totals. The assets of
     /// the records are in the book afterwards.
     pub async fn next(&mut self, book: &mut impl AssetBook) -> Result<Option<UsageChunk>, ReportError> {
@@ -248,7 +260,12 @@ impl UsageReport {
     async fn stored_totals(&self) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
         let Self { store, header: UsageHeader { tenant, month, .. }, loads, filter, .. } = self;
         let stored = if filter.is_by_asset() {
-            store.added_up_totals(tenant, *month, loads, filter).await?
+            let stored = store.added_up_totals(tenant, *month, loads, filter).await?;
+            // Records that were purged meanwhile would be missing from the totals as they are from the stream.
+            if store.are_purged(tenant, loads).await? {
+                return Err(ReportError::Purged);
+            }
+            stored
         } else {
             store.stored_totals(tenant, loads, filter).await?
         };

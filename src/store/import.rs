@@ -93,6 +93,8 @@ pub struct LoadInForce {
     pub record_count: i32,
     /// When it was published.
     pub published_at: UtcTime,
+    /// Whether its records are kept no longer: then the same content is worth another load.
+    pub is_purged: bool,
 }
 
 /// What an import went by when it checked and compared: it holds still, or nothing is published.
@@ -112,6 +114,13 @@ pub struct ImportTenant {
     pub key: TenantKey,
     /// Whose tenant.
     pub organization_id: OrganizationId,
+}
+
+impl LoadInForce {
+    /// Whether this content is there already.
+    pub fn has(&self, digest: &[u8; 32]) -> bool {
+        self.digest == *digest && !self.is_purged
+    }
 }
 
 /// Two connections: one for the transaction that publishes, one for what is looked up meanwhile.
@@ -277,7 +286,8 @@ async fn in_force(
         .query(
             "-- in_force
             SELECT DISTINCT ON (l.tenant_key, l.usage_day)
-                   l.tenant_key, l.usage_day, l.load_id, l.digest, l.record_count, l.published_at
+                   l.tenant_key, l.usage_day, l.load_id, l.digest, l.record_count, l.published_at,
+                   l.records_purged_at IS NOT NULL AS is_purged
             FROM unnest($1::bigint[], $2::date[]) AS wanted (tenant_key, usage_day)
             JOIN usage_load l ON l.tenant_key = wanted.tenant_key
                              AND l.usage_month = date_trunc('month', wanted.usage_day)::date
@@ -296,6 +306,7 @@ async fn in_force(
                 digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
                 record_count: row.try_get("record_count")?,
                 published_at: UtcTime::from_chrono(row.try_get("published_at")?),
+                is_purged: row.try_get("is_purged")?,
             };
             Ok((key, load))
         })

@@ -22,6 +22,8 @@ pub struct Load {
     pub record_count: i32,
     /// When it was published.
     pub published_at: UtcTime,
+    /// Whether its records are kept no longer.
+    pub is_purged: bool,
 }
 
 /// What records add up to.
@@ -47,6 +49,7 @@ impl Load {
             digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
             record_count: row.try_get("record_count")?,
             published_at: UtcTime::from_chrono(row.try_get("published_at")?),
+            is_purged: row.try_get("is_purged")?,
         })
     }
 }
@@ -76,7 +79,8 @@ impl Store {
             .prepare_cached(
                 "-- loads_in_force
                 SELECT DISTINCT ON (usage_day, source)
-                       load_id, usage_day, source, digest, record_count, published_at
+                       load_id, usage_day, source, digest, record_count, published_at,
+                       records_purged_at IS NOT NULL AS is_purged
                 FROM usage_load
                 WHERE tenant_key = $1 AND usage_month = $2 AND published_at <= $3
                 ORDER BY usage_day, source, published_at DESC",
@@ -84,6 +88,19 @@ impl Store {
             .await?;
         let rows = client.query(&statement, &[&tenant.key(), &month.first_day(), &horizon.time().as_chrono()]).await?;
         rows.iter().map(Load::from_row).collect()
+    }
+
+    /// Whether records of any of these loads have been purged, or will be in a moment.
+    pub async fn are_purged(&self, tenant: &VisibleTenant, loads: &[Load]) -> Result<bool, StoreError> {
+        let client = self.short().await?;
+        let statement = client
+            .prepare_cached(
+                "-- are_purged
+                SELECT count(records_purged_at) > 0 AS are_purged FROM usage_load
+                WHERE tenant_key = $1 AND load_id = ANY ($2)",
+            )
+            .await?;
+        Ok(client.query_one(&statement, &[&tenant.key(), &load_ids(loads)]).await?.try_get("are_purged")?)
     }
 
     /// What loads add up to, from the totals that were stored with them. Filters by asset do not apply here.

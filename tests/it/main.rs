@@ -20,6 +20,7 @@ mod limits;
 mod listing;
 mod months;
 mod properties;
+mod purge;
 mod resume;
 mod schema;
 mod scope;

@@ -124,6 +124,7 @@ mod tests {
             digest: [0; 32],
             record_count,
             published_at: UtcTime::from_unix_micros(0).expect("in range"),
+            is_purged: false,
         };
         let loads = [load(1, 10), load(2, 5)];
         let position = |records_before| Position { load: 1, row: 3, records_before };

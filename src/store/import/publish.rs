@@ -17,6 +17,7 @@ use crate::{
         block::{BlockWriter, COPY_BLOCKS, Place},
         clock,
         copy::{put_header, put_trailer},
+        purge::ASSET_LOCK,
     },
 };
 
@@ -56,6 +57,7 @@ impl ImportSession {
     ) -> Result<Publication, StoreError> {
         self.ensure_months(loads).await?;
         let transaction = self.publisher.transaction().await?;
+        lock_assets(&transaction).await?;
         let ids = allocate_ids(&transaction, loads.len()).await?;
         let mut assets = AssetKeys::new(&self.lookups).await?;
         let count = copy_records(&transaction, loads, &ids, records, &mut assets, written).await?;
@@ -76,7 +78,7 @@ impl ImportSession {
             .iter()
             .map(|load| match in_force.remove(&load.key) {
                 None => PublishedLoad::First,
-                Some(present) if present.digest == load.digest => PublishedLoad::Unchanged,
+                Some(present) if present.has(&load.digest) => PublishedLoad::Unchanged,
                 Some(load) => PublishedLoad::Superseded(load),
             })
             .collect();
@@ -126,11 +128,17 @@ impl ImportSession {
     }
 }
 
+/// Keeps the assets that are found or made from now on from being purged before the records refer to them.
+async fn lock_assets(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    transaction.execute("-- publish: assets\nSELECT pg_advisory_xact_lock_shared($1)", &[&ASSET_LOCK]).await?;
+    Ok(())
+}
+
 /// Makes sure that what the import went by still holds.
 async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: &Assumed) -> Result<(), StoreError> {
     let keys: Vec<LoadKey> = assumed.unchanged.iter().map(|&(key, _)| key).collect();
     let present = in_force(transaction, source, &keys).await?;
-    if assumed.unchanged.iter().any(|(key, digest)| present.get(key).is_none_or(|load| load.digest != *digest)) {
+    if assumed.unchanged.iter().any(|(key, digest)| present.get(key).is_none_or(|load| !load.has(digest))) {
         return Err(StoreError::Changed("another import restated a day of this one"));
     }
     let tenants: Vec<i64> = assumed.tenants.iter().map(|tenant| tenant.key.0).collect();

@@ -1,0 +1,90 @@
+//! What an import tells of what it did.
+
+use std::collections::HashMap;
+
+use bigdecimal::BigDecimal;
+
+use super::{
+    LoadOutcome, LoadReport, Restatement,
+    plan::{self, PlannedLoad},
+};
+use crate::{
+    model::UtcTime,
+    store::{ImportSession, LoadKey, MeterKey, Meters, PublishedLoad, StoreError, TenantKey},
+};
+
+/// What is known of loads beside those that were imported.
+#[derive(Default)]
+pub(super) struct Known {
+    /// What superseded loads add up to, by tenant and load.
+    before: HashMap<(TenantKey, i64), Vec<(MeterKey, BigDecimal)>>,
+    /// When the same content was published earlier.
+    earlier: HashMap<LoadKey, UtcTime>,
+    /// Where else the same content is from.
+    other_sources: HashMap<LoadKey, String>,
+    /// Whether the superseded loads were looked up.
+    is_there: bool,
+}
+
+impl Known {
+    pub(super) async fn look_up(
+        session: &ImportSession,
+        loads: &[PlannedLoad],
+        outcomes: &[PublishedLoad],
+    ) -> Result<Self, StoreError> {
+        let mut superseded = Vec::new();
+        let mut contents = Vec::new();
+        for (planned, outcome) in loads.iter().zip(outcomes) {
+            if let PublishedLoad::Superseded(load) = outcome {
+                superseded.push((planned.load.key.tenant, load.id));
+                contents.push((planned.load.key, planned.load.digest, load.published_at));
+            }
+        }
+        let mut before: HashMap<_, Vec<_>> = HashMap::new();
+        for (load, meter, quantity) in session.meter_totals(&superseded).await? {
+            before.entry(load).or_default().push((meter, quantity));
+        }
+        let earlier = session.earlier_publications(&contents).await?;
+        let published = loads.iter().zip(outcomes).filter(|(_, outcome)| **outcome != PublishedLoad::Unchanged);
+        let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest)).collect();
+        let other_sources = session.same_from_other_sources(&published).await?;
+        Ok(Self { before, earlier, other_sources, is_there: true })
+    }
+
+    pub(super) fn reports(
+        mut self,
+        loads: &[PlannedLoad],
+        outcomes: Vec<PublishedLoad>,
+        meters: &Meters,
+    ) -> Result<Vec<LoadReport>, StoreError> {
+        let reports = loads.iter().zip(outcomes).map(|(planned, outcome)| {
+            let outcome = match outcome {
+                PublishedLoad::First => LoadOutcome::Published,
+                PublishedLoad::Unchanged => LoadOutcome::Unchanged,
+                PublishedLoad::Superseded(load) => {
+                    let key = (planned.load.key.tenant, load.id);
+                    let old = self.before.remove(&key).unwrap_or_default().into_iter();
+                    LoadOutcome::Restated(Restatement {
+                        superseded_record_count: load.record_count,
+                        superseded_published_at: load.published_at,
+                        returns_to: self.earlier.get(&planned.load.key).copied(),
+                        quantities: if self.is_there {
+                            plan::compare_quantities(&planned.load, old, meters)?
+                        } else {
+                            Vec::new()
+                        },
+                    })
+                }
+            };
+            Ok(LoadReport {
+                tenant_id: planned.tenant_id,
+                usage_day: planned.load.key.usage_day,
+                record_count: planned.load.record_count,
+                digest: planned.load.digest,
+                outcome,
+                also_from: self.other_sources.remove(&planned.load.key),
+            })
+        });
+        reports.collect()
+    }
+}

@@ -1,0 +1,258 @@
+//! Deleting records that need not be kept: those of superseded loads, and those of months past retention.
+//!
+//! What loads add up to stays, and the loads themselves with a mark, so that bills stay as they are, and a report that
+//! needs what is gone can say so. Running reports are safe: records and mark go in one transaction, or the mark goes first,
+//! and whoever misses records looks for the mark.
+
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use tokio_postgres::{Client, error::SqlState};
+
+use super::{StoreError, connect};
+use crate::model::Month;
+
+/// One purge at a time.
+const PURGE_LOCK: i64 = 0x0053_4352_0000_0004;
+/// Imports share it from when they look assets up until they commit. Who has it alone may delete assets that nothing
+/// refers to.
+pub(super) const ASSET_LOCK: i64 = 0x0053_4352_0000_0005;
+/// Loads in one transaction.
+const LOADS_AT_ONCE: usize = 50;
+/// A lock that readers wait behind is asked for so long at a time, with a pause after each try.
+const LOCK_LIMIT: Duration = Duration::from_millis(200);
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
+/// How often.
+const LOCK_TRIES: u32 = 240;
+
+/// What need not be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PurgeRules {
+    /// Records of loads that were superseded at least so long ago.
+    pub superseded_for: Option<Duration>,
+    /// Records of the months before this one.
+    pub months_before: Option<Month>,
+}
+
+/// What was deleted, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Superseded loads.
+    pub superseded: Records,
+    /// Months, in order.
+    pub months: Vec<(Month, Records)>,
+    /// Assets that no record is left of; not known before it is done.
+    pub assets: u64,
+}
+
+/// Records, and how many loads they are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Loads.
+    pub loads: u64,
+    /// Their records.
+    pub records: u64,
+}
+
+/// A purge did not come to its end. What it did is done, and it may be run again.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    /// Two at once would wait for each other.
+    #[error("another purge is running; wait for it to end")]
+    Running,
+    /// A lock was not to be had.
+    #[error("{0}; the rest was not purged: run it again when less is going on")]
+    Busy(&'static str),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<tokio_postgres::Error> for PurgeError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Purges by rules, by an account that owns the tables. With `dry_run`, it only says what it would do.
+pub async fn purge(database_url: &str, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
+    let mut client = connect(database_url, Duration::from_secs(10)).await?;
+    let locked = client.query_one("-- purge: lock\nSELECT pg_try_advisory_lock($1) AS locked", &[&PURGE_LOCK]).await?;
+    if !locked.try_get::<_, bool>("locked")? {
+        return Err(PurgeError::Running);
+    }
+    let purged = run(&mut client, rules, dry_run).await;
+    // The connection would let go of it, too, but in a while.
+    client.execute("-- purge: unlock\nSELECT pg_advisory_unlock($1)", &[&PURGE_LOCK]).await?;
+    purged
+}
+
+async fn run(client: &mut Client, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
+    let mut purged = Purged::default();
+    // Months first: what goes with them need not be deleted one by one.
+    if let Some(before) = rules.months_before {
+        purged.months = months(client, before).await?;
+        if !dry_run {
+            purged.assets = purge_months(client, before, &purged.months).await?;
+        }
+    }
+    if let Some(age) = rules.superseded_for {
+        purged.superseded = purge_superseded(client, age, rules.months_before, dry_run).await?;
+    }
+    Ok(purged)
+}
+
+async fn purge_superseded(
+    client: &mut Client,
+    age: Duration,
+    not_before: Option<Month>,
+    dry_run: bool,
+) -> Result<Records, PurgeError> {
+    let seconds = age.as_secs_f64();
+    let rows = client
+        .query(
+            "-- purge: superseded loads
+            SELECT l.tenant_key, l.usage_month, l.load_id, l.record_count
+            FROM usage_load l
+            WHERE l.records_purged_at IS NULL AND ($2::date IS NULL OR l.usage_month >= $2)
+              AND EXISTS (
+                  SELECT FROM usage_load newer
+                  WHERE newer.tenant_key = l.tenant_key AND newer.usage_month = l.usage_month
+                    AND newer.usage_day = l.usage_day AND newer.source = l.source
+                    AND newer.published_at > l.published_at
+                    AND newer.published_at <= now() - make_interval(secs => $1))
+            ORDER BY l.usage_month, l.tenant_key, l.load_id",
+            &[&seconds, &not_before.map(Month::first_day)],
+        )
+        .await?;
+    let mut purged = Records::default();
+    for some in rows.chunks(LOADS_AT_ONCE) {
+        let transaction = client.transaction().await?;
+        for row in some {
+            let (tenant, load): (i64, i64) = (row.try_get("tenant_key")?, row.try_get("load_id")?);
+            let month: NaiveDate = row.try_get("usage_month")?;
+            purged.loads += 1;
+            purged.records += count(i64::from(row.try_get::<_, i32>("record_count")?));
+            if dry_run {
+                continue;
+            }
+            let mark = "-- purge: mark a load
+                UPDATE usage_load SET records_purged_at = now() WHERE tenant_key = $1 AND load_id = $2";
+            transaction.execute(mark, &[&tenant, &load]).await?;
+            let delete = "-- purge: delete its records
+                DELETE FROM usage_block WHERE tenant_key = $1 AND usage_month = $2 AND load_id = $3";
+            transaction.execute(delete, &[&tenant, &month, &load]).await?;
+        }
+        transaction.commit().await?;
+    }
+    Ok(purged)
+}
+
+/// Months before one of which there is anything left: a partition, or loads without a mark.
+async fn months(client: &Client, before: Month) -> Result<Vec<(Month, Records)>, PurgeError> {
+    let rows = client
+        .query(
+            "-- purge: months
+            SELECT months.usage_month, coalesce(kept.loads, 0) AS loads, coalesce(kept.records, 0) AS records
+            FROM (
+                SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS usage_month
+                FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                WHERE i.inhparent = 'usage_block'::regclass
+            ) AS months
+            LEFT JOIN (
+                SELECT usage_month, count(*) AS loads, sum(record_count)::bigint AS records
+                FROM usage_load
+                WHERE usage_month < $1 AND records_purged_at IS NULL
+                GROUP BY usage_month
+            ) AS kept ON kept.usage_month = months.usage_month
+            WHERE months.usage_month < $1
+            ORDER BY months.usage_month",
+            &[&before.first_day()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let month = Month::of(row.try_get("usage_month")?);
+            let month = month.ok_or_else(|| StoreError::corrupt("a partition of usage_block is of no month"))?;
+            let records = Records { loads: count(row.try_get("loads")?), records: count(row.try_get("records")?) };
+            Ok((month, records))
+        })
+        .collect()
+}
+
+/// Marks what goes; then deletes assets that only it refers to, which are the names of people and machines; then drops the
+/// partitions. Whatever ends it between two of these, the next run goes on with the same months.
+async fn purge_months(client: &mut Client, before: Month, months: &[(Month, Records)]) -> Result<u64, PurgeError> {
+    let mark = "-- purge: mark months
+        UPDATE usage_load SET records_purged_at = now() WHERE usage_month < $1 AND records_purged_at IS NULL";
+    client.execute(mark, &[&before.first_day()]).await?;
+    let days: Vec<NaiveDate> = months.iter().map(|(month, _)| month.first_day()).collect();
+    let tenants = "-- purge: tenants\nSELECT DISTINCT tenant_key FROM usage_load WHERE usage_month = ANY ($1)";
+    let mut assets = 0;
+    for row in client.query(tenants, &[&days]).await? {
+        assets += delete_assets(client, row.try_get("tenant_key")?, before).await?;
+    }
+    for (month, _) in months {
+        drop_month(client, *month).await?;
+    }
+    Ok(assets)
+}
+
+/// Deletes the assets of a tenant that no record refers to from a month on.
+async fn delete_assets(client: &mut Client, tenant: i64, since: Month) -> Result<u64, PurgeError> {
+    for _ in 0..LOCK_TRIES {
+        let transaction = client.transaction().await?;
+        // Tried, not waited for: imports would wait behind it.
+        let lock = "-- purge: assets\nSELECT pg_try_advisory_xact_lock($1) AS locked";
+        if transaction.query_one(lock, &[&ASSET_LOCK]).await?.try_get::<_, bool>("locked")? {
+            let deleted = transaction
+                .execute(
+                    "-- purge: delete assets
+                    DELETE FROM asset a
+                    WHERE a.tenant_key = $1
+                      AND a.asset_key NOT IN (
+                          SELECT unnest(asset_keys) FROM usage_block WHERE tenant_key = $1 AND usage_month >= $2)",
+                    &[&tenant, &since.first_day()],
+                )
+                .await?;
+            transaction.commit().await?;
+            return Ok(deleted);
+        }
+        drop(transaction);
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Err(PurgeError::Busy("imports were running all the time"))
+}
+
+/// Drops the partition of a month. What was imported into it meanwhile goes with it, and is marked.
+async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError> {
+    // The name has only digits in it.
+    let partition = format!("usage_block_{:04}_{:02}", month.year(), month.number());
+    let day = month.first_day();
+    let sql = format!(
+        "/* purge: drop a month */ SET LOCAL lock_timeout = {};
+        LOCK TABLE usage_block IN ACCESS EXCLUSIVE MODE;
+        UPDATE usage_load SET records_purged_at = now() WHERE usage_month = '{day}' AND records_purged_at IS NULL;
+        DROP TABLE {partition}",
+        LOCK_LIMIT.as_millis()
+    );
+    for _ in 0..LOCK_TRIES {
+        let transaction = client.transaction().await?;
+        match transaction.batch_execute(&sql).await {
+            Ok(()) => {
+                transaction.commit().await?;
+                return Ok(());
+            }
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                transaction.rollback().await?;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(PurgeError::Busy("the table of records was never free for a moment"))
+}
+
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
