@@ -32,7 +32,13 @@ impl Binaries {
     }
 
     pub(super) fn program(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        let program = self.folder.join(name);
+        if program.is_file() {
+            return program;
+        }
+        // The folder may have links to some of them, and the others are where those lead.
+        let real = self.folder.join("pg_ctl").canonicalize().ok();
+        real.and_then(|pg_ctl| pg_ctl.parent().map(|folder| folder.join(name))).unwrap_or(program)
     }
 
     fn are_usable(&self) -> bool {

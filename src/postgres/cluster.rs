@@ -80,6 +80,22 @@ impl Cluster {
         std::fs::rename(&unfinished, &self.folder).map_err(|error| io_error(&unfinished, error))
     }
 
+    /// Makes the cluster as a copy of another one that runs, which it will follow.
+    pub(super) fn create_standby_of(&self, primary: &Self) -> Result<(), ServerError> {
+        let mut backup = self.account.command(&self.binaries.program("pg_basebackup"));
+        backup.arg("--pgdata").arg(&self.folder).args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        backup.arg("--dbname").arg(primary.database_url("postgres"));
+        run("pg_basebackup", &mut backup)
+    }
+
+    pub(super) fn promote(&self) -> Result<(), ServerError> {
+        run("pg_ctl promote", self.pg_ctl("promote").arg("-w"))
+    }
+
+    pub(super) fn socket_folder(&self) -> &Path {
+        &self.socket_folder
+    }
+
     pub(super) fn is_running(&self) -> Result<bool, ServerError> {
         let mut status = self.pg_ctl("status");
         let output = status.output().map_err(|error| io_error(&self.binaries.program("pg_ctl"), error))?;
@@ -112,8 +128,9 @@ impl Cluster {
         })
     }
 
-    pub(super) fn stop(&self) -> Result<(), ServerError> {
-        run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", "fast"]))
+    /// Stops it in a mode of `pg_ctl`: `fast`, or `immediate`.
+    pub(super) fn stop(&self, mode: &str) -> Result<(), ServerError> {
+        run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", mode]))
     }
 
     /// A shell command that stops the server at once.

@@ -25,6 +25,21 @@ impl EphemeralServer {
 
     /// The same with settings of PostgreSQL, and with files that are put into the data directory.
     pub fn start_with(settings: &[(&str, &str)], files: &[(&str, &[u8])]) -> Result<Self, ServerError> {
+        Self::make(settings, |cluster| {
+            cluster.create()?;
+            files.iter().try_for_each(|(name, content)| cluster.put(name, content))
+        })
+    }
+
+    /// A standby of this server: it follows by streaming replication, and answers what only reads.
+    pub fn standby(&self) -> Result<Self, ServerError> {
+        Self::make(&[], |cluster| cluster.create_standby_of(&self.cluster))
+    }
+
+    fn make(
+        settings: &[(&str, &str)],
+        create: impl FnOnce(&Cluster) -> Result<(), ServerError>,
+    ) -> Result<Self, ServerError> {
         let binaries = Binaries::find()?;
         let account = Account::for_server()?;
         let home = home(&account)?;
@@ -42,10 +57,29 @@ impl EphemeralServer {
             .spawn()
             .map_err(|error| io_error(Path::new("/bin/sh"), error))?;
         let server = Self { cluster, watchdog };
-        server.cluster.create()?;
-        files.iter().try_for_each(|(name, content)| server.cluster.put(name, content))?;
+        create(&server.cluster)?;
         server.cluster.start()?;
         Ok(server)
+    }
+
+    /// Stops it as a crash would, with whatever is going on.
+    pub fn crash(&self) -> Result<(), ServerError> {
+        self.cluster.stop("immediate")
+    }
+
+    /// Starts it again after a crash.
+    pub fn recover(&self) -> Result<(), ServerError> {
+        self.cluster.start()
+    }
+
+    /// Makes a primary of a standby.
+    pub fn promote(&self) -> Result<(), ServerError> {
+        self.cluster.promote()
+    }
+
+    /// Where its socket is: `host` in a connection string.
+    pub fn socket_folder(&self) -> &Path {
+        self.cluster.socket_folder()
     }
 
     /// How to connect to a database of the server.

@@ -117,7 +117,7 @@ impl Drop for PrivateServer {
         }
         match users_lock.try_lock() {
             Ok(()) => {
-                if let Err(error) = self.cluster.stop() {
+                if let Err(error) = self.cluster.stop("fast") {
                     tracing::warn!(%error, "the private PostgreSQL could not be stopped");
                 }
             }

@@ -55,6 +55,10 @@ impl From<tokio_postgres::Error> for StoreError {
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             return Self::Forbidden(text);
         }
+        // A standby, after a fail-over perhaps: another try may find the new primary.
+        if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+            return Self::Unavailable(text);
+        }
         // Class 08: connection; 53: resources; 57P: the operator or a restart ended it.
         let transient = ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));
         if transient || *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {

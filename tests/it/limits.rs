@@ -190,7 +190,7 @@ async fn places_are_shared_among_callers_and_others_are_refused_at_once() {
     let mut ask = async |subject: &str| {
         stub.get_detailed_usage(request(detailed_usage(TENANT), &[&token(subject)]))
             .await
-            .map(|answer| answer.into_inner())
+            .map(tonic::Response::into_inner)
     };
     let ann = ask("ann").await.expect("a stream");
     let _ann = ask("ann").await.expect("a stream");

@@ -11,6 +11,7 @@ mod clients;
 mod command_line;
 mod concurrency;
 mod costs;
+mod database_loss;
 mod database_roles;
 mod database_tls;
 mod import;

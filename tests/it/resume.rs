@@ -11,7 +11,7 @@ use secure_connect_reports::client::{Client, ClientConfig, UsageQuery};
 use crate::support::{
     Database, Server,
     builder::{CATALOG, Row, TENANT, csv},
-    program,
+    chance, program,
     proxy::{Fate, Proxy},
     rounds, to_csv,
 };
@@ -20,13 +20,6 @@ use crate::support::{
 const ROWS: usize = 3000;
 /// More than the network holds by itself.
 const MANY_ROWS: usize = 40_000;
-
-/// Chance that can be had again: the seed is printed.
-fn chance() -> fastrand::Rng {
-    let seed = std::env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
-    eprintln!("TORTURE_SEED={seed}");
-    fastrand::Rng::with_seed(seed)
-}
 
 fn content(rows: usize, quantity: &str) -> String {
     let days = ["2022-02-01", "2022-02-02", "2022-02-28"];

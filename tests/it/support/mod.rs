@@ -268,6 +268,13 @@ pub(crate) fn rounds(usual: u32) -> u32 {
     std::env::var("TORTURE_ROUNDS").map_or(usual, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
+/// Chance that can be had again: the seed is printed.
+pub(crate) fn chance() -> fastrand::Rng {
+    let seed = std::env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    eprintln!("TORTURE_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
 /// The program under test.
 pub(crate) fn program() -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_secure-connect-reports"));

@@ -34,13 +34,19 @@ pub(crate) struct Fate {
 impl Proxy {
     /// Passes everything on to a server; `fate` says what becomes of each connection.
     pub(crate) async fn start(server: SocketAddr, fate: impl Fn(u32) -> Fate + Send + 'static) -> Self {
+        Self::between(vec![server], fate).await
+    }
+
+    /// Passes connections on to servers in turns.
+    pub(crate) async fn between(servers: Vec<SocketAddr>, fate: impl Fn(u32) -> Fate + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let connections = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let fate = fate(count.fetch_add(1, Ordering::Relaxed));
+                let number = count.fetch_add(1, Ordering::Relaxed);
+                let (server, fate) = (servers[number as usize % servers.len()], fate(number));
                 // A server that is away is as good as a connection that is cut.
                 let Ok(server) = TcpStream::connect(server).await else { continue };
                 tokio::spawn(pass(client, server, fate));

@@ -1,0 +1,201 @@
+//! A database that loses connections, crashes, or is taken over by its standby: downloads finish by themselves, and are
+//! those of an undisturbed one.
+
+use std::{net::SocketAddr, time::Duration};
+
+use secure_connect_reports::{
+    auth::{AuthConfig, Principal},
+    client::{ClientConfig, UsageQuery, is_serving},
+    import::{Import, Input},
+    model::Source,
+    postgres::EphemeralServer,
+    proto::{GetDetailedUsageRequest, ListTenantsRequest},
+    server::ServerConfig,
+    store::{self, Store, StoreConfig},
+};
+use tonic::Code;
+
+use crate::support::{
+    Database, Server,
+    builder::{CATALOG, Row, TENANT, csv},
+    calls::{detailed_usage, reason},
+    chance, csv_rows,
+    proxy::{Fate, Proxy},
+    rounds, to_csv,
+};
+
+const ROWS: usize = 20_000;
+
+/// Seconds for a download, so that something can happen meanwhile.
+const SLOW: Fate = Fate { cut_after: u64::MAX, pause: Duration::from_millis(3) };
+
+fn content(quantity: &str) -> String {
+    let rows: Vec<Row> = (0..ROWS).map(|n| Row::on("2022-02-01", quantity).asset(&format!("{n:05}"))).collect();
+    csv_rows(&rows)
+}
+
+fn serve(url: &str) -> Server {
+    let auth = AuthConfig { insecure_no_auth: true, ..AuthConfig::default() };
+    Server::start(ServerConfig::new(StoreConfig::new(url), auth))
+}
+
+/// Brings a database of a server of its own to the state of the other tests.
+async fn set_up(url: &str) -> Database {
+    store::migrate(url).await.expect("migrations");
+    let database = Database { url: url.to_owned() };
+    database.apply(CATALOG).await;
+    database
+}
+
+async fn serving(server: &Server) {
+    for _ in 0..600 {
+        if is_serving(&ClientConfig::new(server.url())).await.unwrap_or(false) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it never served again");
+}
+
+/// Downloads by a slow network from these servers, while something is done.
+async fn download_while(servers: Vec<SocketAddr>, fate: Fate, what: impl Future<Output = ()>) -> String {
+    let proxy = Proxy::between(servers, move |_| fate).await;
+    let mut client =
+        secure_connect_reports::client::Client::connect(&ClientConfig::new(&proxy.url)).await.expect("a client");
+    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+    let download = client.detailed_usage(&query).await.expect("a report");
+    let (csv, ()) = tokio::join!(to_csv(download), what);
+    csv
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_outlives_the_backends_it_is_read_by() {
+    let database = Database::with_catalog().await;
+    database.import(&content("0.25")).await;
+    let server = database.serve();
+    let mut chance = chance();
+    let sql = database.sql().await;
+    for round in 0..rounds(3) {
+        let undisturbed = server.february().await;
+        let pauses: Vec<u64> = (0..20).map(|_| chance.u64(5..60)).collect();
+        let kill = async {
+            for (n, pause) in pauses.into_iter().enumerate() {
+                let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                            WHERE datname = current_database() AND application_name = 'secure-connect-reports'";
+                sql.execute(kill, &[]).await.unwrap();
+                if n == 5 {
+                    // It may be one of the victims, too.
+                    while database.try_import(&content(&format!("{round}.5")), "default", false).await.is_err() {}
+                }
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        };
+        assert!(download_while(vec![server.address], SLOW, kill).await == undisturbed, "round {round}");
+        serving(&server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_outlives_a_crash_of_the_database() {
+    let postgres = EphemeralServer::start_with(&[("synchronous_commit", "on")], &[]).expect("a database server");
+    let database = set_up(&postgres.database_url("postgres")).await;
+    database.import(&content("0.25")).await;
+    let server = serve(&database.url);
+    let mut chance = chance();
+    for round in 0..rounds(2).div_ceil(4) {
+        let undisturbed = server.february().await;
+        let (before, away) = (chance.u64(50..400), chance.u64(0..1000));
+        let crash = async {
+            tokio::time::sleep(Duration::from_millis(before)).await;
+            postgres.crash().unwrap();
+            tokio::time::sleep(Duration::from_millis(away)).await;
+            postgres.recover().unwrap();
+            database.import(&content(&format!("{round}.5"))).await;
+        };
+        assert!(download_while(vec![server.address], SLOW, crash).await == undisturbed, "round {round}");
+        serving(&server).await;
+        assert_ne!(server.february().await, undisturbed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_serves_reports_and_takes_over() {
+    let primary = EphemeralServer::start_with(&[("synchronous_commit", "on")], &[]).expect("a database server");
+    let database = set_up(&primary.database_url("postgres")).await;
+    let published = database.import(&content("0.25")).await.published_at.unwrap();
+    let standby = primary.standby().expect("a standby");
+    let replicated = async || {
+        let (there, here) = (Database { url: standby.database_url("postgres") }.sql().await, database.sql().await);
+        let position: String = here.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
+        let has = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn");
+        while !there.query_one(&has, &[]).await.unwrap().get::<_, bool>(0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    replicated().await;
+
+    // A service beside the standby: it serves reports, and has no place for imports.
+    let reader = serve(&standby.database_url("postgres"));
+    let report = reader.february().await;
+    assert_eq!(report.lines().count(), ROWS + 1);
+    let moment = |time: secure_connect_reports::model::UtcTime| {
+        let (seconds, nanos) = time.unix_seconds_and_nanos();
+        Some(prost_types::Timestamp { seconds, nanos })
+    };
+    let as_of = moment(published);
+    let past = GetDetailedUsageRequest { as_of, ..detailed_usage(TENANT) };
+    assert!(reader.stub().await.get_detailed_usage(past).await.is_ok());
+    let now = moment(secure_connect_reports::model::UtcTime::from_chrono(chrono::Utc::now()));
+    let unknown = GetDetailedUsageRequest { as_of: now, ..detailed_usage(TENANT) };
+    let status = reader.stub().await.get_detailed_usage(unknown).await.expect_err("a refusal");
+    assert_eq!(reason(&status), (Code::Unavailable, "NOT_REPLICATED".to_owned()));
+    let error = Database { url: standby.database_url("postgres") };
+    let error = error.try_import(&content("9"), "default", false).await.expect_err("a refusal").to_string();
+    assert!(error.contains("read-only transaction"), "{error}");
+
+    // A service that knows both goes where one may write.
+    let hosts = format!("{},{}", standby.socket_folder().display(), primary.socket_folder().display());
+    let url = format!("host='{hosts}' user=postgres dbname=postgres target_session_attrs=read-write");
+    let server = serve(&url);
+    let fail_over = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        primary.crash().unwrap();
+        standby.promote().unwrap();
+    };
+    assert!(download_while(vec![server.address], SLOW, fail_over).await == report);
+    serving(&server).await;
+    let config = StoreConfig::new(&url);
+    let import = async {
+        let store = Store::new(&config).unwrap();
+        let import = Import::new(&store, config.clone(), &Principal::operator("test"), Source::default()).await?;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), csv(&[Row::on("2022-02-01", "8")])).unwrap();
+        let prepared = import.read(Input::File(file.path().to_owned())).await?;
+        import.publish(prepared, "test.csv", false).await
+    };
+    assert_eq!(import.await.expect("the new primary takes imports").loads.len(), 1);
+    assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "8")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_migrate_at_once_and_serve_one_download_in_turns() {
+    let database = Database::empty();
+    let (one, other) = tokio::join!(store::migrate(&database.url), store::migrate(&database.url));
+    let (one, other) = (one.expect("migrations"), other.expect("migrations"));
+    assert!(one.is_empty() != other.is_empty(), "one of them did it all: {one:?}, {other:?}");
+    database.apply(CATALOG).await;
+    database.import(&content("0.25")).await;
+    let (first, second) = (database.serve(), database.serve());
+    let undisturbed = first.february().await;
+    let fate = Fate { cut_after: 600_000, pause: Duration::from_millis(1) };
+    let restate = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        database.import(&content("0.5")).await;
+    };
+    assert!(download_while(vec![first.address, second.address], fate, restate).await == undisturbed);
+    for server in [&first, &second] {
+        assert!(server.metric("scr_resumed_downloads_total").await >= 1.0);
+        let tenants = server.stub().await.list_tenants(ListTenantsRequest::default()).await.unwrap().into_inner();
+        assert_eq!(tenants.total_size, 3);
+    }
+}
