@@ -6,7 +6,7 @@
 //! cli → client, server → grpc → import, report → store → catalog, auth → model
 //! ```
 //!
-//! `limits`, `metrics`, `network`, `reload` and `tls` are leaves that whoever needs them knows; they know no other module.
+//! `limits`, `metrics`, `network`, `reload`, `tls` and `trace` are leaves that whoever needs them knows; they know no other module.
 
 pub mod auth;
 pub mod catalog;
@@ -27,3 +27,4 @@ pub mod report;
 pub mod server;
 pub mod store;
 pub mod tls;
+pub mod trace;

@@ -7,6 +7,7 @@ mod costs;
 mod database;
 mod demo;
 mod import;
+mod log;
 mod output;
 mod partial;
 mod purge;
@@ -17,9 +18,8 @@ mod usage;
 
 use std::{error::Error, process::ExitCode};
 
-use tracing_subscriber::EnvFilter;
-
-use args::{Args, Command, LogFormat};
+use args::{Args, Command};
+use log::Log;
 
 /// Whatever a command fails with: it is told to a person, and nothing else is done with it.
 type CommandError = Box<dyn Error + Send + Sync>;
@@ -27,7 +27,6 @@ type CommandError = Box<dyn Error + Send + Sync>;
 /// Runs the command line.
 pub fn run() -> ExitCode {
     let args = Args::read();
-    init_log(&args);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -35,7 +34,19 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let log = {
+        let _runtime = runtime.enter();
+        Log::start(&args)
+    };
+    let log = match log {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let result = runtime.block_on(dispatch(args));
+    log.end();
     // A thread may be waiting for input that never comes.
     runtime.shutdown_background();
     match result {
@@ -74,32 +85,6 @@ async fn interruptible(command: impl Future<Output = Result<(), CommandError>>) 
     tokio::select! {
         result = command => result,
         () = stop => Err("interrupted".into()),
-    }
-}
-
-fn init_log(args: &Args) {
-    let default = match args.command {
-        Command::Serve(_) => "info",
-        _ => "warn",
-    };
-    let mut directives = args.log.clone().unwrap_or_else(|| default.to_owned());
-    // A level is about the program's own words. Who called is told unless the audit log is named and set otherwise.
-    let names_audit =
-        |directive: &str| directive.split(['=', '[']).next().is_some_and(|target| target.trim() == "audit");
-    if matches!(args.command, Command::Serve(_)) && !directives.split(',').any(names_audit) {
-        directives.push_str(",audit=info");
-    }
-    let filter = EnvFilter::try_new(&directives).unwrap_or_else(|error| {
-        eprintln!("warning: --log: {error}; logging at {default}");
-        EnvFilter::new(default)
-    });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match args.log_format {
-        LogFormat::Pretty => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 

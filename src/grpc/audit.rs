@@ -16,12 +16,14 @@ use std::{
 use http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+use tracing::Span;
 
 use super::rpc::Rpc;
 use crate::{
     auth::Principal,
     metrics::{CallMetrics, Metrics},
     model::{Month, OrganizationId, TenantId},
+    trace,
 };
 
 /// The target of the log lines.
@@ -62,6 +64,8 @@ pub(super) struct Call {
     peer: Option<SocketAddr>,
     started: Instant,
     deadline: Option<Duration>,
+    /// It ends with the call.
+    span: Span,
     notes: Notes,
     bytes: AtomicU64,
     /// `None`: the call has not ended, so whoever drops it now has given it up.
@@ -119,6 +123,7 @@ impl Audit {
         request_id: String,
         peer: Option<SocketAddr>,
         deadline: Option<Duration>,
+        span: Span,
     ) -> Self {
         let metrics = Arc::clone(&open.metrics);
         metrics.call_began(rpc.full_name());
@@ -129,6 +134,7 @@ impl Audit {
             peer,
             started: Instant::now(),
             deadline,
+            span,
             notes: Notes::default(),
             bytes: AtomicU64::new(0),
             outcome: Mutex::default(),
@@ -229,6 +235,7 @@ impl Call {
             rows: noted.rows,
             bytes,
         });
+        trace::call_ended(&self.span, code_name(outcome.code), &outcome.reason, noted.rows);
         tracing::info!(
             target: TARGET,
             parent: None,

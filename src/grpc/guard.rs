@@ -31,7 +31,10 @@ use super::{
     status,
     watched::{Bounds, Watched},
 };
-use crate::auth::{Authenticator, Credentials};
+use crate::{
+    auth::{Authenticator, Credentials},
+    trace,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
@@ -139,9 +142,9 @@ where
         let request_id = request_id(request.headers());
         let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
         let timeout = timeout(request.headers()).filter(|timeout| *timeout < LONGEST_DEADLINE);
-        let audit = Audit::begin(&gate.calls, rpc, request_id.clone(), peer, timeout);
+        let span = trace::call(rpc.full_name(), &request_id, request.headers());
+        let audit = Audit::begin(&gate.calls, rpc, request_id.clone(), peer, timeout, span.clone());
         let deadline = timeout.map(|timeout| Instant::now() + timeout.saturating_sub(DEADLINE_MARGIN));
-        let span = tracing::info_span!("call", request_id);
         let answer = async move {
             let mut place = None;
             let answer = async {

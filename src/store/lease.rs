@@ -5,7 +5,10 @@
 //! statement is cancelled, and the connection is closed: a cancel that comes late hits nobody else.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,10 @@ use futures_util::StreamExt as _;
 use tokio_postgres::{Row, Statement, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use tracing::{Instrument as _, Span};
+
 use super::StoreError;
+use crate::trace;
 
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -24,6 +30,8 @@ pub(super) struct Lease {
     object: Option<Object>,
     /// Whether a statement was sent whose answer has not come.
     pending: AtomicBool,
+    /// Of the statement that was prepared last.
+    span: Mutex<Span>,
     tls: MakeRustlsConnect,
 }
 
@@ -31,10 +39,11 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(object: Object, tls: &MakeRustlsConnect) -> Self {
-        Self { object: Some(object), pending: AtomicBool::new(false), tls: tls.clone() }
+        Self { object: Some(object), pending: AtomicBool::new(false), span: Mutex::new(Span::none()), tls: tls.clone() }
     }
 
     pub(super) async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
+        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = trace::statement(sql);
         self.finish(self.object()?.prepare_cached(sql)).await
     }
 
@@ -70,14 +79,16 @@ impl Lease {
     ) -> Result<(), StoreError> {
         let object = self.object()?;
         self.pending.store(true, Ordering::Relaxed);
-        let stream = object.copy_out(sql).await?;
-        let mut stream = std::pin::pin!(stream);
-        while let Some(piece) = stream.next().await {
-            // After an error the rest is still on its way, so the connection is given up.
-            take(piece?)?;
-        }
-        self.pending.store(false, Ordering::Relaxed);
-        Ok(())
+        let copy = async {
+            let stream = object.copy_out(sql).await?;
+            let mut stream = std::pin::pin!(stream);
+            while let Some(piece) = stream.next().await {
+                // After an error the rest is still on its way, so the connection is given up.
+                take(piece?)?;
+            }
+            Ok(())
+        };
+        copy.instrument(trace::statement(sql)).await.inspect(|()| self.pending.store(false, Ordering::Relaxed))
     }
 
     /// For what works on any client, such as the comparison of schemas. It must not be cancelled while it runs.
@@ -94,7 +105,8 @@ impl Lease {
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, StoreError> {
         self.pending.store(true, Ordering::Relaxed);
-        let result = statement.await;
+        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let result = statement.instrument(span).await;
         // Not reached when this future is dropped before the answer.
         self.pending.store(false, Ordering::Relaxed);
         Ok(result?)

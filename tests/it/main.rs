@@ -25,6 +25,7 @@ mod purge;
 mod resume;
 mod schema;
 mod scope;
+mod seen;
 mod start;
 mod support;
 mod tls;

@@ -30,6 +30,10 @@ pub(in crate::cli) struct ServeArgs {
     /// How long calls that are running may go on after that.
     #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub(in crate::cli) drain_seconds: u64,
+    /// Where traces are sent, by OTLP over gRPC, for instance http://127.0.0.1:4317. Unset: to
+    /// OTEL_EXPORTER_OTLP_ENDPOINT, or nowhere.
+    #[arg(long, env = "SCR_OTLP_ENDPOINT", value_name = "URL")]
+    pub(in crate::cli) otlp_endpoint: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) callers: CallersArgs,
     #[command(flatten)]

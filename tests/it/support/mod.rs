@@ -6,6 +6,7 @@ pub(crate) mod issuer;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod serving;
 
 pub(crate) use builder::csv as csv_rows;
 

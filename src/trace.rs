@@ -1,0 +1,119 @@
+//! Traces by OpenTelemetry: a span for each call, from its headers to the end of its answer, and one for each statement in
+//! it. Whoever calls may hand over the context that it belongs to (W3C Trace Context).
+
+use http::HeaderMap;
+use opentelemetry::{
+    KeyValue,
+    propagation::{Extractor, TextMapPropagator as _},
+    trace::{Status, TracerProvider as _},
+};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithTonicConfig as _};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tonic::transport::ClientTlsConfig;
+use tracing::{Span, Subscriber, level_filters::LevelFilter};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+
+const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// Sends spans until it is shut down.
+pub struct Traces(SdkTracerProvider);
+
+/// The headers of a call, for what reads contexts.
+struct Headers<'a>(&'a HeaderMap);
+
+// === impl Traces ===
+
+impl Traces {
+    /// Sends spans to a collector, by OTLP over gRPC; without an endpoint, to that of `OTEL_EXPORTER_OTLP_ENDPOINT`. Needs a
+    /// tokio runtime around it.
+    pub fn start(endpoint: Option<&str>) -> Result<Self, String> {
+        let exporter = SpanExporter::builder().with_tonic();
+        let exporter = match endpoint {
+            None => exporter,
+            Some(endpoint) => {
+                let exporter = exporter.with_endpoint(endpoint);
+                let is_tls = endpoint.starts_with("https:");
+                if is_tls { exporter.with_tls_config(ClientTlsConfig::new().with_native_roots()) } else { exporter }
+            }
+        };
+        let exporter = exporter.build().map_err(|error| format!("traces cannot be sent: {error}"))?;
+        let mut resource =
+            Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+        if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+            resource = resource.with_service_name(NAME);
+        }
+        Ok(Self(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
+    }
+
+    /// What makes spans of this program's own, in whatever is subscribed to.
+    pub fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(&self) -> impl Layer<S> + use<S> {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.0.tracer(NAME))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(Targets::new().with_target("secure_connect_reports", LevelFilter::DEBUG))
+    }
+
+    /// Sends what is left.
+    pub fn shut_down(&self) {
+        if let Err(error) = self.0.shutdown() {
+            tracing::warn!(%error, "the last traces were not sent");
+        }
+    }
+}
+
+// === impl Headers ===
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+/// The span of a call, below that of its caller.
+pub fn call(rpc: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
+    // What is not said in these fields is not in the log either.
+    let span = tracing::info_span!("call", request_id, otel.name = rpc, otel.kind = "server");
+    // Where no traces are sent, nothing is there to take it.
+    let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
+    span.set_attribute("rpc.system.name", "grpc");
+    span.set_attribute("rpc.method", rpc);
+    span
+}
+
+/// How a call has ended.
+pub fn call_ended(span: &Span, code: &'static str, reason: &str, rows: u64) {
+    span.set_attribute("rpc.response.status_code", code);
+    span.set_attribute("scr.rows", i64::try_from(rows).unwrap_or(i64::MAX));
+    if code == "OK" {
+        return;
+    }
+    span.set_attribute("error.type", if reason.is_empty() { code } else { reason }.to_owned());
+    // By the conventions, what is the caller's fault is no error of the server's span.
+    if ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"].contains(&code) {
+        span.set_status(Status::error(reason.to_owned()));
+    }
+}
+
+/// The span of a statement, by the name that its text begins with.
+pub fn statement(sql: &str) -> Span {
+    let name = || {
+        let text = sql.trim_start().trim_start_matches("COPY (");
+        let text = text.strip_prefix("-- ").or_else(|| text.strip_prefix("/* ")).unwrap_or("statement");
+        text.split(['\n', '*']).next().unwrap_or_default().trim().to_owned()
+    };
+    tracing::debug_span!(
+        "statement",
+        otel.name = name(),
+        otel.kind = "client",
+        db.system.name = "postgresql",
+        db.query.summary = name(),
+    )
+}
