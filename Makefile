@@ -7,6 +7,8 @@ PROGRAM := target/release/secure-connect-reports
 ROWS ?= 2700000
 RUNS ?= 5
 ROUNDS ?= 200
+# What `make torture` repeats; `make test` has a short version of each.
+BROKEN := resume:: kill:: limits:: database_loss:: purge:: fuzz::
 BUF := ../target/tools/node/node_modules/.bin/buf
 
 # A nested cargo would follow another folder than these rules do.
@@ -31,8 +33,8 @@ test: postgresql tools ## Run the whole test suite, from nothing
 	$(CARGO) test --locked
 
 .PHONY: torture
-torture: postgresql ## Cut and kill downloads and imports, over and over; ROUNDS=200
-	TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it -- --nocapture resume:: kill::
+torture: postgresql ## Break everything that may break, over and over; ROUNDS=200
+	TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it -- --nocapture $(BROKEN)
 
 .PHONY: bench
 bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=1000000,10000000 RUNS=5

@@ -223,3 +223,58 @@ fn request_id(headers: &HeaderMap) -> String {
     let sound = |id: &&str| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     given.filter(sound).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{auth::AuthConfig, metrics::Metrics};
+
+    /// Panics at one path, and answers at others.
+    #[derive(Clone)]
+    struct Moody;
+
+    impl Service<Request<Body>> for Moody {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            Box::pin(async move {
+                assert!(!request.uri().path().ends_with("ListTenants"), "a panic on purpose");
+                Ok(Status::new(Code::Ok, "").into_http())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_of_its_call_alone() {
+        let auth = AuthConfig { insecure_no_auth: true, ..AuthConfig::default() };
+        let metrics = Metrics::new(Vec::new);
+        let limits = CallLimits::default();
+        let gate = Gate::new(
+            Arc::new(Authenticator::new(auth).unwrap()),
+            Arc::new(OpenCalls::new(Arc::clone(&metrics))),
+            &limits,
+            CancellationToken::new(),
+        );
+        let mut guard = Guard::new(Moody, gate);
+        for (rpc, code) in
+            [("ListTenants", Code::Internal), ("GetMonthlyCosts", Code::Ok), ("ListTenants", Code::Internal)]
+        {
+            let path = format!("/secureconnect.reports.v1.ReportsService/{rpc}");
+            let response = guard.call(Request::post(path).body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(Status::from_header_map(response.headers()).unwrap().code(), code, "{rpc}");
+        }
+        // Their places are free again, and they are counted as what they are.
+        let text = metrics.to_text().unwrap();
+        let full_name = "secureconnect.reports.v1.ReportsService/ListTenants";
+        assert!(text.contains(&format!("scr_running_calls{{rpc_method=\"{full_name}\"}} 0")), "{text}");
+        let failures = format!("scr_call_failures_total{{rpc_method=\"{full_name}\",reason=\"INTERNAL\"}} 2");
+        assert!(text.contains(&failures), "{text}");
+    }
+}

@@ -22,6 +22,7 @@ use crate::support::{
     builder::{CATALOG, ORG, Row, TENANT, csv},
     calls::{detailed_usage, monthly_costs, reason, request},
     issuer::{Issuer, Signer},
+    program,
     raw::Connection,
     rounds,
 };
@@ -332,4 +333,47 @@ async fn a_peer_that_vanishes_is_noticed() {
     metric_is(&server, &running(USAGE), 0.0).await;
     metric_is(&server, "scr_connections", 0.0).await;
     drop((answer, driver));
+}
+
+/// Where the system gives few file descriptors, there are few connections, and those are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_few_file_descriptors_serves_those_it_took() {
+    let database = with_many_rows().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let program = program();
+    let mut command = std::process::Command::new("sh");
+    // The hard limit, which the server cannot raise.
+    command.args(["-c", "ulimit -n 144 && exec \"$0\" \"$@\""]).arg(program.get_program());
+    command.args(["serve", "--insecure-no-auth", "--listen", &format!("127.0.0.1:{port}")]);
+    command.env("DATABASE_URL", &database.url).stderr(std::process::Stdio::null());
+    let mut server = command.spawn().unwrap();
+    let config = secure_connect_reports::client::ClientConfig::new(format!("http://127.0.0.1:{port}"));
+    let connect = async || secure_connect_reports::client::Client::connect(&config).await;
+    let mut client = loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if let Ok(client) = connect().await {
+            break client;
+        }
+    };
+    let mut flood = Vec::new();
+    for _ in 0..400 {
+        flood.extend(tokio::net::TcpStream::connect(("127.0.0.1", port)).await);
+    }
+    let query = secure_connect_reports::client::UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
+    let mut download = client.detailed_usage(&query).await.expect("a report");
+    let mut rows = 0;
+    while let Some(records) = download.next().await.expect("records") {
+        rows += records.len();
+    }
+    assert_eq!(rows, MANY_ROWS);
+    drop(flood);
+    wait_until("there is room again", Duration::from_secs(5), || async {
+        match connect().await {
+            Ok(mut client) => client.tenants("", None).await.is_ok(),
+            Err(_) => false,
+        }
+    })
+    .await;
+    server.kill().unwrap();
+    server.wait().unwrap();
 }

@@ -14,6 +14,7 @@ mod costs;
 mod database_loss;
 mod database_roles;
 mod database_tls;
+mod fuzz;
 mod import;
 mod import_usage;
 mod kill;

@@ -30,6 +30,34 @@ pub(crate) struct Answer {
     pub(crate) body: RecvStream,
 }
 
+/// A message that is these bytes, whatever they mean.
+#[derive(Debug, Default)]
+pub(crate) struct Verbatim(pub(crate) Vec<u8>);
+
+impl Message for Verbatim {
+    fn encode_raw(&self, out: &mut impl bytes::BufMut) {
+        out.put_slice(&self.0);
+    }
+
+    fn merge_field(
+        &mut self,
+        _: u32,
+        _: prost::encoding::WireType,
+        _: &mut impl bytes::Buf,
+        _: prost::encoding::DecodeContext,
+    ) -> Result<(), prost::DecodeError> {
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 impl Connection {
     /// A connection whose peer may send so many bytes of each call before they are taken.
     pub(crate) async fn open(server: SocketAddr, window: u32) -> Self {
