@@ -147,11 +147,10 @@ fn damaged_catalogs_are_read_or_refused_with_a_reason() {
 fn is_sound(status: &Status) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     match status.code() {
-        Code::Ok => true,
         Code::Internal => reason.is_empty() && status.message().contains("decode"),
         Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => !reason.is_empty(),
-        // A flag that says the message is compressed, or a length beyond the limit.
-        Code::Unimplemented | Code::OutOfRange => true,
+        // The others: a flag that says the message is compressed, or a length beyond the limit.
+        Code::Ok | Code::Unimplemented | Code::OutOfRange => true,
         _ => false,
     }
 }
