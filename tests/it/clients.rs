@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use secure_connect_reports::{client::UsageQuery, model::Columns};
@@ -11,6 +12,7 @@ use crate::support::{
     Database, Server,
     builder::{CATALOG, ORG, Row, TENANT, csv},
     issuer::{Issuer, Signer},
+    proxy::{Fate, Proxy},
 };
 
 fn project(path: &str) -> PathBuf {
@@ -122,15 +124,38 @@ async fn reflection_answers_in_its_newer_version_too() {
     assert!(names.contains(&"secureconnect.reports.v1.ReportsService"), "{names:?}");
 }
 
-#[tokio::test]
-async fn python_downloads_the_same_csv_also_when_it_breaks_off_and_resumes() {
-    let (_database, server) = served().await;
+/// Runs the example, and returns its file or what it says.
+async fn python(address: &str, token: &str) -> Result<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.csv");
     let mut command = Command::new(tool("venv/bin/python"));
-    command.arg(project("tests/clients/usage_to_csv.py")).arg(project("proto"));
-    command.args([&server.address.to_string(), TENANT, "2022-02"]);
-    let found = run(command).await.unwrap();
-    let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
-    assert_eq!(found, server.csv(&query).await.0);
+    command.arg(project("examples/python/usage_to_csv.py")).args([address, TENANT, "2022-02"]).arg(&file);
+    command.env("SCR_TOKEN", token);
+    let result = run(command).await;
+    assert_eq!(result.is_ok(), file.exists(), "it has its name only when it is whole");
+    result.map(|_| std::fs::read_to_string(file).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_downloads_the_same_csv_over_a_network_that_breaks() {
+    let (database, server) = served().await;
+    let undisturbed = server.february().await;
+    let fate = |connection: u32| Fate {
+        cut_after: if connection < 2 { 200_000 } else { u64::MAX },
+        pause: Duration::from_millis(2),
+    };
+    let proxy = Proxy::start(server.address, fate).await;
+    let restate = async {
+        // It takes a moment to begin; then its first connection is slow.
+        while proxy.connections() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        database.import(&csv(&[Row::on("2022-02-01", "2")])).await;
+    };
+    let (found, ()) = tokio::join!(python(proxy.url.trim_start_matches("http://"), ""), restate);
+    assert_eq!(found.unwrap(), undisturbed);
+    assert!(proxy.connections() >= 3, "{} connections", proxy.connections());
 }
 
 #[tokio::test]
@@ -161,15 +186,10 @@ async fn all_of_them_bring_a_token() {
         assert!(refused.contains(part), "{refused}");
     }
 
-    let python = |token: &str| {
-        let mut command = Command::new(tool("venv/bin/python"));
-        command.arg(project("tests/clients/usage_to_csv.py")).arg(project("proto")).env("SCR_TOKEN", token);
-        command.args([&server.address.to_string(), TENANT, "2022-02"]);
-        run(command)
-    };
     let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
-    assert_eq!(python(&token).await.unwrap(), open.csv(&query).await.0);
-    assert!(python("garbage").await.unwrap_err().contains("the token is not valid for this service"));
+    assert_eq!(python(&server.address.to_string(), &token).await.unwrap(), open.csv(&query).await.0);
+    let refused = python(&server.address.to_string(), "garbage").await.unwrap_err();
+    assert!(refused.contains("the token is not valid for this service"));
 
     let node = |token: &str| {
         let mut command = Command::new("node");
