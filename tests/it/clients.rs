@@ -141,7 +141,7 @@ async fn python_downloads_the_same_csv_over_a_network_that_breaks() {
     let (database, server) = served().await;
     let undisturbed = server.february().await;
     let fate = |connection: u32| Fate {
-        cut_after: if connection < 2 { 200_000 } else { u64::MAX },
+        cut_after: if connection < 2 { 120_000 } else { u64::MAX },
         pause: Duration::from_millis(2),
     };
     let proxy = Proxy::start(server.address, fate).await;
