@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use crate::support::{
     builder::{CATALOG, ORG, Row, TENANT, csv},
     program,
     proxy::{Fate, Proxy},
+    serving::Serving,
 };
 
 fn run(command: &mut Command) -> (bool, String, String) {
@@ -33,44 +34,6 @@ fn client(server: &crate::support::Server, arguments: &[&str]) -> Command {
     let mut command = program();
     command.args(arguments).args(["--server", &server.url()]);
     command
-}
-
-/// `serve` as a process of its own; the address is that of its log.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    fn start(command: &mut Command) -> Self {
-        let command = command.args(["serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program");
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut address = None;
-        let mut lines = log.lines();
-        for line in lines.by_ref() {
-            let line = line.unwrap();
-            if let Some((_, found)) = line.split_once("listening on ") {
-                address = Some(found.trim().to_owned());
-                break;
-            }
-        }
-        // The pipe must be emptied, or the server would wait for it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address: address.expect("a log line with the address") }
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([name, &self.child.id().to_string()]).status();
-        assert!(kill.unwrap().success());
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test]
@@ -103,8 +66,8 @@ async fn serving_without_authentication_is_for_loopback_and_said_loudly() {
 async fn a_server_tells_its_health_and_stops_at_a_signal() {
     let database = Database::migrated();
     for signal in ["-TERM", "-INT"] {
-        let mut serving = Serving::start(program().env("DATABASE_URL", &database.url));
-        let url = format!("http://{}", serving.address);
+        let mut serving = Serving::open(program().env("DATABASE_URL", &database.url));
+        let url = serving.url.clone();
         let healthy = || run(program().args(["healthcheck", "--server", &url]));
         let deadline = Instant::now() + Duration::from_secs(10);
         while !healthy().0 {
@@ -339,12 +302,12 @@ fn a_private_server_is_shared_and_goes_away_with_its_last_user() {
     let (ok, out, log) = run(with_data(&["catalog", "apply"]).arg(&catalog));
     assert!(ok && out.contains("tenants            3 created"), "{log}");
     assert!(!is_running(&data_dir), "the only user has left");
-    let mut serving = Serving::start(&mut with_data(&[]));
+    let mut serving = Serving::open(&mut with_data(&[]));
     assert!(is_running(&data_dir));
     let (ok, out, log) = run(with_data(&["import"]).arg(&usage));
     assert!(ok && out.contains("1 loads published"), "{log}");
     assert!(is_running(&data_dir), "the server still needs it");
-    let url = format!("http://{}", serving.address);
+    let url = serving.url.clone();
     let (_, out, _) =
         run(program().args(["usage", "--tenant", "acme-hq", "--month", "2022-02", "-o", "-", "--server", &url]));
     assert_eq!(out, csv(&[Row::on("2022-02-01", "1")]));
@@ -353,7 +316,7 @@ fn a_private_server_is_shared_and_goes_away_with_its_last_user() {
     assert!(!is_running(&data_dir), "the last user has left");
 
     // What a killed user left running is joined by the next one, and stopped.
-    let mut serving = Serving::start(&mut with_data(&[]));
+    let mut serving = Serving::open(&mut with_data(&[]));
     serving.child.kill().unwrap();
     serving.child.wait().unwrap();
     assert!(is_running(&data_dir));
@@ -411,9 +374,9 @@ async fn an_empty_variable_is_as_good_as_none() {
         "SCR_CLOCK_LEEWAY_SECONDS",
         "SCR_MAX_CONNECTIONS",
     ];
-    let serving = Serving::start(program().envs(empty.map(|name| (name, ""))).env("DATABASE_URL", &database.url));
+    let serving = Serving::open(program().envs(empty.map(|name| (name, ""))).env("DATABASE_URL", &database.url));
     let client = ["SCR_TOKEN", "SCR_TOKEN_FILE", "SCR_CA_FILE", "SCR_CLIENT_CERT", "SCR_CLIENT_KEY", "SCR_FORMAT"];
-    let url = format!("http://{}", serving.address);
+    let url = serving.url.clone();
     let (ok, text, error) = run(program().arg("tenants").envs(client.map(|name| (name, ""))).env("SCR_SERVER", url));
     assert!(ok && text.contains("acme-hq"), "{text} {error}");
     let (ok, _, error) = run(program().arg("migrate").env("SCR_GRANT_TO", "").env("DATABASE_URL", &database.url));

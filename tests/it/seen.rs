@@ -206,11 +206,7 @@ async fn calls_are_traced_below_the_span_of_their_caller() {
     stub.get_detailed_usage(traced(ORG, not)).await.expect_err("that is no tenant");
     drop((stub, stream));
     // What was not sent yet is sent at the end.
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(serving.child.id().cast_signed()),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
+    serving.signal("-TERM");
     assert!(tokio::task::spawn_blocking(move || serving.child.wait()).await.unwrap().unwrap().success());
 
     let spans = collector.spans.lock().unwrap().clone();

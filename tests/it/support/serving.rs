@@ -24,15 +24,24 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// For callers with tokens of an issuer.
     pub(crate) fn start(database: &Database, issuer: &Issuer, configure: impl FnOnce(&mut Command)) -> Self {
         let mut command = program();
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--audience", AUDIENCE])
             .args(["--oidc-issuer", &issuer.url()])
-            .env("DATABASE_URL", &database.url)
-            .stderr(Stdio::piped());
+            .env("DATABASE_URL", &database.url);
         configure(&mut command);
-        let mut child = command.spawn().unwrap();
+        Self::spawn(&mut command)
+    }
+
+    /// For everyone.
+    pub(crate) fn open(command: &mut Command) -> Self {
+        Self::spawn(command.args(["serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"]))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program");
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (tell, told) = std::sync::mpsc::channel();
@@ -48,6 +57,11 @@ impl Serving {
         });
         let address = told.recv_timeout(Duration::from_secs(30)).expect("a server that starts");
         Self { child, url: format!("http://{address}"), log }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
     }
 
     pub(crate) async fn channel(&self) -> Channel {
