@@ -147,7 +147,7 @@ async fn rename_in_tenants(transaction: &Transaction<'_>, organizations: &[&Orga
         let rows = transaction
             .query(
                 "-- catalog: tenants of a renamed organization
-                SELECT tenant_key, tenant_id, name FROM tenant WHERE organization_id = $1",
+                SELECT tenant_key, name FROM tenant WHERE organization_id = $1",
                 &[&organization.id.as_uuid()],
             )
             .await?;
@@ -155,9 +155,8 @@ async fn rename_in_tenants(transaction: &Transaction<'_>, organizations: &[&Orga
         let mut texts = Vec::new();
         for row in &rows {
             let name: String = row.try_get("name")?;
-            let id = crate::model::TenantId::from_uuid(row.try_get("tenant_id")?);
             keys.push(row.try_get("tenant_key")?);
-            texts.push(search_text(&name, id, &organization.name));
+            texts.push(search_text(&name, &organization.name));
         }
         transaction
             .execute(
@@ -229,7 +228,7 @@ async fn tenants(
             }
             Some(_) => changes.updated += 1,
         }
-        write.push((tenant, search_text(&tenant.name, tenant.id, organization_name)));
+        write.push((tenant, search_text(&tenant.name, organization_name)));
     }
     write_tenants(transaction, &write).await?;
     Ok(changes)

@@ -73,7 +73,7 @@ pub struct TenantSummary {
 /// Which tenants to list.
 #[derive(Clone, Debug, Default)]
 pub struct TenantSearch {
-    /// A part of the search text, in lower case; empty: all.
+    /// A part of a name or id, in lower case; empty: all.
     pub text: String,
     /// Of this organization.
     pub organization_id: Option<OrganizationId>,
@@ -103,9 +103,9 @@ pub struct TenantPage {
     pub total_size: i64,
 }
 
-/// The text that searches look into. `U+001F` cannot stand in a name, so no search reaches across fields.
-pub(super) fn search_text(tenant_name: &str, tenant_id: TenantId, organization_name: &str) -> String {
-    format!("{tenant_name}\u{1f}{tenant_id}\u{1f}{organization_name}").to_lowercase()
+/// The names that searches look into. `U+001F` cannot stand in a name, so no search reaches across them.
+pub(super) fn search_text(tenant_name: &str, organization_name: &str) -> String {
+    format!("{tenant_name}\u{1f}{organization_name}").to_lowercase()
 }
 
 // === impl VisibleTenant ===
@@ -206,7 +206,7 @@ const FEW: i64 = 4000;
 /// The conditions on a tenant `t`.
 const MATCHES: &str = "($1::uuid[] IS NULL OR t.organization_id = ANY ($1))
               AND ($2::uuid IS NULL OR t.organization_id = $2)
-              AND ($3::text IS NULL OR t.search_text LIKE $3)";
+              AND ($3::text IS NULL OR t.search_text LIKE $3 OR t.tenant_id::text LIKE $4)";
 
 /// A page of what `tenants` stands for.
 fn page_of(tenants: &str) -> String {
@@ -217,9 +217,9 @@ fn page_of(tenants: &str) -> String {
             SELECT t.*
             FROM {tenants} t
             WHERE {MATCHES}
-              AND ($4::text IS NULL OR (t.organization_name, t.name, t.tenant_id) > ($4, $5, $6::uuid))
+              AND ($5::text IS NULL OR (t.organization_name, t.name, t.tenant_id) > ($5, $6, $7::uuid))
             ORDER BY t.organization_name, t.name, t.tenant_id
-            LIMIT $7
+            LIMIT $8
         ) t
         CROSS JOIN LATERAL (
             SELECT min(l.usage_month) AS first_usage_month, max(l.usage_month) AS last_usage_month
@@ -234,7 +234,7 @@ fn page_of(tenants: &str) -> String {
 fn few_statement(tenants: &str) -> String {
     format!(
         "-- list_tenants: few
-        WITH found AS MATERIALIZED (SELECT t.* FROM {tenants} t WHERE {MATCHES} LIMIT $8)
+        WITH found AS MATERIALIZED (SELECT t.* FROM {tenants} t WHERE {MATCHES} LIMIT $9)
         SELECT total.size AS total_size, page.*
         FROM (SELECT count(*) AS size FROM found) AS total
         LEFT JOIN ({}) AS page ON true
@@ -260,6 +260,9 @@ impl Store {
         let organizations = scope_filter(scope);
         let organization = search.organization_id.map(OrganizationId::as_uuid);
         let pattern = (!search.text.is_empty()).then(|| contains_pattern(&search.text));
+        // Nothing else can stand in an id, so ids need not be looked at for it.
+        let of_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        let id_pattern = pattern.as_ref().filter(|_| search.text.bytes().all(of_id));
         // Whoever may see some organizations only must not find out by the time it takes what is in others: the search
         // begins with what may be seen, which OFFSET keeps the planner from turning round.
         let tenants = if organizations.is_some() { OWN_TENANTS } else { "tenant" };
@@ -268,8 +271,8 @@ impl Store {
         let tenant_name = after.map(|position| position.tenant_name.as_str());
         let tenant_id = after.map(|position| position.tenant_id.as_uuid());
         let limit = i64::from(search.limit);
-        let page: [&(dyn ToSql + Sync); 7] =
-            [&organizations, &organization, &pattern, &name, &tenant_name, &tenant_id, &limit];
+        let page: [&(dyn ToSql + Sync); 8] =
+            [&organizations, &organization, &pattern, &id_pattern, &name, &tenant_name, &tenant_id, &limit];
         if pattern.is_some() {
             let few = client.prepare_cached(&few_statement(tenants)).await?;
             let more_than_few = FEW + 1;
@@ -285,7 +288,7 @@ impl Store {
             }
         }
         let count = client.prepare_cached(&count_statement(tenants)).await?;
-        let total_size = client.query_one(&count, &page[..3]).await?.try_get("total_size")?;
+        let total_size = client.query_one(&count, &page[..4]).await?.try_get("total_size")?;
         let statement = client.prepare_cached(&page_statement(tenants)).await?;
         let rows = client.query(&statement, &page).await?;
         let tenants = rows.iter().map(TenantSummary::from_row).collect::<Result<_, _>>()?;

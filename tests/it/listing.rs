@@ -87,6 +87,8 @@ async fn search_takes_every_character_as_itself() {
         // An id, and no text that reaches from the name into the id.
         ("dddddddd-0000-4000-8000-000000000004", vec!["plain"]),
         ("DDDDDDDD-0000-4000-8000-000000000004", vec!["plain"]),
+        ("0-8000-000000000004", vec!["plain"]),
+        ("04", vec!["plain"]),
         ("plain\u{1f}dddddddd", vec![]),
         ("\u{1f}", vec![]),
         ("\n", vec![]),

@@ -148,23 +148,27 @@ async fn a_download_outlives_its_server() {
     };
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}").parse().unwrap();
-    let mut serving = serve(port);
-    wait_for(|| std::net::TcpStream::connect(address).is_ok()).await;
-    let proxy = Proxy::start(address, |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(5) }).await;
+    let mut chance = chance();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("report.csv");
-    let child = download(&proxy.url, &file, &[]).spawn().unwrap();
-    wait_for(|| with_suffix(&file, ".part.json").exists()).await;
-    serving.kill().unwrap();
-    serving.wait().unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let mut serving = serve(port);
-    let (ok, log) = finished(child).await;
+    for round in 0..rounds(2) {
+        wait_for(|| std::net::TcpStream::connect(address).is_ok()).await;
+        let proxy = Proxy::start(address, |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(2) }).await;
+        let file = folder.path().join(format!("{round}.csv"));
+        let child = download(&proxy.url, &file, &[]).spawn().unwrap();
+        wait_for(|| with_suffix(&file, ".part.json").exists()).await;
+        tokio::time::sleep(Duration::from_millis(chance.u64(0..200))).await;
+        serving.kill().unwrap();
+        serving.wait().unwrap();
+        tokio::time::sleep(Duration::from_millis(chance.u64(0..500))).await;
+        serving = serve(port);
+        let (ok, log) = finished(child).await;
+        assert!(ok, "{log}");
+        assert!(log.contains("records are here, asking for the others in"), "round {round}: {log}");
+        assert!(std::fs::read_to_string(&file).unwrap() == undisturbed, "round {round}");
+    }
     serving.kill().unwrap();
     serving.wait().unwrap();
-    assert!(ok, "{log}");
-    assert!(log.contains("records are here, asking for the others in"), "{log}");
-    assert!(std::fs::read_to_string(&file).unwrap() == undisturbed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,9 @@ fn server_config(database: &Database) -> ServerConfig {
     ServerConfig::new(database.config(), AuthConfig { insecure_no_auth: true, ..AuthConfig::default() })
 }
 
+/// The version that this program knows.
+const NEWEST: u32 = 8;
+
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {
     let database = Database::empty();
@@ -26,7 +29,7 @@ async fn replicas_may_migrate_at_once() {
     for run in runs.collect::<Vec<_>>() {
         applied += run.await.unwrap().unwrap().len();
     }
-    assert_eq!(applied, 6, "each migration is applied once");
+    assert_eq!(applied, usize::try_from(NEWEST).unwrap(), "each migration is applied once");
     let store = Store::new(&database.config()).unwrap();
     store::check_schema(&store).await.unwrap();
 }
@@ -35,7 +38,7 @@ async fn replicas_may_migrate_at_once() {
 async fn a_schema_that_is_older_or_newer_is_not_served() {
     let database = Database::empty();
     let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
-    assert!(matches!(refusal, ServeError::Schema(SchemaError::Older { found: 0, known: 6 })), "{refusal}");
+    assert!(matches!(refusal, ServeError::Schema(SchemaError::Older { found: 0, known: NEWEST })), "{refusal}");
     store::migrate(&database.url).await.unwrap();
     assert!(RunningServer::bind(server_config(&database)).await.is_ok());
 
@@ -43,9 +46,9 @@ async fn a_schema_that_is_older_or_newer_is_not_served() {
     let newer = "INSERT INTO refinery_schema_history VALUES (99, 'later', now()::text, '0')";
     sql.batch_execute(newer).await.unwrap();
     let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");
-    assert!(matches!(refusal, ServeError::Schema(SchemaError::Newer { found: 99, known: 6 })), "{refusal}");
+    assert!(matches!(refusal, ServeError::Schema(SchemaError::Newer { found: 99, known: NEWEST })), "{refusal}");
     let refusal = store::migrate(&database.url).await.expect_err("a refusal");
-    assert!(matches!(refusal, SchemaError::Newer { found: 99, known: 6 }), "{refusal}");
+    assert!(matches!(refusal, SchemaError::Newer { found: 99, known: NEWEST }), "{refusal}");
 }
 
 #[tokio::test]
@@ -180,4 +183,28 @@ async fn records_of_the_row_layout_are_carried_over_into_blocks() {
     let blocks = "SELECT count(*), count(trial_expiries) FROM usage_block";
     let blocks = sql.query_one(blocks, &[]).await.unwrap();
     assert_eq!((blocks.get::<_, i64>(0), blocks.get::<_, i64>(1)), (5, 2));
+}
+
+#[tokio::test]
+async fn search_texts_are_carried_over_without_ids() {
+    let database = Database::empty();
+    let sql = database.sql().await;
+    let mut files: Vec<_> = std::fs::read_dir("migrations").unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files[7].ends_with("V8__tenant_search.sql"), "{files:?}");
+    let migration = |n: usize| std::fs::read_to_string(&files[n]).unwrap();
+    for n in 0..7 {
+        sql.batch_execute(&migration(n)).await.unwrap();
+    }
+    sql.batch_execute(
+        "INSERT INTO organization VALUES (gen_random_uuid(), 'Ärger 1%', 'USD');
+        INSERT INTO tenant (tenant_id, organization_id, organization_name, name, status, plan, trial, search_text)
+            SELECT gen_random_uuid(), organization_id, name, 'Acme', 3, 'essentials', false,
+                   E'acme\\x1f' || gen_random_uuid() || E'\\x1färger 1%' FROM organization",
+    )
+    .await
+    .unwrap();
+    sql.batch_execute(&migration(7)).await.unwrap();
+    let text: String = sql.query_one("SELECT search_text FROM tenant", &[]).await.unwrap().get(0);
+    assert_eq!(text, "acme\u{1f}ärger 1%");
 }
