@@ -16,6 +16,9 @@ use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 
+/// Where spans go by OpenTelemetry's own variables, the first that is set.
+pub const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
 /// Sends spans until it is shut down.
 pub struct Traces(SdkTracerProvider);
 
@@ -30,13 +33,14 @@ impl Traces {
     pub fn start(endpoint: Option<&str>) -> Result<Self, String> {
         let exporter = SpanExporter::builder().with_tonic();
         let exporter = match endpoint {
+            Some(endpoint) => exporter.with_endpoint(endpoint),
             None => exporter,
-            Some(endpoint) => {
-                let exporter = exporter.with_endpoint(endpoint);
-                let is_tls = endpoint.starts_with("https:");
-                if is_tls { exporter.with_tls_config(ClientTlsConfig::new().with_native_roots()) } else { exporter }
-            }
         };
+        // The library trusts nobody by itself.
+        let variables = ENDPOINTS.iter().find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
+        let is_tls = endpoint.map(str::to_owned).or(variables).is_some_and(|url| url.starts_with("https:"));
+        let exporter =
+            if is_tls { exporter.with_tls_config(ClientTlsConfig::new().with_native_roots()) } else { exporter };
         let exporter = exporter.build().map_err(|error| format!("traces cannot be sent: {error}"))?;
         let mut resource =
             Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));

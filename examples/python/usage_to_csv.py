@@ -56,7 +56,11 @@ def is_transient(error):
     """UNAVAILABLE asks for another try. What comes without a reason of ours is of the transport, or of a proxy."""
     if error.code() == grpc.StatusCode.UNAVAILABLE:
         return True
-    ours = detail(error, error_details_pb2.ErrorInfo) is not None
+    info = detail(error, error_details_pb2.ErrorInfo)
+    ours = info is not None
+    # The places of streams that were lost are free again when the server has noticed.
+    if ours and info.reason == "CALLER_LIMIT":
+        return True
     transport = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED)
     return error.code() in transport and not ours
 

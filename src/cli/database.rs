@@ -27,6 +27,15 @@ impl Database {
         Ok(Self { url: server.database_url(), server: Some(server) })
     }
 
+    /// For a server, which looks at the schema by itself, whenever the database is there: a private database gets it.
+    pub(super) async fn for_server(args: &DatabaseArgs) -> Result<Self, CommandError> {
+        let database = Self::connect(args).await?;
+        if database.server.is_some() {
+            store::migrate(&database.url).await?;
+        }
+        Ok(database)
+    }
+
     /// The same, with the schema that this program works on: a private database gets it, another one must have it.
     pub(super) async fn open(args: &DatabaseArgs) -> Result<Self, CommandError> {
         let database = Self::connect(args).await?;

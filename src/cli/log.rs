@@ -5,10 +5,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::args::{Args, Command, LogFormat};
-use crate::trace::Traces;
-
-/// What OpenTelemetry's own variables are.
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+use crate::trace::{ENDPOINTS, Traces};
 
 /// What is written while it lives.
 pub(super) struct Log(Option<Traces>);

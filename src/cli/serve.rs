@@ -38,7 +38,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
     };
     // What is wrong with the command line is said before a database is started for it.
     config.check()?;
-    let database = Database::open(&args.database).await?;
+    let database = Database::for_server(&args.database).await?;
     config.store = store(&database.url);
     let server = RunningServer::bind(config).await?;
     tracing::info!("listening on {}", server.address());

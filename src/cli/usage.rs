@@ -114,7 +114,9 @@ fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {
 fn is_for_good(error: &ClientError) -> bool {
     match error {
         ClientError::CannotResume(_) => true,
-        ClientError::Refused { reason, .. } => reason == "RESUME_TOKEN_EXPIRED" || reason == "INVALID_ARGUMENT",
+        ClientError::Refused { reason, .. } => {
+            ["RESUME_TOKEN_EXPIRED", "REPORT_PURGED", "INVALID_ARGUMENT"].contains(&reason.as_str())
+        }
         _ => false,
     }
 }

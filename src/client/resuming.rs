@@ -193,6 +193,8 @@ fn is_transient(status: &Status) -> bool {
     let ours = status.get_details_error_info().is_some();
     match status.code() {
         Code::Unavailable => true,
+        // The places of streams that were lost are free again when the server has noticed.
+        Code::ResourceExhausted => status.get_details_error_info().is_some_and(|info| info.reason == "CALLER_LIMIT"),
         // What comes without a reason is of the transport, or of a proxy.
         Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => !ours,
         _ => false,

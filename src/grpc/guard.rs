@@ -24,6 +24,7 @@ use tower::Service;
 use tracing::Instrument as _;
 
 use super::{
+    arriving::Arriving,
     audit::{Audit, OpenCalls},
     caller::Caller,
     limits::{CallLimits, Place, Places},
@@ -158,6 +159,10 @@ where
                         return Ok(status.into_http());
                     }
                 }
+                // Importers have a limit of their own, between messages.
+                if rpc.weight() != Weight::Import {
+                    request = request.map(|body| Body::new(Arriving::new(body, gate.stall)));
+                }
                 let answer = AssertUnwindSafe(service.call(request)).catch_unwind();
                 answer.await.unwrap_or_else(|_| Ok(status::panicked().into_http()))
             };
@@ -171,7 +176,8 @@ where
             }
             audit.end(response.headers());
             let bounds = Bounds { deadline, stall: gate.stall, cut_off: gate.cut_off };
-            Ok(response.map(|body| Body::new(Watched::new(body, audit, place, bounds))))
+            Ok(response
+                .map(|body| Body::new(Watched::new(body, audit, place, rpc.weight() == Weight::Download, bounds))))
         };
         Box::pin(answer.instrument(span))
     }

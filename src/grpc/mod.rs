@@ -1,5 +1,6 @@
 //! The services as gRPC: parse, authorize, call, encode. Nothing else happens here.
 
+mod arriving;
 mod asset_cache;
 mod audit;
 mod caller;

@@ -52,6 +52,10 @@ pub(super) fn stalled() -> Status {
     unavailable("READER_STALLED", "the answer was not read for too long; a stream goes on with its last resume token")
 }
 
+pub(super) fn request_stalled() -> Status {
+    status(Code::DeadlineExceeded, "REQUEST_STALLED", "the request did not come to its end in time")
+}
+
 pub(super) fn importer_stalled(limit: Duration) -> Status {
     let message = format!("no message came for {} s; nothing was imported", limit.as_secs());
     status(Code::DeadlineExceeded, "IMPORTER_STALLED", message)

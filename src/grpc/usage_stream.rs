@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     proto,
-    report::{ReportError, UsageChunk, UsageReport},
+    report::{GIVE_UP_AFTER, ReportError, UsageChunk, UsageReport},
     store::StoreError,
 };
 
@@ -84,8 +84,8 @@ impl UsageStream {
                     Ok(Err(error)) => producer.report.explain(error).await.into(),
                     Err(_) => panicked(),
                 },
-                // Nobody is there any more: what is being read is given up at once.
-                () = listener.closed() => return,
+                // Nobody is there any more: what is being read is given up soon.
+                () = async { listener.closed().await; tokio::time::sleep(GIVE_UP_AFTER).await } => return,
             };
             // Where the client is gone too, there is nobody to tell.
             let _ = producer.sender.send(Err(failure)).await;

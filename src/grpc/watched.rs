@@ -45,6 +45,8 @@ pub(super) struct Bounds {
 struct Flow {
     /// Gone when it has been ended from here.
     body: Option<Body>,
+    /// Whether its end may be taken off: whoever reads it can go on.
+    is_resumable: bool,
     /// Given back when the body ends.
     place: Option<Place>,
     /// What the reader is told in the place of the rest.
@@ -58,9 +60,9 @@ struct Flow {
 // === impl Watched ===
 
 impl Watched {
-    pub(super) fn new(body: Body, audit: Audit, place: Option<Place>, bounds: Bounds) -> Self {
+    pub(super) fn new(body: Body, audit: Audit, place: Option<Place>, is_resumable: bool, bounds: Bounds) -> Self {
         let is_empty = body.is_end_stream();
-        let flow = Flow { body: Some(body), place, end: None, waker: None, asked: Instant::now() };
+        let flow = Flow { body: Some(body), is_resumable, place, end: None, waker: None, asked: Instant::now() };
         let flow = Arc::new(Mutex::new(flow));
         let cut_off = bounds.cut_off.clone();
         let watcher =
@@ -84,12 +86,18 @@ impl HttpBody for Watched {
         let mut flow = lock(&this.flow);
         flow.asked = Instant::now();
         flow.waker = None;
+        let is_cut_off = this.cut_off.is_cancelled();
+        let mut ended = None;
+        // A reader who is slower than the server would never find it waiting.
+        if is_cut_off && flow.is_resumable && flow.body.as_ref().is_some_and(|body| !body.is_end_stream()) {
+            ended = Some(flow.end_with(status::shutting_down()));
+        }
         let polled = flow.body.as_mut().map(|body| Pin::new(body).poll_frame(context));
         let frame = match polled {
             Some(Poll::Ready(frame)) => frame,
             // What is ready is still sent when the server stops; what has to be waited for is not.
-            Some(Poll::Pending) if this.cut_off.is_cancelled() => {
-                drop(flow.end_with(status::shutting_down()));
+            Some(Poll::Pending) if is_cut_off => {
+                ended = Some(flow.end_with(status::shutting_down()));
                 flow.last_frame()
             }
             Some(Poll::Pending) => {
@@ -99,6 +107,7 @@ impl HttpBody for Watched {
             None => flow.last_frame(),
         };
         drop(flow);
+        drop(ended);
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
                 this.audit.add_bytes(data.len());

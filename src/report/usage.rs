@@ -4,7 +4,7 @@ mod assets;
 mod filter;
 mod position;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bigdecimal::BigDecimal;
 use tokio::task::JoinHandle;
@@ -35,6 +35,10 @@ const RANGES_AHEAD: usize = 2;
 const MAX_RANGE_BLOCKS: i32 = 2 * RANGE_BLOCKS;
 /// How many records a chunk has at least, where so many are left of what was read.
 const CHUNK_ROWS: usize = 512;
+
+/// How long a statement goes on that nobody waits for any more. Most end within that, and their connections are good for
+/// others; a cancelled one costs its connection.
+pub const GIVE_UP_AFTER: Duration = Duration::from_millis(250);
 
 /// Which report.
 #[derive(Clone, Debug)]
@@ -225,8 +229,15 @@ impl UsageReport {
     /// What an error in the middle of the report means: what is missing may have been purged.
     pub async fn explain(&self, error: ReportError) -> ReportError {
         let is_missing = matches!(error, ReportError::Store(StoreError::Corrupt(_)));
-        if is_missing && self.store.are_purged(&self.header.tenant, &self.loads).await.unwrap_or(false) {
+        if !is_missing {
+            return error;
+        }
+        if self.store.are_purged(&self.header.tenant, &self.loads).await.unwrap_or(false) {
             return ReportError::Purged;
+        }
+        // Connections may lead to standbys that have come to different places.
+        if self.store.is_standby().await.unwrap_or(false) {
+            return StoreError::Unavailable(format!("a standby is behind another one: {error}")).into();
         }
         error
     }
@@ -260,14 +271,15 @@ impl UsageReport {
     async fn stored_totals(&self) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
         let Self { store, header: UsageHeader { tenant, month, .. }, loads, filter, .. } = self;
         let stored = if filter.is_by_asset() {
-            let stored = store.added_up_totals(tenant, *month, loads, filter).await?;
-            // Records that were purged meanwhile would be missing from the totals as they are from the stream.
-            if store.are_purged(tenant, loads).await? {
-                return Err(ReportError::Purged);
-            }
-            stored
+            store.added_up_totals(tenant, *month, loads, filter).await?
         } else {
             store.stored_totals(tenant, loads, filter).await?
+        };
+        // Records that are missing from both the totals and the stream would be missed by nobody.
+        let Some(stored) = stored else {
+            let purged = store.are_purged(tenant, loads).await?;
+            let behind = || StoreError::Unavailable("what was published is not all there: is it a standby?".to_owned());
+            return Err(if purged { ReportError::Purged } else { behind().into() });
         };
         let mut totals = stored
             .into_iter()
@@ -399,7 +411,16 @@ impl Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.blocks.abort();
+        let blocks = self.blocks.abort_handle();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !blocks.is_finished() => {
+                drop(runtime.spawn(async move {
+                    tokio::time::sleep(GIVE_UP_AFTER).await;
+                    blocks.abort();
+                }));
+            }
+            _ => blocks.abort(),
+        }
     }
 }
 

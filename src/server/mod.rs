@@ -24,6 +24,8 @@ use crate::{
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
 };
 
+/// Streams of a connection, over all of its life, that the server had to reset for a fault of its peer.
+const MAX_LOCAL_RESETS: usize = 1024;
 /// How long the end of calls that are cut off may take.
 const CUT_OFF_LIMIT: Duration = Duration::from_millis(500);
 
@@ -70,8 +72,7 @@ pub struct ConnectionLimits {
     pub calls: u32,
     /// Bytes of a call's headers.
     pub header_bytes: u32,
-    /// Calls that a peer may give up before the server has got to them, and streams that it may make the server refuse;
-    /// beyond, the connection is closed.
+    /// Calls that a peer may give up before the server has got to them; beyond, the connection is closed.
     pub resets: usize,
 }
 
@@ -281,7 +282,7 @@ impl RunningServer {
         let (health_reporter, health_service) = tonic_health::server::health_reporter();
         // The library begins with SERVING; here that is said after the first ping.
         health::set(&health_reporter, false).await;
-        let metrics = Arc::clone(&self.metrics);
+        let (metrics, told) = (Arc::clone(&self.metrics), Arc::clone(&self.metrics));
         let monitor = tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone(), metrics));
         let _metrics_server =
             self.metrics_listener.map(|listener| MetricsServer::start(listener, Arc::clone(&self.metrics)));
@@ -297,7 +298,7 @@ impl RunningServer {
             .http2_max_header_list_size(limits.header_bytes)
             .max_concurrent_streams(limits.calls)
             .http2_max_pending_accept_reset_streams(Some(limits.resets))
-            .http2_max_local_error_reset_streams(Some(limits.resets))
+            .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
             .add_service(health_service)
             .add_service(Guard::new(reports, gate.clone()))
             .add_service(Guard::new(imports, gate));
@@ -317,6 +318,7 @@ impl RunningServer {
         }
         monitor.abort();
         health::set(&health_reporter, false).await;
+        told.set_serving(false);
         if !self.stop_delay.is_zero() {
             tracing::info!("stopping in {} s: health says NOT_SERVING", self.stop_delay.as_secs());
             tokio::select! {

@@ -55,6 +55,10 @@ impl From<tokio_postgres::Error> for StoreError {
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
             return Self::Forbidden(text);
         }
+        // Of the tables, only that of records has partitions.
+        if *code == SqlState::CHECK_VIOLATION && db_error.message().starts_with("no partition of relation") {
+            return Self::Changed("a month of the import was purged");
+        }
         // A standby, after a fail-over perhaps: another try may find the new primary.
         if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
             return Self::Unavailable(text);

@@ -4,7 +4,7 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::{Horizon, MeterKey, RecordFilter, Store, StoreError, VisibleTenant, numeric::parse_sum};
+use super::{Horizon, MeterKey, RecordFilter, Store, StoreError, VisibleTenant, block_of, numeric::parse_sum};
 use crate::model::{BillingRegion, Month, UsageKey, UtcTime};
 
 /// A load in force.
@@ -78,16 +78,26 @@ impl Store {
         let statement = client
             .prepare_cached(
                 "-- loads_in_force
-                SELECT DISTINCT ON (usage_day, source)
-                       load_id, usage_day, source, digest, record_count, published_at,
-                       records_purged_at IS NOT NULL AS is_purged
-                FROM usage_load
-                WHERE tenant_key = $1 AND usage_month = $2 AND published_at <= $3
-                ORDER BY usage_day, source, published_at DESC",
+                SELECT l.*, pg_is_in_recovery() AND clock.last_published_at < $3 AS is_behind
+                FROM publication_clock clock
+                LEFT JOIN (
+                    SELECT DISTINCT ON (usage_day, source)
+                           load_id, usage_day, source, digest, record_count, published_at,
+                           records_purged_at IS NOT NULL AS is_purged
+                    FROM usage_load
+                    WHERE tenant_key = $1 AND usage_month = $2 AND published_at <= $3
+                    ORDER BY usage_day, source, published_at DESC
+                ) l ON true
+                ORDER BY l.usage_day, l.source",
             )
             .await?;
         let rows = client.query(&statement, &[&tenant.key(), &month.first_day(), &horizon.time().as_chrono()]).await?;
-        rows.iter().map(Load::from_row).collect()
+        // The horizon may be that of another standby.
+        if rows.first().map_or(Ok(false), |row| row.try_get("is_behind"))? {
+            return Err(StoreError::Unavailable("this standby is behind another one".to_owned()));
+        }
+        let there = rows.iter().filter(|row| !matches!(row.try_get::<_, Option<i64>>("load_id"), Ok(None)));
+        there.map(Load::from_row).collect()
     }
 
     /// Whether records of any of these loads have been purged, or will be in a moment.
@@ -103,13 +113,21 @@ impl Store {
         Ok(client.query_one(&statement, &[&tenant.key(), &load_ids(loads)]).await?.try_get("are_purged")?)
     }
 
-    /// What loads add up to, from the totals that were stored with them. Filters by asset do not apply here.
+    /// Whether the database only follows another one.
+    pub async fn is_standby(&self) -> Result<bool, StoreError> {
+        let client = self.short().await?;
+        let statement = client.prepare_cached("-- is_standby\nSELECT pg_is_in_recovery() AS is_standby").await?;
+        Ok(client.query_one(&statement, &[]).await?.try_get("is_standby")?)
+    }
+
+    /// What loads add up to, from the totals that were stored with them; `None` where some of these are missing. Filters by
+    /// asset do not apply here.
     pub async fn stored_totals(
         &self,
         tenant: &VisibleTenant,
         loads: &[Load],
         filter: &RecordFilter,
-    ) -> Result<Vec<StoredTotal>, StoreError> {
+    ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(
@@ -118,33 +136,37 @@ impl Store {
                        sum(record_count)::bigint AS record_count
                 FROM usage_total
                 WHERE tenant_key = $1 AND load_id = ANY ($2)
-                  AND ($3::bigint[] IS NULL OR meter_key = ANY ($3))
-                  AND ($4::smallint[] IS NULL OR billing_region = ANY ($4))
-                  AND ($5::boolean IS NULL OR trial = $5)
                 GROUP BY meter_key, billing_region, trial",
             )
             .await?;
-        let rows = client
-            .query(
-                &statement,
-                &[&tenant.key(), &load_ids(loads), &filter.meter_keys, &filter.billing_regions, &filter.trial],
-            )
-            .await?;
-        rows.iter().map(StoredTotal::from_row).collect()
+        let rows = client.query(&statement, &[&tenant.key(), &load_ids(loads)]).await?;
+        let mut totals: Vec<StoredTotal> = rows.iter().map(StoredTotal::from_row).collect::<Result<_, _>>()?;
+        let found: i64 = totals.iter().map(|total| total.record_count).sum();
+        if found != loads.iter().map(|load| i64::from(load.record_count)).sum::<i64>() {
+            return Ok(None);
+        }
+        totals.retain(|total| filter.passes_total(&total.key));
+        Ok(Some(totals))
     }
 
-    /// What the records of loads add up to, for filters that the stored totals cannot answer.
+    /// What the records of loads add up to, for filters that the stored totals cannot answer; `None` where some are missing.
     pub async fn added_up_totals(
         &self,
         tenant: &VisibleTenant,
         month: Month,
         loads: &[Load],
         filter: &RecordFilter,
-    ) -> Result<Vec<StoredTotal>, StoreError> {
+    ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
         let client = self.export().await?;
         let statement = client
             .prepare_cached(
                 "-- added_up_totals
+                SELECT present.blocks, total.*
+                FROM (
+                    SELECT count(*) AS blocks FROM usage_block
+                    WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
+                ) AS present
+                LEFT JOIN (
                 SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
                 FROM usage_block, unnest(asset_keys, kinds, quantities) AS r (asset_key, kind, quantity),
                      LATERAL (SELECT kind >> 9, (kind >> 6 & 7)::smallint, (kind >> 3 & 7)::smallint, kind & 1 = 1)
@@ -155,7 +177,8 @@ impl Store {
                   AND ($6::boolean IS NULL OR trial = $6)
                   AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
                   AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
-                GROUP BY meter_key, billing_region, trial",
+                GROUP BY meter_key, billing_region, trial
+                ) AS total ON true",
             )
             .await?;
         let rows = client
@@ -173,7 +196,13 @@ impl Store {
                 ],
             )
             .await?;
-        rows.iter().map(StoredTotal::from_row).collect()
+        let blocks: i64 = rows.first().map_or(Ok(0), |row| row.try_get("blocks"))?;
+        let expected = loads.iter().filter(|load| load.record_count > 0).map(|load| block_of(load.record_count));
+        if blocks != expected.map(i64::from).sum::<i64>() {
+            return Ok(None);
+        }
+        let there = rows.iter().filter(|row| !matches!(row.try_get::<_, Option<i64>>("meter_key"), Ok(None)));
+        there.map(StoredTotal::from_row).collect::<Result<_, _>>().map(Some)
     }
 }
 

@@ -50,7 +50,7 @@ pub use import::{
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
 pub use migrate::{SchemaError, check_schema, migrate};
-pub use purge::{PurgeError, PurgeRules, Purged, Records, purge};
+pub use purge::{PurgeError, PurgeRules, Purged, Records, present_month, purge};
 pub use records::{BlockRange, RecordFilter};
 pub use tenants::{
     Hidden, Lookup, TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization,

@@ -74,6 +74,13 @@ impl From<tokio_postgres::Error> for PurgeError {
     }
 }
 
+/// The present month (UTC), by the clock of the database: that of this machine may be wrong, and what is purged is gone.
+pub async fn present_month(database_url: &str) -> Result<Month, StoreError> {
+    let client = connect(database_url, Duration::from_secs(10)).await?;
+    let row = client.query_one("-- present_month\nSELECT (now() AT TIME ZONE 'UTC')::date AS today", &[]).await?;
+    Month::of(row.try_get("today")?).ok_or_else(|| StoreError::corrupt("the database is of no year that there is"))
+}
+
 /// Purges by rules, by an account that owns the tables. With `dry_run`, it only says what it would do.
 pub async fn purge(database_url: &str, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
     let mut client = connect(database_url, Duration::from_secs(10)).await?;
@@ -190,7 +197,7 @@ async fn purge_months(client: &mut Client, before: Month, months: &[(Month, Reco
     let tenants = "-- purge: tenants\nSELECT DISTINCT tenant_key FROM usage_load WHERE usage_month = ANY ($1)";
     let mut assets = 0;
     for row in client.query(tenants, &[&days]).await? {
-        assets += delete_assets(client, row.try_get("tenant_key")?, before).await?;
+        assets += delete_assets(client, row.try_get("tenant_key")?).await?;
     }
     for (month, _) in months {
         drop_month(client, *month).await?;
@@ -198,23 +205,36 @@ async fn purge_months(client: &mut Client, before: Month, months: &[(Month, Reco
     Ok(assets)
 }
 
-/// Deletes the assets of a tenant that no record refers to from a month on.
-async fn delete_assets(client: &mut Client, tenant: i64, since: Month) -> Result<u64, PurgeError> {
+/// The records of a tenant that are kept.
+const KEPT: &str = "usage_load l
+    JOIN usage_block b ON b.tenant_key = l.tenant_key AND b.usage_month = l.usage_month AND b.load_id = l.load_id
+    CROSS JOIN unnest(b.asset_keys) AS kept (asset_key)
+    WHERE l.tenant_key = $1 AND l.records_purged_at IS NULL";
+
+/// Deletes the assets of a tenant that no kept record refers to. They are found first, and only what was published since is
+/// looked at under the lock, so imports wait for no more than that.
+async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeError> {
+    let find = format!(
+        "-- purge: find assets
+        SELECT a.asset_key, clock.last_published_at FROM asset a, publication_clock clock
+        WHERE a.tenant_key = $1 AND NOT EXISTS (SELECT FROM {KEPT} AND kept.asset_key = a.asset_key)"
+    );
+    let found = client.query(&find, &[&tenant]).await?;
+    let Some(first) = found.first() else { return Ok(0) };
+    let since: chrono::DateTime<chrono::Utc> = first.try_get("last_published_at")?;
+    let keys: Vec<i64> = found.iter().map(|row| row.try_get("asset_key")).collect::<Result<_, _>>()?;
+    let delete = format!(
+        "-- purge: delete assets
+        DELETE FROM asset a
+        WHERE a.tenant_key = $1 AND a.asset_key = ANY ($2)
+          AND NOT EXISTS (SELECT FROM {KEPT} AND l.published_at > $3 AND kept.asset_key = a.asset_key)"
+    );
     for _ in 0..LOCK_TRIES {
         let transaction = client.transaction().await?;
         // Tried, not waited for: imports would wait behind it.
         let lock = "-- purge: assets\nSELECT pg_try_advisory_xact_lock($1) AS locked";
         if transaction.query_one(lock, &[&ASSET_LOCK]).await?.try_get::<_, bool>("locked")? {
-            let deleted = transaction
-                .execute(
-                    "-- purge: delete assets
-                    DELETE FROM asset a
-                    WHERE a.tenant_key = $1
-                      AND a.asset_key NOT IN (
-                          SELECT unnest(asset_keys) FROM usage_block WHERE tenant_key = $1 AND usage_month >= $2)",
-                    &[&tenant, &since.first_day()],
-                )
-                .await?;
+            let deleted = transaction.execute(&delete, &[&tenant, &keys, &since]).await?;
             transaction.commit().await?;
             return Ok(deleted);
         }
@@ -231,7 +251,7 @@ async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError>
     let day = month.first_day();
     let sql = format!(
         "/* purge: drop a month */ SET LOCAL lock_timeout = {};
-        LOCK TABLE usage_block IN ACCESS EXCLUSIVE MODE;
+        LOCK TABLE ONLY usage_block IN ACCESS EXCLUSIVE MODE;
         UPDATE usage_load SET records_purged_at = now() WHERE usage_month = '{day}' AND records_purged_at IS NULL;
         DROP TABLE {partition}",
         LOCK_LIMIT.as_millis()

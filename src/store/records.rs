@@ -8,7 +8,7 @@ use super::{
     block::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, Kind, RecordBlock, rows_before},
     copy_out::CopyReader,
 };
-use crate::model::{Asset, AssetType, BillingRegion, Month};
+use crate::model::{Asset, AssetType, BillingRegion, Month, UsageKey};
 
 /// Which records; `None` lets everything pass.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,13 @@ impl RecordFilter {
             && self.trial.is_none_or(|trial| trial == kind.trial())
             && self.meter_keys.as_ref().is_none_or(|keys| keys.binary_search(&kind.meter().0).is_ok())
             && self.asset_keys.as_ref().is_none_or(|keys| keys.binary_search(&asset.0).is_ok())
+    }
+
+    /// Whether records of a total pass, as far as a total tells.
+    pub(super) fn passes_total(&self, key: &UsageKey<MeterKey>) -> bool {
+        self.billing_regions.as_ref().is_none_or(|regions| regions.contains(&key.billing_region.code()))
+            && self.trial.is_none_or(|trial| trial == key.trial)
+            && self.meter_keys.as_ref().is_none_or(|keys| keys.binary_search(&key.meter.0).is_ok())
     }
 
     /// Whether it looks at assets, which stored totals know nothing of.

@@ -21,6 +21,8 @@ use super::{
 pub(super) struct Target {
     pub(super) config: Config,
     pub(super) tls: MakeRustlsConnect,
+    /// How long a connection may take, to all of its hosts.
+    limit: Duration,
 }
 
 /// The settings that are taken out of a connection string.
@@ -98,12 +100,14 @@ impl Target {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(Duration::from_secs(20));
         }
-        Ok(Self { config, tls: tls.connector().map_err(unusable)? })
+        Ok(Self { config, tls: tls.connector().map_err(unusable)?, limit: connect_timeout })
     }
 
     /// A connection of its own, outside the pools. It closes when the client is dropped.
     pub(super) async fn connect(&self) -> Result<Client, StoreError> {
-        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        let connect = tokio::time::timeout(self.limit, self.config.connect(self.tls.clone()));
+        let late = |_| StoreError::Unavailable("no host answered in time".to_owned());
+        let (client, connection) = connect.await.map_err(late)??;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(%error, "a database connection ended");

@@ -176,9 +176,12 @@ async fn purges_beside_imports_and_reports_lose_nothing_in_force() {
         let database = std::sync::Arc::clone(&database);
         tokio::spawn(async move {
             for n in 0..40 {
-                let rows =
-                    [Row::on("2022-02-01", &n.to_string()).asset(&format!("a{}", n % 3)), Row::on("2022-01-31", "1")];
-                database.import(&csv(&rows)).await;
+                database.import(&csv(&[Row::on("2022-02-01", &n.to_string()).asset(&format!("a{}", n % 3))])).await;
+                // Into a month that is dropped again and again, with assets of its own and those of the other month.
+                let old = [Row::on("2022-01-31", "1").asset(&format!("a{}", n % 5))];
+                if let Err(error) = database.try_import(&csv(&old), "default", false).await {
+                    assert!(error.to_string().contains("a month of the import was purged while"), "{error}");
+                }
             }
         })
     };
@@ -186,7 +189,7 @@ async fn purges_beside_imports_and_reports_lose_nothing_in_force() {
     while !importer.is_finished() {
         done(
             &database,
-            PurgeRules { superseded_for: Some(Duration::ZERO), months_before: Some("2022-01".parse().unwrap()) },
+            PurgeRules { superseded_for: Some(Duration::ZERO), months_before: Some("2022-02".parse().unwrap()) },
         )
         .await;
         purges += 1;

@@ -16,6 +16,8 @@ use tokio::{
 use crate::support::{
     Database, Server,
     builder::{CATALOG, Row, csv},
+    program,
+    serving::Serving,
 };
 
 /// The way to the tests' PostgreSQL by a port of loopback, which can be closed.
@@ -128,4 +130,24 @@ async fn a_server_that_stops_says_so_for_a_while_and_serves_on() {
     assert_eq!(server.february().await, rows, "new connections and calls are served as before");
     drop(server);
     assert!(start.elapsed() >= Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_waits_for_its_database() {
+    let database = Database::with_catalog().await;
+    let mut way = Way::to(&database).await;
+    let serving = Serving::open(program().env("DATABASE_URL", way.url(&database)));
+    let config = ClientConfig::new(&serving.url);
+    assert!(!is_serving(&config).await.expect("an answer"));
+    let said = |what: &str| serving.everything().contains(what);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !said("not serving") {
+        assert!(Instant::now() < deadline, "{}", serving.everything());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    way.open().await;
+    while !is_serving(&config).await.expect("an answer") {
+        assert!(Instant::now() < deadline, "{}", serving.everything());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
