@@ -157,6 +157,12 @@ impl Audit {
         self.call.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Takes the outcome from trailers, and writes the line.
+    pub(super) fn finish(&self, trailers: &HeaderMap) {
+        self.end(trailers);
+        self.call.write(|| (Code::Unknown, ""));
+    }
+
     /// Takes the outcome from headers or trailers, if it is there.
     pub(super) fn end(&self, headers: &HeaderMap) {
         let Some(status) = Status::from_header_map(headers) else { return };

@@ -174,7 +174,11 @@ where
             if let Ok(value) = HeaderValue::from_str(&request_id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
-            audit.end(response.headers());
+            if response.body().is_end_stream() {
+                audit.finish(response.headers());
+            } else {
+                audit.end(response.headers());
+            }
             let bounds = Bounds { deadline, stall: gate.stall, cut_off: gate.cut_off };
             Ok(response
                 .map(|body| Body::new(Watched::new(body, audit, place, rpc.weight() == Weight::Download, bounds))))
