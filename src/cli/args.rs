@@ -187,7 +187,7 @@ pub(super) struct ImportArgs {
 #[derive(Debug, ClapArgs)]
 pub(super) struct PurgeArgs {
     /// Delete the records of loads that were superseded at least so long ago.
-    #[arg(long, env = "SCR_SUPERSEDED_DAYS", value_name = "DAYS", required_unless_present = "keep_months")]
+    #[arg(long, env = "SCR_SUPERSEDED_DAYS", value_name = "DAYS", required_unless_present = "keep_months", value_parser = clap::value_parser!(u32).range(..=36_500))]
     pub(super) superseded_days: Option<u32>,
     /// Delete the records of all months but this one and so many before it.
     #[arg(long, env = "SCR_KEEP_MONTHS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1200))]

@@ -19,7 +19,7 @@ use http_body::Body as _;
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, body::Body, server::NamedService};
+use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 use tracing::Instrument as _;
 
@@ -152,10 +152,7 @@ where
                 match gate.admit(rpc, &mut request, &audit).await {
                     Ok(taken) => place = Some(taken),
                     Err(status) => {
-                        // An overload is answered at once; other refusals are not to be lost on the way.
-                        if status.code() != Code::Unavailable || rpc.weight() == Weight::Import {
-                            drain(request.into_body()).await;
-                        }
+                        drain(request.into_body()).await;
                         return Ok(status.into_http());
                     }
                 }
@@ -237,6 +234,8 @@ fn request_id(headers: &HeaderMap) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use tonic::Code;
+
     use super::*;
     use crate::{auth::AuthConfig, metrics::Metrics};
 

@@ -20,7 +20,7 @@ pub(in crate::cli) struct LimitsArgs {
     #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     handshake_seconds: u64,
     /// How often a connection is asked for a sign of life; as long again without an answer, and it is closed.
-    #[arg(long, env = "SCR_KEEPALIVE_SECONDS", default_value_t = 30, value_parser = value_parser!(u64).range(1..), value_name = "SECONDS")]
+    #[arg(long, env = "SCR_KEEPALIVE_SECONDS", default_value_t = 30, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     keepalive_seconds: u64,
     /// Calls at once on one connection; more wait at the client.
     #[arg(long, env = "SCR_MAX_CALLS_PER_CONNECTION", default_value_t = 200, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
@@ -53,10 +53,10 @@ pub(in crate::cli) struct LimitsArgs {
     #[arg(long, env = "SCR_MAX_SHORT_CALLS_PER_CALLER", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_short_calls_per_caller: u32,
     /// How long an answer may wait for its reader; a stream ends then, and can be resumed.
-    #[arg(long, env = "SCR_STALL_SECONDS", default_value_t = 120, value_parser = value_parser!(u64).range(1..), value_name = "SECONDS")]
+    #[arg(long, env = "SCR_STALL_SECONDS", default_value_t = 120, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     stall_seconds: u64,
     /// How long an importer may take between two messages.
-    #[arg(long, env = "SCR_IMPORT_IDLE_SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..), value_name = "SECONDS")]
+    #[arg(long, env = "SCR_IMPORT_IDLE_SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     import_idle_seconds: u64,
 }
 
