@@ -13,7 +13,7 @@ use crate::{
     },
     proto,
     report::AssetBook as _,
-    store::{AssetKey, MeterKey, RecordBlock, RecordFilter, RecordRow, blocks_of},
+    store::{AssetKey, MeterKey, RecordBlock, RecordFilter, RecordKind, RecordRow, RecordRows, blocks_of},
 };
 
 /// Three records of each asset: one meter by the day, another by the half day.
@@ -21,7 +21,7 @@ const RECORDS_PER_ASSET: i64 = 3;
 
 /// The records of a block, in each form that they take on their way.
 pub struct Hot {
-    rows: Vec<RecordRow>,
+    stored: RecordRows,
     records: Vec<UsageRecord>,
     blocks: Vec<RecordBlock>,
     encoder: RecordEncoder,
@@ -45,7 +45,7 @@ impl Hot {
         let mut encoder = RecordEncoder::new(organization_id, tenant_id, CurrentAssets::new(Arc::default(), tenant_id));
         let midnight = UtcTime::midnight(Month::new(2022, 3).expect("a month").first_day()).unix_micros();
         let hour = |hour: i64| UtcTime::from_unix_micros(midnight + hour * 3_600_000_000).expect("a time of 2022");
-        let (mut rows, mut records) = (Vec::new(), Vec::new());
+        let (mut stored, mut records) = (RecordRows::default(), Vec::new());
         for (row_number, n) in (1..).zip(0..Self::RECORDS as i64) {
             let (asset_number, part) = (n / RECORDS_PER_ASSET, n % RECORDS_PER_ASSET);
             let (start, end, meter) = [(0, 24, 0), (0, 12, 1), (12, 24, 1)][part as usize];
@@ -54,55 +54,63 @@ impl Hot {
                 id: format!("user{asset_number:06}@contoso.example"),
                 name: format!("User {asset_number}, Global"),
             });
-            let row = RecordRow {
-                row_number,
-                asset: AssetKey::made_up(asset_number + 1),
+            let kind = RecordKind {
                 meter: MeterKey::made_up(meter as i64 + 1),
+                asset_type: AssetType::User,
                 start: hour(start),
                 end: hour(end),
-                quantity: Decimal::new(u128::from(n.unsigned_abs()) * 7919 % 2_000_000, 6).expect("few digits"),
                 billing_region: BillingRegion::Eu,
                 platform: (part > 0).then_some(Platform::Azure),
                 trial: false,
                 trial_expiry: None,
             };
+            let row = RecordRow {
+                row_number,
+                asset: AssetKey::made_up(asset_number + 1),
+                kind: part as usize,
+                quantity: Decimal::new(u128::from(n.unsigned_abs()) * 7919 % 2_000_000, 6).expect("few digits"),
+            };
+            if stored.kinds.len() == row.kind {
+                stored.kinds.push(kind);
+            }
             encoder.assets().put(vec![(row.asset, (*asset).clone())]);
-            if !encoder.knows_meter(row.meter) {
-                encoder.add_meter(row.meter, &meters[meter]);
+            if !encoder.knows_meter(kind.meter) {
+                encoder.add_meter(kind.meter, &meters[meter]);
             }
             records.push(UsageRecord {
                 organization_id,
                 tenant_id,
                 asset,
                 meter: Arc::clone(&meters[meter]),
-                start: row.start,
-                end: row.end,
+                start: kind.start,
+                end: kind.end,
                 quantity: row.quantity,
-                billing_region: row.billing_region,
-                platform: row.platform,
-                trial: row.trial,
-                trial_expiry: row.trial_expiry,
+                billing_region: kind.billing_region,
+                platform: kind.platform,
+                trial: kind.trial,
+                trial_expiry: kind.trial_expiry,
             });
-            rows.push(row);
+            stored.rows.push(row);
         }
         let encoded = records.iter().map(|record| proto::UsageRecord::from(record).encode_to_vec()).collect();
-        let blocks = blocks_of(&rows, |_| AssetType::User);
-        Self { rows, records, blocks, encoder, encoded, lines: CsvLines::new(CsvFormat::default()), out: Vec::new() }
+        let blocks = blocks_of(&stored);
+        Self { stored, records, blocks, encoder, encoded, lines: CsvLines::new(CsvFormat::default()), out: Vec::new() }
     }
 
     /// From what the database sends to rows.
     pub fn read_block(&self) -> usize {
-        let mut rows = Vec::with_capacity(Self::RECORDS);
+        let mut records = RecordRows { kinds: Vec::new(), rows: Vec::with_capacity(Self::RECORDS) };
         let filter = RecordFilter::default();
-        self.blocks.iter().filter(|block| block.rows(0, &filter, &mut rows).is_ok()).count();
-        rows.len()
+        self.blocks.iter().filter(|block| block.rows(0, &filter, &mut records).is_ok()).count();
+        records.rows.len()
     }
 
     /// From rows to the bytes of a message.
     pub fn encode(&mut self) -> usize {
         self.out.clear();
-        let Self { rows, encoder, out, .. } = self;
-        rows.iter().filter(|row| encoder.encode(row, out)).count();
+        let Self { stored, encoder, out, .. } = self;
+        encoder.turn_to(&stored.kinds);
+        stored.rows.iter().filter(|row| encoder.encode(row, out)).count();
         self.out.len()
     }
 

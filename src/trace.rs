@@ -1,6 +1,8 @@
 //! Traces by OpenTelemetry: a span for each call, from its headers to the end of its answer, and one for each statement in
 //! it. Whoever calls may hand over the context that it belongs to (W3C Trace Context).
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use opentelemetry::{
     KeyValue,
@@ -15,6 +17,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
+/// How long the last spans may take: a collector that does not answer must not hold up the end of the program.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where spans go by OpenTelemetry's own variables, the first that is set.
 pub const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -63,7 +67,7 @@ impl Traces {
 
     /// Sends what is left.
     pub fn shut_down(&self) {
-        if let Err(error) = self.0.shutdown() {
+        if let Err(error) = self.0.shutdown_with_timeout(END_LIMIT) {
             tracing::warn!(%error, "the last traces were not sent");
         }
     }

@@ -7,23 +7,21 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{BufMut as _, Bytes};
-use http::{Request, Response as HttpResponse};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use tonic::{
-    Response, Status,
+    Status, Streaming,
     body::Body,
-    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
-    server::{Grpc, NamedService, ServerStreamingService},
+    codec::Codec as _,
+    metadata::{GRPC_CONTENT_TYPE, MetadataMap},
+    server::NamedService,
 };
-use tonic_prost::{ProstCodec, ProstDecoder};
+use tonic_prost::ProstCodec;
 use tower::Service;
 
-use super::{reports_service::Reports, usage_stream::UsageStream};
+use super::reports_service::Reports;
 use crate::proto::{self, reports_service_server::ReportsServiceServer};
 
 const PATH: &str = "/secureconnect.reports.v1.ReportsService/GetDetailedUsage";
-/// A message is copied whole into the transport's buffer, and is sent at once.
-const BUFFER_BYTES: usize = 320 << 10;
 
 /// `ReportsService`, its stream without a detour.
 #[derive(Clone)]
@@ -32,15 +30,6 @@ pub struct ReportsServer {
     generated: ReportsServiceServer<Reports>,
     request_bytes: usize,
 }
-
-/// Requests as messages, answers as bytes.
-#[derive(Default)]
-struct EncodedCodec;
-
-struct BytesEncoder;
-
-#[derive(Clone)]
-struct DetailedUsage(Reports);
 
 // === impl ReportsServer ===
 
@@ -57,62 +46,45 @@ impl NamedService for ReportsServer {
 }
 
 impl Service<Request<Body>> for ReportsServer {
-    type Response = HttpResponse<Body>;
+    type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse<Body>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() != PATH {
+        // What is compressed is refused there.
+        if request.uri().path() != PATH || is_compressed(request.headers()) {
             return Box::pin(self.generated.call(request));
         }
-        let usage = DetailedUsage(self.reports.clone());
-        let mut grpc = Grpc::new(EncodedCodec).max_decoding_message_size(self.request_bytes);
-        Box::pin(async move { Ok(grpc.server_streaming(usage, request).await) })
+        let (reports, request_bytes) = (self.reports.clone(), self.request_bytes);
+        Box::pin(async move {
+            let answer = detailed_usage(reports, request, request_bytes).await;
+            Ok(answer.unwrap_or_else(Status::into_http))
+        })
     }
 }
 
-impl ServerStreamingService<proto::GetDetailedUsageRequest> for DetailedUsage {
-    type Response = Bytes;
-    type ResponseStream = UsageStream;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<UsageStream>, Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<proto::GetDetailedUsageRequest>) -> Self::Future {
-        let reports = self.0.clone();
-        Box::pin(async move { reports.detailed_usage(request).await })
-    }
+async fn detailed_usage(
+    reports: Reports,
+    request: Request<Body>,
+    request_bytes: usize,
+) -> Result<Response<Body>, Status> {
+    let (parts, body) = request.into_parts();
+    let decoder = ProstCodec::<(), proto::GetDetailedUsageRequest>::default().decoder();
+    let mut messages = Streaming::new_request(decoder, body, None, Some(request_bytes));
+    let message = messages.message().await?.ok_or_else(|| Status::internal("the request has no message"))?;
+    // To its end: a stream that is answered before that is reset, and some clients see only that.
+    messages.trailers().await?;
+    let metadata = MetadataMap::from_headers(parts.headers);
+    let request = tonic::Request::from_parts(metadata, parts.extensions, message);
+    let mut response = Response::new(Body::new(reports.detailed_usage(request).await?));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    Ok(response)
 }
 
-// === impl EncodedCodec ===
-
-impl Codec for EncodedCodec {
-    type Encode = Bytes;
-    type Decode = proto::GetDetailedUsageRequest;
-    type Encoder = BytesEncoder;
-    type Decoder = ProstDecoder<proto::GetDetailedUsageRequest>;
-
-    fn encoder(&mut self) -> BytesEncoder {
-        BytesEncoder
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<(), proto::GetDetailedUsageRequest>::default().decoder()
-    }
-}
-
-impl Encoder for BytesEncoder {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(message);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER_BYTES, BUFFER_BYTES)
-    }
+fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.get("grpc-encoding").is_some_and(|encoding| encoding != HeaderValue::from_static("identity"))
 }

@@ -6,7 +6,11 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{asset_cache::AssetCache, caller::Caller, usage_stream::UsageStream};
+use super::{
+    asset_cache::AssetCache,
+    caller::Caller,
+    usage_stream::{PREFIX_BYTES, UsageStream},
+};
 use crate::{
     auth::Role,
     metrics::Metrics,
@@ -35,7 +39,7 @@ impl Reports {
     pub(super) async fn detailed_usage(
         &self,
         request: Request<proto::GetDetailedUsageRequest>,
-    ) -> Result<Response<UsageStream>, Status> {
+    ) -> Result<UsageStream, Status> {
         let caller = Caller::of(&request)?;
         let scope = caller.scope_as(Role::Reports)?;
         let request = UsageRequest::try_from(request.into_inner())?;
@@ -49,7 +53,7 @@ impl Reports {
         }
         // The first records are read before the answer begins: what fails until then is a status without a stream,
         // which clients try again by themselves.
-        Ok(Response::new(UsageStream::start(report, caller.notes, Arc::clone(&self.assets)).await?))
+        Ok(UsageStream::start(report, caller.notes, Arc::clone(&self.assets)).await?)
     }
 }
 
@@ -75,9 +79,9 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::GetDetailedUsageRequest>,
     ) -> Result<Response<Self::GetDetailedUsageStream>, Status> {
-        let messages = self.detailed_usage(request).await?.into_inner();
-        let decoded = messages.map(|message| {
-            proto::GetDetailedUsageResponse::decode(message?).map_err(|error| Status::internal(error.to_string()))
+        let decoded = self.detailed_usage(request).await?.map(|message| {
+            let message = message?.split_off(PREFIX_BYTES);
+            proto::GetDetailedUsageResponse::decode(message).map_err(|error| Status::internal(error.to_string()))
         });
         Ok(Response::new(Box::pin(decoded)))
     }

@@ -1,6 +1,6 @@
 //! Records as bytes of the contract, without messages in between.
 //!
-//! A record repeats what its tenant, its asset and its meter are, which is nine tenths of it. Each of these parts is
+//! A record repeats what its tenant, its asset and its kind are, and only the quantity is its own. Each of these parts is
 //! encoded once and copied from then on. What comes out is, byte for byte, what the generated code writes for the same
 //! record; a test holds it to that.
 
@@ -10,7 +10,7 @@ use super::asset_cache::CurrentAssets;
 use crate::{
     model::{Meter, OrganizationId, TenantId, UtcTime},
     proto,
-    store::{MeterKey, RecordRow},
+    store::{MeterKey, RecordKind, RecordRow},
 };
 
 // Keys of fields: number << 3 | wire type (Protocol Buffers' "Encoding").
@@ -22,8 +22,6 @@ const BILLING_REGION: u8 = 11 << 3;
 const PLATFORM: u8 = 12 << 3;
 const TRIAL: u8 = 13 << 3;
 const TRIAL_EXPIRY: u8 = 14 << 3 | 2;
-const TIMESTAMP_SECONDS: u8 = 1 << 3;
-const TIMESTAMP_NANOS: u8 = 2 << 3;
 
 /// Encodes the records of a report.
 pub(crate) struct RecordEncoder {
@@ -32,6 +30,15 @@ pub(crate) struct RecordEncoder {
     assets: CurrentAssets,
     /// `meter_name` and `meter_id` of each.
     meters: Vec<(MeterKey, Vec<u8>)>,
+    /// Those of the records that are to be encoded next.
+    kinds: Vec<KindParts>,
+    quantity: Vec<u8>,
+}
+
+/// What all records of a kind have, before and after the quantity.
+struct KindParts {
+    front: Vec<u8>,
+    back: Vec<u8>,
 }
 
 // === impl RecordEncoder ===
@@ -43,7 +50,7 @@ impl RecordEncoder {
             tenant_id: tenant_id.to_string(),
             ..Default::default()
         };
-        Self { tenant: tenant.encode_to_vec(), assets, meters: Vec::new() }
+        Self { tenant: tenant.encode_to_vec(), assets, meters: Vec::new(), kinds: Vec::new(), quantity: Vec::new() }
     }
 
     /// Where the assets of records are to be put before they are encoded.
@@ -61,92 +68,66 @@ impl RecordEncoder {
         self.meters.push((key, part.encode_to_vec()));
     }
 
-    /// Adds a record to the bytes of a message, as an element of its `records`. `false`: its asset or meter is not known,
-    /// and nothing was added.
+    /// Turns to records of these kinds. Their meters must be known.
+    pub(crate) fn turn_to(&mut self, kinds: &[RecordKind]) {
+        self.kinds.clear();
+        for kind in kinds {
+            let meter = self.meters.iter().find(|(key, _)| *key == kind.meter);
+            let mut front = meter.map(|(_, meter)| meter.clone()).unwrap_or_default();
+            put_time(START, kind.start, &mut front);
+            put_time(END, kind.end, &mut front);
+            front.push(QUANTITY);
+            let mut back = vec![BILLING_REGION];
+            put_varint(kind.billing_region.code().unsigned_abs().into(), &mut back);
+            if let Some(platform) = kind.platform {
+                back.push(PLATFORM);
+                put_varint(platform.code().unsigned_abs().into(), &mut back);
+            }
+            if kind.trial {
+                back.extend_from_slice(&[TRIAL, 1]);
+            }
+            if let Some(expiry) = kind.trial_expiry {
+                put_time(TRIAL_EXPIRY, expiry, &mut back);
+            }
+            self.kinds.push(KindParts { front, back });
+        }
+    }
+
+    /// Adds a record to the bytes of a message, as an element of its `records`. `false`: its asset or kind is not known, and
+    /// nothing was added.
     pub(crate) fn encode(&mut self, row: &RecordRow, out: &mut Vec<u8>) -> bool {
         let Some(asset) = self.assets.get(row.asset) else { return false };
-        let Some((_, meter)) = self.meters.iter().find(|(key, _)| *key == row.meter) else { return false };
+        let Some(KindParts { front, back }) = self.kinds.get(row.kind) else { return false };
+        self.quantity.clear();
+        row.quantity.write_to(&mut self.quantity);
+        // At most 40 digits, whose length is one byte.
+        let length = self.tenant.len() + asset.len() + front.len() + 1 + self.quantity.len() + back.len();
         out.push(RECORDS);
-        delimited(out, |out| {
-            out.extend_from_slice(&self.tenant);
-            out.extend_from_slice(asset);
-            out.extend_from_slice(meter);
-            put_time(START, row.start, out);
-            put_time(END, row.end, out);
-            out.push(QUANTITY);
-            delimited(out, |out| row.quantity.write_to(out));
-            out.push(BILLING_REGION);
-            put_varint(row.billing_region.code().unsigned_abs().into(), out);
-            if let Some(platform) = row.platform {
-                out.push(PLATFORM);
-                put_varint(platform.code().unsigned_abs().into(), out);
-            }
-            if row.trial {
-                out.extend_from_slice(&[TRIAL, 1]);
-            }
-            if let Some(expiry) = row.trial_expiry {
-                put_time(TRIAL_EXPIRY, expiry, out);
-            }
-        });
+        put_varint(length as u64, out);
+        out.extend_from_slice(&self.tenant);
+        out.extend_from_slice(asset);
+        out.extend_from_slice(front);
+        put_varint(self.quantity.len() as u64, out);
+        out.extend_from_slice(&self.quantity);
+        out.extend_from_slice(back);
         true
     }
 }
 
-/// Writes what `write` writes, with its length before it. The length is known afterwards: one byte is set aside for it,
-/// and what is longer is moved by the bytes that its length takes more.
-fn delimited(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.push(0);
-    write(out);
-    let length = out.len() - start - 1;
-    if let Ok(short @ 0..=0x7f) = u8::try_from(length) {
-        out[start] = short;
-        return;
-    }
-    let mut prefix = [0; 10];
-    let prefix = varint(length as u64, &mut prefix);
-    let more = prefix.len() - 1;
-    out.resize(out.len() + more, 0);
-    out.copy_within(start + 1..start + 1 + length, start + 1 + more);
-    out[start..=start + more].copy_from_slice(prefix);
-}
-
+/// A time is a message within the record.
 fn put_time(key: u8, time: UtcTime, out: &mut Vec<u8>) {
     let (seconds, nanos) = time.unix_seconds_and_nanos();
+    let time = prost_types::Timestamp { seconds, nanos };
     out.push(key);
-    delimited(out, |out| {
-        // Zero is left out.
-        if seconds != 0 {
-            out.push(TIMESTAMP_SECONDS);
-            put_varint(seconds.cast_unsigned(), out);
-        }
-        if nanos != 0 {
-            out.push(TIMESTAMP_NANOS);
-            put_varint(nanos.unsigned_abs().into(), out);
-        }
-    });
+    put_varint(time.encoded_len() as u64, out);
+    out.extend_from_slice(&time.encode_to_vec());
 }
 
 fn put_varint(value: u64, out: &mut Vec<u8>) {
     if let Ok(byte @ ..0x80) = u8::try_from(value) {
         return out.push(byte);
     }
-    let mut bytes = [0; 10];
-    out.extend_from_slice(varint(value, &mut bytes));
-}
-
-/// Seven bits a byte, the lowest first; all but the last have the highest bit set.
-fn varint(mut value: u64, bytes: &mut [u8; 10]) -> &[u8] {
-    let mut count = 0;
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        bytes[count] = if value == 0 { low } else { low | 0x80 };
-        count += 1;
-        if value == 0 {
-            return &bytes[..count];
-        }
-    }
+    prost::encoding::encode_varint(value, out);
 }
 
 #[cfg(test)]
@@ -162,24 +143,23 @@ mod tests {
         store::AssetKey,
     };
 
-    /// The row that a record is stored as, with made-up keys.
-    fn row(record: &UsageRecord, encoder: &mut RecordEncoder) -> RecordRow {
+    /// The row that a record is stored as, with made-up keys, and its kind.
+    fn stored(record: &UsageRecord, encoder: &mut RecordEncoder) -> (RecordRow, RecordKind) {
         let next = i64::try_from(encoder.meters.len()).expect("few");
         let (asset, meter) = (AssetKey::made_up(next), MeterKey::made_up(next));
         encoder.assets().put(vec![(asset, (*record.asset).clone())]);
         encoder.add_meter(meter, &record.meter);
-        RecordRow {
-            row_number: 1,
-            asset,
+        let kind = RecordKind {
             meter,
+            asset_type: record.asset.asset_type,
             start: record.start,
             end: record.end,
-            quantity: record.quantity,
             billing_region: record.billing_region,
             platform: record.platform,
             trial: record.trial,
             trial_expiry: record.trial_expiry,
-        }
+        };
+        (RecordRow { row_number: 1, asset, kind: 0, quantity: record.quantity }, kind)
     }
 
     proptest! {
@@ -188,9 +168,15 @@ mod tests {
             let first = &records[0];
             let mut encoder = RecordEncoder::new(first.organization_id, first.tenant_id, CurrentAssets::new(Arc::default(), first.tenant_id));
             let mut fast = Vec::new();
+            let (mut rows, mut kinds) = (Vec::new(), Vec::new());
             for record in &records {
-                let row = row(record, &mut encoder);
-                prop_assert!(encoder.encode(&row, &mut fast));
+                let (row, kind) = stored(record, &mut encoder);
+                rows.push(RecordRow { kind: kinds.len(), ..row });
+                kinds.push(kind);
+            }
+            encoder.turn_to(&kinds);
+            for row in &rows {
+                prop_assert!(encoder.encode(row, &mut fast));
             }
             let plain = proto::GetDetailedUsageResponse {
                 records: records.iter().map(proto::UsageRecord::from).collect(),

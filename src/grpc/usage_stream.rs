@@ -7,11 +7,13 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -37,8 +39,16 @@ const MESSAGE_BYTES: usize = 256 << 10;
 /// Messages that wait for the transport.
 const QUEUED_MESSAGES: usize = 4;
 
-/// The messages of a report, encoded.
-pub(super) struct UsageStream(mpsc::Receiver<Result<Bytes, Status>>);
+/// What stands before each message: a byte that says that it is not compressed, and its length in four ("gRPC over HTTP2",
+/// "Length-Prefixed-Message").
+pub(super) const PREFIX_BYTES: usize = 5;
+
+/// The messages of a report, encoded, each with its prefix. As the body of a response they need not be copied once more, as
+/// they would by tonic's encoder.
+pub(super) struct UsageStream {
+    messages: mpsc::Receiver<Result<Bytes, Status>>,
+    has_ended: bool,
+}
 
 /// What makes messages of a report.
 struct Producer {
@@ -54,7 +64,30 @@ impl Stream for UsageStream {
     type Item = Result<Bytes, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
+        self.messages.poll_recv(context)
+    }
+}
+
+impl HttpBody for UsageStream {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let status = match ready!(self.messages.poll_recv(context)) {
+            Some(Ok(message)) => return Poll::Ready(Some(Ok(Frame::data(message)))),
+            Some(Err(status)) => status,
+            None => Status::ok(""),
+        };
+        self.has_ended = true;
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_ended
     }
 }
 
@@ -91,7 +124,7 @@ impl UsageStream {
             let _ = producer.sender.send(Err(failure)).await;
         };
         tokio::spawn(run.in_current_span());
-        Ok(Self(receiver))
+        Ok(Self { messages: receiver, has_ended: false })
     }
 }
 
@@ -106,11 +139,12 @@ impl Producer {
     async fn run(&mut self, mut chunk: Option<UsageChunk>) -> Result<(), ReportError> {
         if chunk.is_none() {
             let first = proto::GetDetailedUsageResponse { header: self.header.take(), ..Default::default() };
-            if !self.send(first.encode_to_vec()).await {
+            if !self.send(with_room(&first)).await {
                 return Ok(());
             }
         }
         while let Some(records) = chunk {
+            self.turn_to(&records)?;
             let mut start = 0;
             while start < records.rows().len() {
                 let (message, end) = self.message(&records, start)?;
@@ -127,25 +161,36 @@ impl Producer {
             totals: self.report.totals().map(Into::into).collect(),
         };
         let last = proto::GetDetailedUsageResponse { summary: Some(summary), ..Default::default() };
-        self.send(last.encode_to_vec()).await;
+        self.send(with_room(&last)).await;
         Ok(())
     }
 
-    async fn send(&self, message: Vec<u8>) -> bool {
+    /// Sends a message that has room for its prefix.
+    async fn send(&self, mut message: Vec<u8>) -> bool {
+        let length = u32::try_from(message.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
+        message[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
         self.sender.send(Ok(message.into())).await.is_ok()
+    }
+
+    /// Turns to the records of a chunk.
+    fn turn_to(&mut self, chunk: &UsageChunk) -> Result<(), ReportError> {
+        for kind in chunk.kinds() {
+            if !self.encoder.knows_meter(kind.meter) {
+                self.encoder.add_meter(kind.meter, self.report.meter(kind.meter)?);
+            }
+        }
+        self.encoder.turn_to(chunk.kinds());
+        Ok(())
     }
 
     /// A message with the records from `start` on, and where the next one begins.
     fn message(&mut self, chunk: &UsageChunk, start: usize) -> Result<(Vec<u8>, usize), ReportError> {
-        let mut message = Vec::with_capacity(MESSAGE_BYTES);
         // The fields of a message may be encoded one after the other.
         let header = proto::GetDetailedUsageResponse { header: self.header.take(), ..Default::default() };
-        message.extend_from_slice(&header.encode_to_vec());
+        let mut message = with_room(&header);
+        message.reserve(MESSAGE_BYTES);
         let mut end = start;
         for row in chunk.rows().iter().skip(start).take(MESSAGE_RECORDS) {
-            if !self.encoder.knows_meter(row.meter) {
-                self.encoder.add_meter(row.meter, self.report.meter(row.meter)?);
-            }
             if !self.encoder.encode(row, &mut message) {
                 let asset = row.asset;
                 return Err(
@@ -162,4 +207,11 @@ impl Producer {
         message.extend_from_slice(&token.encode_to_vec());
         Ok((message, end))
     }
+}
+
+/// A message, encoded, with room for its prefix.
+fn with_room(message: &proto::GetDetailedUsageResponse) -> Vec<u8> {
+    let mut bytes = vec![0; PREFIX_BYTES];
+    bytes.extend_from_slice(&message.encode_to_vec());
+    bytes
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Asset, CsvFormat, CsvWriter, DecimalSum, Month, TenantId, UsageKey, UsageRecord, plain},
-    store::{LoadKey, MeterKey, Meters, NewLoad, NewTotal, RecordToWrite, StoreError},
+    store::{LoadKey, MeterKey, Meters, NewLoad, NewTotal, RecordKind, RecordToWrite, StoreError},
 };
 
 /// The loads of an import, ordered by tenant id and day.
@@ -213,15 +213,18 @@ pub(super) fn records(
         batch.push(RecordToWrite {
             load,
             row_number,
+            kind: RecordKind {
+                meter,
+                asset_type: row.asset_type,
+                start: row.start,
+                end: row.end,
+                billing_region: row.billing_region,
+                platform: row.platform,
+                trial: row.trial,
+                trial_expiry: row.trial_expiry,
+            },
             asset: assets.of(&row),
-            meter,
-            start: row.start,
-            end: row.end,
             quantity: row.quantity,
-            billing_region: row.billing_region,
-            platform: row.platform,
-            trial: row.trial,
-            trial_expiry: row.trial_expiry,
         });
         if batch.len() < BATCH_ROWS {
             return Ok(true);

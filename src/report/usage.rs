@@ -19,8 +19,8 @@ use crate::{
     auth::TenantScope,
     model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UtcTime},
     store::{
-        BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, Store, StoreError,
-        VisibleTenant, block_of,
+        BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordKind, RecordRow, RecordRows,
+        Store, StoreError, VisibleTenant, block_of,
     },
 };
 pub use assets::AssetBook;
@@ -76,7 +76,7 @@ pub struct UsageHeader {
 /// Records that follow each other in a load.
 #[derive(Clone, Debug)]
 pub struct UsageChunk {
-    rows: Vec<RecordRow>,
+    records: RecordRows,
     /// Where the first of them begins.
     start: Position,
 }
@@ -117,7 +117,7 @@ pub struct UsageReport {
     range_blocks: i32,
     /// How many records of the last range passed the filter.
     passed: usize,
-    /// What was read. Few meters and regions take turns, so a list is searched faster than a table.
+    /// What was read. There are few meters and regions, so a list is searched as fast as a table.
     read: Vec<(UsageKey<MeterKey>, u64, DecimalSum)>,
 }
 
@@ -214,7 +214,7 @@ impl UsageReport {
 
     /// The token for the position after a record of a chunk.
     pub fn resume_token(&self, chunk: &UsageChunk, record: usize) -> String {
-        let row = chunk.rows.get(record).map_or(chunk.start.row, |row| row.row_number);
+        let row = chunk.rows().get(record).map_or(chunk.start.row, |row| row.row_number);
         self.resume.seal(Position {
             row,
             records_before: chunk.start.records_before + record as u64 + 1,
@@ -249,11 +249,11 @@ impl UsageReport {
         // Where all that passes the filter has been read, the rest need not be looked through.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
             let start = self.position;
-            let rows = self.rows_of_blocks()?;
-            if !rows.is_empty() {
-                assets::look_up(&self.store, &self.header.tenant, &rows, book).await?;
-                self.take_in(&rows);
-                return Ok(Some(UsageChunk { rows, start }));
+            let records = self.records_of_blocks()?;
+            if !records.rows.is_empty() {
+                assets::look_up(&self.store, &self.header.tenant, &records.rows, book).await?;
+                self.take_in(&records);
+                return Ok(Some(UsageChunk { records, start }));
             }
             let Some(mut ahead) = self.ahead.pop_front().or_else(|| self.look_ahead()) else { break };
             self.blocks = ahead.finish().await?.into();
@@ -291,35 +291,36 @@ impl UsageReport {
     }
 
     /// The next records of what was read.
-    fn rows_of_blocks(&mut self) -> Result<Vec<RecordRow>, StoreError> {
-        let mut rows = Vec::new();
-        while rows.len() < CHUNK_ROWS
+    fn records_of_blocks(&mut self) -> Result<RecordRows, StoreError> {
+        let mut records = RecordRows::default();
+        while records.rows.len() < CHUNK_ROWS
             && let Some(block) = self.blocks.pop_front()
         {
-            rows.reserve(if self.filter.is_empty() { block.count() } else { 0 });
-            block.rows(self.position.row, &self.filter, &mut rows)?;
+            records.rows.reserve(if self.filter.is_empty() { block.count() } else { 0 });
+            block.rows(self.position.row, &self.filter, &mut records)?;
             self.position.row = block.last_row();
         }
-        self.passed += rows.len();
-        Ok(rows)
+        self.passed += records.rows.len();
+        Ok(records)
     }
 
     /// Adds records up.
-    fn take_in(&mut self, rows: &[RecordRow]) {
-        let mut last = 0;
-        for row in rows {
-            let key = UsageKey { meter: row.meter, billing_region: row.billing_region, trial: row.trial };
-            if self.read.get(last).is_none_or(|(read, ..)| *read != key) {
-                last = self.read.iter().position(|(read, ..)| *read == key).unwrap_or_else(|| {
-                    self.read.push((key, 0, DecimalSum::default()));
-                    self.read.len() - 1
-                });
-            }
-            let (_, count, sum) = &mut self.read[last];
+    fn take_in(&mut self, records: &RecordRows) {
+        let places: Vec<usize> = records.kinds.iter().map(|kind| self.place_of(kind.usage_key())).collect();
+        for row in &records.rows {
+            let (_, count, sum) = &mut self.read[places[row.kind]];
             *count += 1;
             sum.add(row.quantity);
         }
-        self.position.records_before += rows.len() as u64;
+        self.position.records_before += records.rows.len() as u64;
+    }
+
+    /// Where records of a key are added up.
+    fn place_of(&mut self, key: UsageKey<MeterKey>) -> usize {
+        self.read.iter().position(|(read, ..)| *read == key).unwrap_or_else(|| {
+            self.read.push((key, 0, DecimalSum::default()));
+            self.read.len() - 1
+        })
     }
 
     /// The first records are to be there soon, and the others with little ado. Where a filter lets few of them pass, more
@@ -338,7 +339,12 @@ impl UsageReport {
 impl UsageChunk {
     /// The records; at least one.
     pub fn rows(&self) -> &[RecordRow] {
-        &self.rows
+        &self.records.rows
+    }
+
+    /// What they are of, by the places that they name.
+    pub fn kinds(&self) -> &[RecordKind] {
+        &self.records.kinds
     }
 }
 

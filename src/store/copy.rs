@@ -33,6 +33,11 @@ pub(super) fn put_i32(value: i32, out: &mut BytesMut) {
     out.put_i32(value);
 }
 
+pub(super) fn put_i16(value: i16, out: &mut BytesMut) {
+    out.put_i32(2);
+    out.put_i16(value);
+}
+
 pub(super) fn put_date(value: NaiveDate, out: &mut BytesMut) {
     put_i32(chrono::Datelike::num_days_from_ce(&value) - EPOCH_DAYS, out);
 }

@@ -10,12 +10,12 @@ use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
 use super::{
-    MeterKey, Meters, Store, StoreConfig, StoreError, connect,
+    MeterKey, Meters, RecordKind, Store, StoreConfig, StoreError, connect,
     tenants::{TenantKey, scope_filter},
 };
 use crate::{
     auth::TenantScope,
-    model::{Asset, BillingRegion, Decimal, Month, OrganizationId, Platform, Source, TenantId, UsageKey, UtcTime},
+    model::{Asset, Decimal, Month, OrganizationId, Source, TenantId, UsageKey, UtcTime},
 };
 
 pub use publish::{Publication, PublishedLoad};
@@ -64,22 +64,10 @@ pub struct RecordToWrite {
     pub row_number: i32,
     /// What generated it.
     pub asset: std::sync::Arc<Asset>,
-    /// What was measured.
-    pub meter: MeterKey,
-    /// The first moment of the period.
-    pub start: UtcTime,
-    /// The first moment after it.
-    pub end: UtcTime,
+    /// What else it is.
+    pub kind: RecordKind,
     /// The amount.
     pub quantity: Decimal,
-    /// Where it is billed.
-    pub billing_region: BillingRegion,
-    /// The hosting platform.
-    pub platform: Option<Platform>,
-    /// Whether it was under trial.
-    pub trial: bool,
-    /// When the trial expires or expired.
-    pub trial_expiry: Option<UtcTime>,
 }
 
 /// A load that a new one would supersede.

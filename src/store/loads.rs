@@ -168,8 +168,12 @@ impl Store {
                 ) AS present
                 LEFT JOIN (
                 SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
-                FROM usage_block, unnest(asset_keys, kinds, quantities) AS r (asset_key, kind, quantity),
-                     LATERAL (SELECT kind >> 9, (kind >> 6 & 7)::smallint, (kind >> 3 & 7)::smallint, kind & 1 = 1)
+                FROM usage_block b,
+                     -- Out of its compressed form once for a block.
+                     LATERAL (SELECT b.kind_codes || '{}'::bigint[] OFFSET 0) AS c (codes),
+                     LATERAL unnest(asset_keys, kind_numbers, quantities) AS r (asset_key, kind_number, quantity),
+                     LATERAL (SELECT codes[kind_number]) AS p (code),
+                     LATERAL (SELECT code >> 9, (code >> 6 & 7)::smallint, (code >> 3 & 7)::smallint, code & 1 = 1)
                          AS k (meter_key, asset_type, billing_region, trial)
                 WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
                   AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))

@@ -57,7 +57,7 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
 
 /// Makes sure that the schema is the one that this program works on.
 pub async fn check_schema(store: &Store) -> Result<(), SchemaError> {
-    let client = store.short().await?;
+    let client = store.watch().await?;
     compare(client.client()?).await
 }
 

@@ -8,6 +8,7 @@ mod copy_out;
 mod costs;
 mod error;
 mod grants;
+mod hosts;
 mod import;
 mod lease;
 mod loads;
@@ -37,7 +38,7 @@ use crate::{metrics::PoolState, model::UtcTime};
 
 #[cfg(feature = "bench")]
 pub(crate) use block::blocks_of;
-pub use block::{AssetKey, BLOCK_ROWS, RecordBlock, RecordRow, block_of};
+pub use block::{AssetKey, BLOCK_ROWS, RecordBlock, RecordKind, RecordRow, RecordRows, block_of};
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, Horizon};
 pub use costs::{CostMonth, CostTenant, MonthUsage, OrganizationCosts, Price};
@@ -72,11 +73,13 @@ pub struct StoreConfig {
     pub connect_timeout: Duration,
 }
 
-/// The database, by two pools: exports cannot starve short calls.
+/// The database, by pools: exports cannot starve short calls, and neither can keep health from being looked at.
 #[derive(Clone)]
 pub struct Store {
     short: Pool,
     export: Pool,
+    /// One connection, for looking whether the database is there.
+    watch: Pool,
     /// How many connections were made for exports.
     epoch: Arc<AtomicU64>,
     /// For connections that cancel statements.
@@ -100,7 +103,7 @@ impl StoreConfig {
     /// `made` counts connections.
     fn pool(&self, target: &Target, size: usize, made: Arc<AtomicU64>) -> Result<Pool, StoreError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(target.config.clone(), target.tls.clone(), fast);
+        let manager = Manager::from_connect(target.config.clone(), target.hosts.clone(), fast);
         // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one.
         let settings = format!(
             "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan",
@@ -136,7 +139,8 @@ impl Store {
         let epoch = Arc::new(AtomicU64::new(0));
         let short = config.pool(&target, config.short_connections, Arc::default())?;
         let export = config.pool(&target, config.export_connections, Arc::clone(&epoch))?;
-        Ok(Self { short, export, epoch, tls: target.tls })
+        let watch = config.pool(&target, 1, Arc::default())?;
+        Ok(Self { short, export, watch, epoch, tls: target.tls })
     }
 
     /// Grows whenever a connection is made for exports: behind it may be another database than before, one that was
@@ -147,7 +151,7 @@ impl Store {
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let client = self.short().await?;
+        let client = self.watch().await?;
         let statement = client.prepare_cached("-- ping\nSELECT 1").await?;
         client.query_one(&statement, &[]).await?;
         Ok(())
@@ -155,7 +159,7 @@ impl Store {
 
     /// When the newest load was published.
     pub async fn newest_load(&self) -> Result<Option<UtcTime>, StoreError> {
-        let client = self.short().await?;
+        let client = self.watch().await?;
         // Imports that run side by side may draw their numbers in another order than they publish in.
         let statement = client
             .prepare_cached(
@@ -185,6 +189,10 @@ impl Store {
 
     async fn short(&self) -> Result<Lease, StoreError> {
         Ok(Lease::new(self.short.get().await?, &self.tls))
+    }
+
+    async fn watch(&self) -> Result<Lease, StoreError> {
+        Ok(Lease::new(self.watch.get().await?, &self.tls))
     }
 
     async fn export(&self) -> Result<Lease, StoreError> {

@@ -5,7 +5,7 @@
 
 use super::{
     Load, MeterKey, Store, StoreError, VisibleTenant,
-    block::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, Kind, RecordBlock, rows_before},
+    block::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, RecordKind, rows_before},
     copy_out::CopyReader,
 };
 use crate::model::{Asset, AssetType, BillingRegion, Month, UsageKey};
@@ -61,13 +61,15 @@ impl RecordFilter {
         self.asset_keys = Some(keys);
     }
 
-    /// Whether a record passes.
-    pub(super) fn passes(&self, asset: AssetKey, kind: Kind) -> bool {
-        self.billing_regions.as_ref().is_none_or(|regions| regions.contains(&kind.region()))
-            && self.asset_types.as_ref().is_none_or(|types| types.contains(&kind.asset_type()))
-            && self.trial.is_none_or(|trial| trial == kind.trial())
-            && self.meter_keys.as_ref().is_none_or(|keys| keys.binary_search(&kind.meter().0).is_ok())
-            && self.asset_keys.as_ref().is_none_or(|keys| keys.binary_search(&asset.0).is_ok())
+    /// Whether records of a kind pass, if their assets do.
+    pub(super) fn passes_kind(&self, kind: &RecordKind) -> bool {
+        self.passes_total(&kind.usage_key())
+            && self.asset_types.as_ref().is_none_or(|types| types.contains(&kind.asset_type.code()))
+    }
+
+    /// Whether records of an asset pass, if their kinds do.
+    pub(super) fn passes_asset(&self, asset: AssetKey) -> bool {
+        self.asset_keys.as_ref().is_none_or(|keys| keys.binary_search(&asset.0).is_ok())
     }
 
     /// Whether records of a total pass, as far as a total tells.

@@ -13,6 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     StoreError,
+    hosts::{Hosts, share},
     tls::{Roots, TlsSettings, Verification},
 };
 
@@ -20,6 +21,7 @@ use super::{
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) config: Config,
+    pub(super) hosts: Hosts,
     pub(super) tls: MakeRustlsConnect,
     /// How long a connection may take, to all of its hosts.
     limit: Duration,
@@ -84,8 +86,7 @@ impl Target {
         config.ssl_mode(mode);
         config.application_name(env!("CARGO_PKG_NAME"));
         // One that is away must leave time for the others.
-        let hosts = u32::try_from(config.get_hosts().len().max(config.get_hostaddrs().len())).unwrap_or(u32::MAX);
-        let each = connect_timeout / hosts.max(1);
+        let each = share(&config, connect_timeout);
         config.connect_timeout(config.get_connect_timeout().map_or(each, |given| *given.min(&each)));
         // A host that vanished is to be noticed before callers give up, also while its answer is waited for.
         if !database_url.contains("keepalives_idle") {
@@ -100,12 +101,14 @@ impl Target {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(Duration::from_secs(20));
         }
-        Ok(Self { config, tls: tls.connector().map_err(unusable)?, limit: connect_timeout })
+        let tls = tls.connector().map_err(unusable)?;
+        let hosts = Hosts::new(&config, tls.clone(), connect_timeout);
+        Ok(Self { config, hosts, tls, limit: connect_timeout })
     }
 
     /// A connection of its own, outside the pools. It closes when the client is dropped.
     pub(super) async fn connect(&self) -> Result<Client, StoreError> {
-        let connect = tokio::time::timeout(self.limit, self.config.connect(self.tls.clone()));
+        let connect = tokio::time::timeout(self.limit, self.hosts.connect());
         let late = |_| StoreError::Unavailable("no host answered in time".to_owned());
         let (client, connection) = connect.await.map_err(late)??;
         tokio::spawn(async move {

@@ -16,7 +16,7 @@ fn server_config(database: &Database) -> ServerConfig {
 }
 
 /// The version that this program knows.
-const NEWEST: u32 = 8;
+const NEWEST: u32 = 9;
 
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {
@@ -182,6 +182,22 @@ async fn records_of_the_row_layout_are_carried_over_into_blocks() {
     assert_eq!(late.count(), 2, "the record of the late import, and nothing else");
     let blocks = "SELECT count(*), count(trial_expiries) FROM usage_block";
     let blocks = sql.query_one(blocks, &[]).await.unwrap();
+    assert_eq!((blocks.get::<_, i64>(0), blocks.get::<_, i64>(1)), (5, 2));
+
+    // What records have in common is there once afterwards, and all records are as they were.
+    let kinds = "SELECT sum(cardinality(kind_codes))::bigint, sum(cardinality(asset_keys))::bigint FROM usage_block";
+    for file in ["V7__purge.sql", "V8__tenant_search.sql", "V9__usage_kinds.sql"] {
+        sql.batch_execute(&format!("BEGIN; {}; COMMIT", migration(file))).await.unwrap();
+    }
+    let mut texts: Vec<String> = Vec::new();
+    for query in [&records, report] {
+        texts.extend(sql.query(query, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
+    }
+    assert_eq!(texts, found[1]);
+    let after = sql.query_one(kinds, &[]).await.unwrap();
+    assert!(after.get::<_, i64>(0) < 4501, "{after:?}");
+    assert_eq!(after.get::<_, i64>(1), 4501);
+    let blocks = sql.query_one("SELECT count(*), count(trial_expiries) FROM usage_block", &[]).await.unwrap();
     assert_eq!((blocks.get::<_, i64>(0), blocks.get::<_, i64>(1)), (5, 2));
 }
 

@@ -1,4 +1,5 @@
 //! Records as they are stored: in blocks, a column an array, so that a thousand records cost the database what one would.
+//! What records of a block have in common is there once.
 //!
 //! Every block of a load but its last has [`BLOCK_ROWS`] records, so a row's number says which block it is in.
 
@@ -6,9 +7,8 @@ mod kind;
 mod read;
 mod write;
 
-use super::MeterKey;
-use crate::model::{BillingRegion, Decimal, Platform, UtcTime};
-pub(super) use kind::Kind;
+use crate::model::Decimal;
+pub use kind::RecordKind;
 pub(super) use read::BLOCK_COLUMNS;
 pub use read::RecordBlock;
 pub(super) use write::{BlockWriter, COPY_BLOCKS, Place};
@@ -19,6 +19,13 @@ pub const BLOCK_ROWS: i32 = 1024;
 /// Stands for an asset of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AssetKey(pub(in crate::store) i64);
+
+impl AssetKey {
+    /// The number itself. Assets that were first seen together have numbers that follow each other.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
 
 #[cfg(any(test, feature = "bench"))]
 impl AssetKey {
@@ -34,22 +41,19 @@ pub struct RecordRow {
     pub row_number: i32,
     /// What generated it.
     pub asset: AssetKey,
-    /// What was measured.
-    pub meter: MeterKey,
-    /// The first moment of the period.
-    pub start: UtcTime,
-    /// The first moment after it.
-    pub end: UtcTime,
+    /// What else it is: a place among the kinds that came with it.
+    pub kind: usize,
     /// The amount.
     pub quantity: Decimal,
-    /// Where it is billed.
-    pub billing_region: BillingRegion,
-    /// The hosting platform.
-    pub platform: Option<Platform>,
-    /// Whether it was under trial.
-    pub trial: bool,
-    /// When the trial expires or expired.
-    pub trial_expiry: Option<UtcTime>,
+}
+
+/// Records that follow each other in a load.
+#[derive(Clone, Debug, Default)]
+pub struct RecordRows {
+    /// What they are of.
+    pub kinds: Vec<RecordKind>,
+    /// The records.
+    pub rows: Vec<RecordRow>,
 }
 
 /// The block of a load that a row is in.
@@ -64,16 +68,16 @@ pub(super) fn rows_before(block: i32) -> i32 {
 
 /// Blocks as they come back from a database that was given these rows.
 #[cfg(any(test, feature = "bench"))]
-pub(crate) fn blocks_of(rows: &[RecordRow], type_of: impl Fn(AssetKey) -> crate::model::AssetType) -> Vec<RecordBlock> {
+pub(crate) fn blocks_of(records: &RecordRows) -> Vec<RecordBlock> {
     const PLACE: Place = Place { tenant_key: 1, load_id: 2, usage_month: chrono::NaiveDate::MIN };
     let mut written = bytes::BytesMut::new();
     super::copy::put_header(&mut written);
     let mut writer = BlockWriter::default();
-    for row in rows {
+    for row in &records.rows {
         if writer.is_full() {
             writer.finish_block(&PLACE, &mut written);
         }
-        writer.push(row, type_of(row.asset));
+        writer.push(row.row_number, row.asset, &records.kinds[row.kind], row.quantity);
     }
     writer.finish_block(&PLACE, &mut written);
     super::copy::put_trailer(&mut written);
@@ -95,67 +99,81 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{model::AssetType, store::RecordFilter};
+    use crate::{
+        model::{AssetType, BillingRegion, Platform, UtcTime},
+        store::{MeterKey, RecordFilter},
+    };
 
     prop_compose! {
-        fn row()(
-            asset in 1_i64..9, meter in 1_i64..1 << 40, start in any::<u32>(), length in 1_i64..99,
-            coefficient in 0..10_u128.pow(38), scale in 0..=38_u8, region in 1..=4, platform in 0..=2,
-            trial in any::<bool>(), expiry in prop::option::of(any::<u32>()),
-        ) -> RecordRow {
+        fn kind()(
+            meter in 1_i64..1 << 40, asset_type in 1..=5, start in any::<u32>(), length in 1_i64..99, region in 1..=4,
+            platform in 0..=2, trial in any::<bool>(), expiry in prop::option::of(any::<u32>()),
+        ) -> RecordKind {
             let time = |micros| UtcTime::from_unix_micros(micros).expect("in range");
-            RecordRow {
-                row_number: 0, asset: AssetKey(asset), meter: MeterKey(meter),
+            RecordKind {
+                meter: MeterKey(meter), asset_type: AssetType::from_code(asset_type).expect("in range"),
                 start: time(start.into()), end: time(i64::from(start) + length),
-                quantity: Decimal::new(coefficient, scale).expect("in range"),
                 billing_region: BillingRegion::from_code(region).expect("in range"),
                 platform: Platform::from_code(platform), trial, trial_expiry: expiry.map(|expiry| time(expiry.into())),
             }
         }
     }
 
-    /// The type of an asset; any that follows from the key will do.
-    fn type_of(asset: AssetKey) -> AssetType {
-        AssetType::from_code(i32::try_from(asset.0 % 5 + 1).expect("small")).expect("in range")
+    prop_compose! {
+        fn records()(
+            kinds in prop::collection::vec(kind(), 1..40),
+            rows in prop::collection::vec(
+                (1_i64..9, any::<prop::sample::Index>(), 0..10_u128.pow(38), 0..=38_u8), 1..60),
+            repeat in 1..40_usize,
+        ) -> RecordRows {
+            let rows = rows.repeat(repeat).into_iter().zip(1..).map(|((asset, kind, coefficient, scale), row_number)| {
+                RecordRow {
+                    row_number, asset: AssetKey(asset), kind: kind.index(kinds.len()),
+                    quantity: Decimal::new(coefficient, scale).expect("in range"),
+                }
+            });
+            RecordRows { rows: rows.collect(), kinds }
+        }
+    }
+
+    /// Records without the places of their kinds, which are chosen anew.
+    fn flat(records: &RecordRows) -> Vec<(RecordRow, RecordKind)> {
+        records.rows.iter().map(|row| (RecordRow { kind: 0, ..*row }, records.kinds[row.kind])).collect()
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(rows in prop::collection::vec(row(), 1..60), repeat in 1..40_usize) {
-            let rows: Vec<RecordRow> = rows.repeat(repeat).into_iter().zip(1..)
-                .map(|(row, row_number)| RecordRow { row_number, ..row }).collect();
-            let mut read = Vec::new();
-            for block in blocks_of(&rows, type_of) {
+        fn what_is_written_is_read(records in records()) {
+            let mut read = RecordRows::default();
+            for block in blocks_of(&records) {
                 block.rows(0, &RecordFilter::default(), &mut read).expect("readable");
             }
-            prop_assert_eq!(&read, &rows);
+            prop_assert_eq!(flat(&read), flat(&records));
         }
 
         #[test]
         fn a_filter_lets_pass_what_it_says(
-            rows in prop::collection::vec(row(), 1..60), after in 0..30_i32,
+            records in records(), after in 0..30_i32,
             asset in prop::option::of(1_i64..9), region in prop::option::of(1..=4), trial in prop::option::of(any::<bool>()),
-            kind in prop::option::of(1..=5),
+            asset_type in prop::option::of(1..=5),
         ) {
-            let rows: Vec<RecordRow> =
-                rows.into_iter().zip(1..).map(|(row, row_number)| RecordRow { row_number, ..row }).collect();
             let mut filter = RecordFilter::default();
             if let Some(asset) = asset { filter.assets([AssetKey(asset)]); }
             if let Some(region) = region.and_then(BillingRegion::from_code) { filter.billing_regions([region]); }
             if let Some(trial) = trial { filter.trial(trial); }
-            if let Some(kind) = kind.and_then(AssetType::from_code) { filter.asset_types([kind]); }
-            let wanted: Vec<RecordRow> = rows.iter().filter(|row| {
+            if let Some(asset_type) = asset_type.and_then(AssetType::from_code) { filter.asset_types([asset_type]); }
+            let wanted: Vec<_> = flat(&records).into_iter().filter(|(row, kind)| {
                 row.row_number > after
                     && asset.is_none_or(|asset| row.asset.0 == asset)
-                    && region.is_none_or(|region| i32::from(row.billing_region.code()) == region)
-                    && trial.is_none_or(|trial| row.trial == trial)
-                    && kind.is_none_or(|kind| i32::from(type_of(row.asset).code()) == kind)
-            }).copied().collect();
-            let mut read = Vec::new();
-            for block in blocks_of(&rows, type_of) {
+                    && region.is_none_or(|region| i32::from(kind.billing_region.code()) == region)
+                    && trial.is_none_or(|trial| kind.trial == trial)
+                    && asset_type.is_none_or(|asset_type| i32::from(kind.asset_type.code()) == asset_type)
+            }).collect();
+            let mut read = RecordRows::default();
+            for block in blocks_of(&records) {
                 block.rows(after, &filter, &mut read).expect("readable");
             }
-            prop_assert_eq!(read, wanted);
+            prop_assert_eq!(flat(&read), wanted);
         }
     }
 

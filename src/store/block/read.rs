@@ -3,30 +3,28 @@
 
 use bytes::Bytes;
 
-use super::{AssetKey, RecordRow, kind::Kind, rows_before};
+use super::{AssetKey, RecordKind, RecordRow, RecordRows, rows_before};
 use crate::store::{
     RecordFilter, StoreError,
     copy_out::{CopyColumns, micros_to_time},
     numeric::get_numeric,
 };
 
-/// Records that follow each other in a load, as the database sent them. They take half the memory that rows do, so they
-/// become rows when they are needed.
+/// Records that follow each other in a load, as the database sent them. They take less memory than rows do, so they become
+/// rows when they are needed.
 #[derive(Clone, Debug)]
 pub struct RecordBlock {
     number: i32,
     count: usize,
     assets: Bytes,
-    kinds: Bytes,
-    starts: Bytes,
-    ends: Bytes,
+    kind_numbers: Bytes,
     quantities: Bytes,
-    trial_expiries: Option<Bytes>,
+    kinds: Vec<RecordKind>,
 }
 
 /// What [`RecordBlock::read`] reads.
 pub(in crate::store) const BLOCK_COLUMNS: &str =
-    "block_number, asset_keys, kinds, period_starts, period_ends, quantities, trial_expiries";
+    "block_number, asset_keys, kind_numbers, quantities, kind_codes, period_starts, period_ends, trial_expiries";
 
 /// Elements of eight bytes, each with its length before it.
 type Fixed<'a> = &'a [[u8; 12]];
@@ -37,20 +35,9 @@ impl RecordBlock {
     pub(in crate::store) fn read(columns: &mut CopyColumns) -> Result<Self, StoreError> {
         let number = columns.i32()?;
         let (count, assets) = array(columns.value()?)?;
-        let same = |columns: &mut CopyColumns| match array(columns.value()?)? {
-            (other, elements) if other == count => Ok(elements),
-            _ => Err(damaged()),
-        };
-        Ok(Self {
-            number,
-            count,
-            assets,
-            kinds: same(columns)?,
-            starts: same(columns)?,
-            ends: same(columns)?,
-            quantities: same(columns)?,
-            trial_expiries: columns.optional(same)?,
-        })
+        let kind_numbers = array_of(count, columns.value()?)?;
+        let quantities = array_of(count, columns.value()?)?;
+        Ok(Self { number, count, assets, kind_numbers, quantities, kinds: read_kinds(columns)? })
     }
 
     /// Position in the load: 1, 2, 3, ...
@@ -69,41 +56,69 @@ impl RecordBlock {
     }
 
     /// Adds those of its rows that come after a row of the load and pass the filter.
-    pub fn rows(&self, after: i32, filter: &RecordFilter, rows: &mut Vec<RecordRow>) -> Result<(), StoreError> {
-        let fixed = self.fixed(&self.assets)?.iter().zip(self.fixed(&self.kinds)?);
-        let fixed = fixed.zip(self.fixed(&self.starts)?.iter().zip(self.fixed(&self.ends)?));
+    pub fn rows(&self, after: i32, filter: &RecordFilter, records: &mut RecordRows) -> Result<(), StoreError> {
+        let passes: Vec<bool> = self.kinds.iter().map(|kind| filter.passes_kind(kind)).collect();
+        // Where those of the kinds that have a row are among the records' kinds.
+        let mut places = vec![None; self.kinds.len()];
+        let (kind_numbers, []) = self.kind_numbers.as_chunks() else { return Err(damaged()) };
+        if kind_numbers.len() != self.count {
+            return Err(damaged());
+        }
         let mut quantities: &[u8] = &self.quantities;
-        let mut expiries: Option<&[u8]> = self.trial_expiries.as_deref();
-        for (row_number, ((asset, kind), (start, end))) in (rows_before(self.number) + 1..).zip(fixed) {
+        let fixed = fixed(&self.assets, self.count)?.iter().zip(kind_numbers);
+        for (row_number, (asset, kind_number)) in (rows_before(self.number) + 1..).zip(fixed) {
             let quantity = element(&mut quantities)?.ok_or_else(damaged)?;
-            let expiry = expiries.as_mut().map(element).transpose()?.flatten();
-            let (asset, kind) = (AssetKey(int(asset)?), Kind(int(kind)?));
-            if row_number <= after || !filter.passes(asset, kind) {
+            let asset = AssetKey(int(asset)?);
+            let kind = place(kind_number)?;
+            let passes = passes.get(kind).ok_or_else(damaged)?;
+            if row_number <= after || !passes || !filter.passes_asset(asset) {
                 continue;
             }
-            rows.push(RecordRow {
+            let kind = *places[kind].get_or_insert_with(|| {
+                records.kinds.push(self.kinds[kind]);
+                records.kinds.len() - 1
+            });
+            records.rows.push(RecordRow {
                 row_number,
                 asset,
-                meter: kind.meter(),
-                start: micros_to_time(int(start)?)?,
-                end: micros_to_time(int(end)?)?,
+                kind,
                 quantity: get_numeric(quantity).map_err(|error| StoreError::corrupt(error.to_string()))?,
-                billing_region: kind.billing_region()?,
-                platform: kind.platform(),
-                trial: kind.trial(),
-                trial_expiry: expiry
-                    .map(|micros| micros_to_time(i64::from_be_bytes(micros.try_into().map_err(|_| damaged())?)))
-                    .transpose()?,
             });
         }
         Ok(())
     }
+}
 
-    fn fixed<'a>(&self, elements: &'a [u8]) -> Result<Fixed<'a>, StoreError> {
-        match elements.as_chunks() {
-            (elements, []) if elements.len() == self.count => Ok(elements),
-            _ => Err(damaged()),
-        }
+fn read_kinds(columns: &mut CopyColumns) -> Result<Vec<RecordKind>, StoreError> {
+    let (count, packed) = array(columns.value()?)?;
+    let (starts, ends) = (array_of(count, columns.value()?)?, array_of(count, columns.value()?)?);
+    let expiries = columns.optional(|columns| array_of(count, columns.value()?))?;
+    let mut expiries: Option<&[u8]> = expiries.as_deref();
+    let periods = fixed(&starts, count)?.iter().zip(fixed(&ends, count)?);
+    let kinds = fixed(&packed, count)?.iter().zip(periods).map(|(packed, (start, end))| {
+        let expiry = expiries.as_mut().map(element).transpose()?.flatten();
+        let expiry = expiry.map(|expiry| expiry.try_into().map(i64::from_be_bytes).map_err(|_| damaged()));
+        RecordKind::unpack(
+            int(packed)?,
+            (micros_to_time(int(start)?)?, micros_to_time(int(end)?)?),
+            expiry.transpose()?.map(micros_to_time).transpose()?,
+        )
+    });
+    kinds.collect()
+}
+
+fn fixed(elements: &[u8], count: usize) -> Result<Fixed<'_>, StoreError> {
+    match elements.as_chunks() {
+        (elements, []) if elements.len() == count => Ok(elements),
+        _ => Err(damaged()),
+    }
+}
+
+/// The elements of an array that must have so many.
+fn array_of(count: usize, value: Bytes) -> Result<Bytes, StoreError> {
+    match array(value)? {
+        (other, elements) if other == count => Ok(elements),
+        _ => Err(damaged()),
     }
 }
 
@@ -122,6 +137,17 @@ fn array(mut array: Bytes) -> Result<(usize, Bytes), StoreError> {
 fn int(element: &[u8; 12]) -> Result<i64, StoreError> {
     match element {
         [0, 0, 0, 8, value @ ..] => Ok(i64::from_be_bytes(*value)),
+        _ => Err(damaged()),
+    }
+}
+
+/// Where the kind of a number is.
+fn place(element: &[u8; 6]) -> Result<usize, StoreError> {
+    match element {
+        [0, 0, 0, 2, value @ ..] => {
+            let number = usize::try_from(i16::from_be_bytes(*value)).ok();
+            number.and_then(|number| number.checked_sub(1)).ok_or_else(damaged)
+        }
         _ => Err(damaged()),
     }
 }

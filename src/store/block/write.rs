@@ -1,24 +1,27 @@
 //! Writes blocks in the binary form of COPY; see [`super::read`] for that of arrays.
 
+use std::collections::HashMap;
+
 use bytes::{BufMut as _, BytesMut};
 use chrono::NaiveDate;
 
-use super::{BLOCK_ROWS, RecordRow, block_of, kind::Kind};
+use super::{AssetKey, BLOCK_ROWS, RecordKind, block_of};
 use crate::{
-    model::AssetType,
-    store::copy::{put_date, put_i32, put_i64, put_null, put_sized, time_to_micros},
+    model::Decimal,
+    store::copy::{put_date, put_i16, put_i32, put_i64, put_null, put_sized, time_to_micros},
     store::numeric::put_numeric,
 };
 
 /// The statement whose input a [`BlockWriter`] writes; the columns are in the same order.
 pub(in crate::store) const COPY_BLOCKS: &str = "-- copy_blocks
-    COPY usage_block (tenant_key, load_id, usage_month, block_number, asset_keys, kinds, period_starts, period_ends,
-                      quantities, trial_expiries)
+    COPY usage_block (tenant_key, load_id, usage_month, block_number, asset_keys, kind_numbers, quantities, kind_codes,
+                      period_starts, period_ends, trial_expiries)
     FROM STDIN (FORMAT binary)";
-const COLUMN_COUNT: i16 = 10;
+const COLUMN_COUNT: i16 = 11;
 
 // PostgreSQL's `pg_type.dat`.
 const INT8: u32 = 20;
+const INT2: u32 = 21;
 const TIMESTAMPTZ: u32 = 1184;
 const NUMERIC: u32 = 1700;
 
@@ -36,34 +39,31 @@ pub(in crate::store) struct BlockWriter {
     number: i32,
     count: i32,
     assets: BytesMut,
-    kinds: BytesMut,
-    starts: BytesMut,
-    ends: BytesMut,
+    kind_numbers: BytesMut,
     quantities: BytesMut,
-    trial_expiries: BytesMut,
-    any_expiry: bool,
+    /// By their numbers, from 1.
+    kinds: Vec<RecordKind>,
+    numbers: HashMap<RecordKind, i16>,
 }
 
 // === impl BlockWriter ===
 
 impl BlockWriter {
     /// Adds the next row of the load. A full block must be finished first.
-    pub(in crate::store) fn push(&mut self, row: &RecordRow, asset_type: AssetType) {
+    pub(in crate::store) fn push(&mut self, row_number: i32, asset: AssetKey, kind: &RecordKind, quantity: Decimal) {
         debug_assert!(self.count < BLOCK_ROWS, "a full block is to be finished");
         if self.count == 0 {
-            self.number = block_of(row.row_number);
+            self.number = block_of(row_number);
         }
         self.count += 1;
-        put_i64(row.asset.0, &mut self.assets);
-        put_i64(Kind::new(row.meter, asset_type, row.billing_region, row.platform, row.trial).0, &mut self.kinds);
-        put_i64(time_to_micros(row.start), &mut self.starts);
-        put_i64(time_to_micros(row.end), &mut self.ends);
-        put_sized(&mut self.quantities, |out| put_numeric(row.quantity, out));
-        match row.trial_expiry {
-            Some(expiry) => put_i64(time_to_micros(expiry), &mut self.trial_expiries),
-            None => put_null(&mut self.trial_expiries),
-        }
-        self.any_expiry |= row.trial_expiry.is_some();
+        put_i64(asset.0, &mut self.assets);
+        let number = *self.numbers.entry(*kind).or_insert_with(|| {
+            self.kinds.push(*kind);
+            // No more than there are rows.
+            i16::try_from(self.kinds.len()).unwrap_or(i16::MAX)
+        });
+        put_i16(number, &mut self.kind_numbers);
+        put_sized(&mut self.quantities, |out| put_numeric(quantity, out));
     }
 
     pub(in crate::store) fn is_full(&self) -> bool {
@@ -80,31 +80,48 @@ impl BlockWriter {
         put_i64(place.load_id, out);
         put_date(place.usage_month, out);
         put_i32(self.number, out);
-        put_array(INT8, self.count, false, &mut self.assets, out);
-        put_array(INT8, self.count, false, &mut self.kinds, out);
-        put_array(TIMESTAMPTZ, self.count, false, &mut self.starts, out);
-        put_array(TIMESTAMPTZ, self.count, false, &mut self.ends, out);
-        put_array(NUMERIC, self.count, false, &mut self.quantities, out);
-        if self.any_expiry {
-            put_array(TIMESTAMPTZ, self.count, true, &mut self.trial_expiries, out);
+        for (element_type, elements) in
+            [(INT8, &mut self.assets), (INT2, &mut self.kind_numbers), (NUMERIC, &mut self.quantities)]
+        {
+            put_array(element_type, self.count, out, |out| out.put_slice(elements));
+            elements.clear();
+        }
+        self.put_kinds(INT8, out, RecordKind::pack);
+        self.put_kinds(TIMESTAMPTZ, out, |kind| time_to_micros(kind.start));
+        self.put_kinds(TIMESTAMPTZ, out, |kind| time_to_micros(kind.end));
+        if self.kinds.iter().any(|kind| kind.trial_expiry.is_some()) {
+            let count = self.kinds.len().try_into().unwrap_or(i32::MAX);
+            put_array(TIMESTAMPTZ, count, out, |out| {
+                for kind in &self.kinds {
+                    match kind.trial_expiry {
+                        Some(expiry) => put_i64(time_to_micros(expiry), out),
+                        None => put_null(out),
+                    }
+                }
+            });
         } else {
             put_null(out);
-            self.trial_expiries.clear();
         }
-        self.any_expiry = false;
+        self.kinds.clear();
+        self.numbers.clear();
         self.count = 0;
+    }
+
+    /// Puts an array with a number of each kind.
+    fn put_kinds(&self, element_type: u32, out: &mut BytesMut, number: impl Fn(&RecordKind) -> i64) {
+        let count = self.kinds.len().try_into().unwrap_or(i32::MAX);
+        put_array(element_type, count, out, |out| self.kinds.iter().for_each(|kind| put_i64(number(kind), out)));
     }
 }
 
-/// Puts an array of elements, and clears them.
-fn put_array(element_type: u32, count: i32, nulls: bool, elements: &mut BytesMut, out: &mut BytesMut) {
+/// Puts an array, some elements of which may be null.
+fn put_array(element_type: u32, count: i32, out: &mut BytesMut, put_elements: impl FnOnce(&mut BytesMut)) {
     put_sized(out, |out| {
         out.put_i32(1); // dimensions
-        out.put_i32(nulls.into());
+        out.put_i32(1); // there may be nulls
         out.put_u32(element_type);
         out.put_i32(count);
         out.put_i32(1); // the first element's number
-        out.put_slice(elements);
+        put_elements(out);
     });
-    elements.clear();
 }

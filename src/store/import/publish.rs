@@ -7,18 +7,20 @@ use chrono::NaiveDate;
 use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
 use tokio_postgres::Transaction;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{Assumed, ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, in_force};
 use crate::{
     model::{Source, UtcTime},
     store::{
-        AssetKey, RecordRow, StoreError,
+        StoreError,
         block::{BlockWriter, COPY_BLOCKS, Place},
         clock,
         copy::{put_header, put_trailer},
         purge::ASSET_LOCK,
     },
+    trace,
 };
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
@@ -55,12 +57,13 @@ impl ImportSession {
         imported_by: &str,
         written: impl Fn(u64),
     ) -> Result<Publication, StoreError> {
-        self.ensure_months(loads).await?;
+        step("ensure_months", self.ensure_months(loads)).await?;
         let transaction = self.publisher.transaction().await?;
-        lock_assets(&transaction).await?;
+        step("lock_assets", lock_assets(&transaction)).await?;
         let ids = allocate_ids(&transaction, loads.len()).await?;
         let mut assets = AssetKeys::new(&self.lookups).await?;
-        let count = copy_records(&transaction, loads, &ids, records, &mut assets, written).await?;
+        let copy = copy_records(&transaction, loads, &ids, records, &mut assets, written);
+        let count = step("copy_blocks", copy).await?;
         assets.finish().await?;
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
@@ -69,11 +72,11 @@ impl ImportSession {
             )));
         }
 
-        clock::lock_publishing(&transaction).await?;
+        step("lock_publishing", clock::lock_publishing(&transaction)).await?;
         // From here on neither loads nor the catalog change.
-        check_assumed(&transaction, &self.source, assumed).await?;
+        step("check_assumed", check_assumed(&transaction, &self.source, assumed)).await?;
         let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
-        let mut in_force = in_force(&transaction, &self.source, &keys).await?;
+        let mut in_force = step("in_force", in_force(&transaction, &self.source, &keys)).await?;
         let outcomes: Vec<PublishedLoad> = loads
             .iter()
             .map(|load| match in_force.remove(&load.key) {
@@ -109,10 +112,11 @@ impl ImportSession {
             .filter(|(index, _)| !unchanged.contains(index))
             .map(|(_, load)| load)
             .collect();
-        insert_loads(&transaction, &published, self.source.as_str(), import_id, published_at).await?;
-        insert_totals(&transaction, &published).await?;
-        add_months(&transaction, &published, published_at).await?;
-        transaction.commit().await?;
+        let source = self.source.as_str();
+        step("insert_loads", insert_loads(&transaction, &published, source, import_id, published_at)).await?;
+        step("insert_totals", insert_totals(&transaction, &published)).await?;
+        step("add_months", add_months(&transaction, &published, published_at)).await?;
+        step("commit", async { Ok(transaction.commit().await?) }).await?;
         Ok(Publication { published_at: Some(published_at), loads: outcomes })
     }
 
@@ -126,6 +130,11 @@ impl ImportSession {
         }
         Ok(())
     }
+}
+
+/// A part of the publication, as a span of its own in traces.
+async fn step<T>(name: &str, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    work.instrument(trace::statement(&format!("-- {name}"))).await
 }
 
 /// Keeps the assets that are found or made from now on from being purged before the records refer to them.
@@ -201,7 +210,8 @@ async fn copy_records(
                     block.finish_block(&place(block_load), &mut buffer);
                     block_load = record.load;
                 }
-                block.push(&row(record, assets.get(&record.asset)?), record.asset.asset_type);
+                let asset = assets.get(&record.asset)?;
+                block.push(record.row_number, asset, &record.kind, record.quantity);
                 if buffer.len() >= COPY_BUFFER_BYTES {
                     sink.send(buffer.split().freeze()).await?;
                 }
@@ -215,21 +225,6 @@ async fn copy_records(
     sink.send(buffer.freeze()).await?;
     sink.finish().await?;
     Ok(count)
-}
-
-fn row(record: &RecordToWrite, asset: AssetKey) -> RecordRow {
-    RecordRow {
-        row_number: record.row_number,
-        asset,
-        meter: record.meter,
-        start: record.start,
-        end: record.end,
-        quantity: record.quantity,
-        billing_region: record.billing_region,
-        platform: record.platform,
-        trial: record.trial,
-        trial_expiry: record.trial_expiry,
-    }
 }
 
 async fn delete_records(transaction: &Transaction<'_>, load: &NewLoad, load_id: i64) -> Result<(), StoreError> {
