@@ -1,6 +1,11 @@
 //! Writing by a thread of its own: a disk that is slow for a moment does not hold up the network, nor the other way round.
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Write},
+    sync::mpsc as sync_mpsc,
+    thread,
+};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -9,13 +14,15 @@ use crate::client::Checkpoint;
 /// Pieces on their way to the thread.
 const QUEUED_PIECES: usize = 8;
 /// How much is written before the disk is told to keep it: what is left for the end takes no time worth speaking of.
-const SYNC_BYTES: usize = 64 << 20;
+const SYNC_BYTES: usize = 32 << 20;
+/// How far the disk may be behind.
+const MOST_UNSYNCED: usize = 256 << 20;
 
 /// Where a download goes.
 pub(super) trait Output: Write + Send + 'static {
-    /// Has the disk keep what was written.
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
+    /// A handle to the file that the disk is to keep; `None`: it is not kept.
+    fn kept_file(&self) -> io::Result<Option<File>> {
+        Ok(None)
     }
 
     /// Notes how far the download is that was written.
@@ -26,7 +33,7 @@ pub(super) trait Output: Write + Send + 'static {
 
 /// Standard output, devices and pipes.
 impl Output for io::Stdout {}
-impl Output for std::fs::File {}
+impl Output for File {}
 
 /// Writes what it is handed, in order.
 pub(super) struct BackgroundWriter<W> {
@@ -39,6 +46,19 @@ pub(super) struct BackgroundWriter<W> {
 enum Piece {
     Lines(Vec<u8>),
     Checkpoint(Box<Checkpoint>),
+}
+
+/// What becomes of what is to be kept.
+enum Kept {
+    Told,
+    Busy,
+    Failed,
+}
+
+/// Has the disk keep a file, while more is written to it.
+struct Keeper {
+    wanted: sync_mpsc::SyncSender<()>,
+    thread: thread::JoinHandle<io::Result<()>>,
 }
 
 // === impl BackgroundWriter ===
@@ -79,6 +99,7 @@ fn write_all(
     mut waiting: mpsc::Receiver<Piece>,
     give_back: &mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
+    let keeper = out.kept_file()?.map(Keeper::start);
     let mut unsynced = 0;
     while let Some(piece) = waiting.blocking_recv() {
         match piece {
@@ -94,11 +115,50 @@ fn write_all(
                 out.checkpoint(&checkpoint)?;
             }
         }
-        if unsynced >= SYNC_BYTES {
-            out.sync()?;
-            unsynced = 0;
+        if unsynced >= SYNC_BYTES
+            && let Some(keeper) = &keeper
+        {
+            match keeper.keep(unsynced >= MOST_UNSYNCED) {
+                Kept::Told => unsynced = 0,
+                Kept::Busy => {}
+                // It says why at the end.
+                Kept::Failed => break,
+            }
         }
     }
     out.flush()?;
-    out.sync()
+    keeper.map_or(Ok(()), Keeper::finish)
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    fn start(file: File) -> Self {
+        let (wanted, waiting) = sync_mpsc::sync_channel(0);
+        let thread = thread::spawn(move || {
+            while waiting.recv().is_ok() {
+                file.sync_data()?;
+            }
+            file.sync_data()
+        });
+        Self { wanted, thread }
+    }
+
+    /// Has what was written so far kept. Where what was written before is not kept yet, it waits for that if it `must`.
+    fn keep(&self, must: bool) -> Kept {
+        if must {
+            return self.wanted.send(()).map_or(Kept::Failed, |()| Kept::Told);
+        }
+        match self.wanted.try_send(()) {
+            Ok(()) => Kept::Told,
+            Err(sync_mpsc::TrySendError::Full(())) => Kept::Busy,
+            Err(sync_mpsc::TrySendError::Disconnected(())) => Kept::Failed,
+        }
+    }
+
+    /// Waits until all is kept, or has failed to be.
+    fn finish(self) -> io::Result<()> {
+        drop(self.wanted);
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that keeps the file has failed")))
+    }
 }

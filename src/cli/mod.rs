@@ -27,7 +27,7 @@ type CommandError = Box<dyn Error + Send + Sync>;
 /// Runs the command line.
 pub fn run() -> ExitCode {
     let args = Args::read();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(&args.command) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
@@ -60,6 +60,21 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A client does one thing after the other, and does it quicker where nothing goes from thread to thread; files are written
+/// by a thread of their own.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let is_client = matches!(
+        command,
+        Command::Tenants(_) | Command::Usage(_) | Command::Costs(_) | Command::Healthcheck(_) | Command::Token(_)
+    );
+    let mut builder = if is_client {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    builder.enable_all().build()
 }
 
 async fn dispatch(args: Args) -> Result<(), CommandError> {

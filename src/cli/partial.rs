@@ -124,8 +124,8 @@ impl Write for PartialFile {
 }
 
 impl Output for PartialFile {
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+    fn kept_file(&self) -> io::Result<Option<File>> {
+        self.file.try_clone().map(Some)
     }
 
     /// The state is replaced in one step. It need not reach the disk before the file does: what is read back is held

@@ -1,7 +1,7 @@
 //! Encoded records as lines of CSV, without a message, a record or a text per field in between.
 //!
 //! What repeats from record to record is read and written once, and copied from then on: the parts of the tenant,
-//! the asset and the meter, and times. Whatever a record has that this way does not know, such as fields in
+//! the asset and the meter, the period, and what follows the quantity. Whatever a record has that this way does not know, such as fields in
 //! another order, goes the plain way: a message, a record of the model, [`CsvWriter`]. Both write the same bytes; a test
 //! holds them to that.
 
@@ -21,8 +21,12 @@ use crate::{
     proto,
 };
 
-/// Times that are kept as text; a power of two. Records of a day have few.
-const KEPT_TIMES: usize = 64;
+/// How many bits of a part's mixed bytes say where it is kept.
+const KEPT_BITS: u32 = 6;
+// Keys of fields: number << 3 | wire type (Protocol Buffers' "Encoding").
+const START: u8 = 8 << 3 | 2;
+const END: u8 = 9 << 3 | 2;
+const QUANTITY: u8 = 10 << 3 | 2;
 
 /// Makes lines of records, and adds the records up.
 pub(crate) struct CsvLines {
@@ -35,8 +39,10 @@ pub(crate) struct CsvLines {
     meters: Vec<MeterPart>,
     /// The meter of the last record.
     meter: usize,
-    /// Each in the place that its bytes lead to.
-    times: Vec<Part>,
+    /// Fields 8 and 9.
+    periods: Kept<Vec<u8>>,
+    /// Fields 11 to 14.
+    tails: Kept<Tail>,
     sums: Vec<(UsageKey<usize>, i64, DecimalSum)>,
     sum: usize,
 }
@@ -53,16 +59,15 @@ struct MeterPart {
     meter: Meter,
 }
 
-/// What the fast way has read of a record, beyond its asset and meter.
-#[derive(Default)]
-struct Tail<'a> {
-    start: &'a [u8],
-    end: &'a [u8],
-    quantity: &'a [u8],
-    billing_region: u64,
-    platform: u64,
-    trial: u64,
-    trial_expiry: Option<&'a [u8]>,
+/// Parts that come again and again, and what they were read as, each in the place that its bytes lead to. Records of a day
+/// have few of them.
+struct Kept<T>(Vec<Option<(Vec<u8>, T)>>);
+
+/// What follows the quantity of a record.
+struct Tail {
+    line: Vec<u8>,
+    billing_region: BillingRegion,
+    trial: bool,
 }
 
 // === impl CsvLines ===
@@ -76,7 +81,8 @@ impl CsvLines {
             asset: Part::default(),
             meters: Vec::new(),
             meter: 0,
-            times: std::iter::repeat_with(Part::default).take(KEPT_TIMES).collect(),
+            periods: Kept::new(),
+            tails: Kept::new(),
             sums: Vec::new(),
             sum: 0,
         }
@@ -149,28 +155,19 @@ impl CsvLines {
         out.extend_from_slice(&self.asset.line);
         let rest = self.meter_part(rest)?;
         out.extend_from_slice(&self.meters[self.meter].part.line);
-        let tail = Tail::read(rest)?;
-        self.write_time(tail.start, out)?;
-        out.push(b',');
-        self.write_time(tail.end, out)?;
-        out.push(b',');
-        let quantity: Decimal = std::str::from_utf8(tail.quantity).ok()?.parse().ok()?;
-        quantity.write_to(out);
-        out.push(b',');
-        let region = BillingRegion::from_code(i32::try_from(tail.billing_region).ok()?)?;
-        out.extend_from_slice(region.as_str().as_bytes());
-        out.push(b',');
-        if tail.platform != 0 {
-            let platform = Platform::from_code(i32::try_from(tail.platform).ok()?)?;
-            out.extend_from_slice(platform.as_str().as_bytes());
+        let mut rest = self.period_part(rest, out)?;
+        let digits = delimited(QUANTITY, &mut rest)?;
+        let quantity = Decimal::from_ascii(digits).ok()?;
+        if Decimal::is_plain(digits) {
+            out.extend_from_slice(digits);
+        } else {
+            quantity.write_to(out);
         }
-        let trial = tail.trial != 0;
-        out.extend_from_slice(if trial { b",TRUE," } else { b",FALSE," });
-        if let Some(expiry) = tail.trial_expiry {
-            self.write_time(expiry, out)?;
-        }
-        out.extend_from_slice(self.format.line_end.as_bytes());
-        self.add(UsageKey { meter: self.meter, billing_region: region, trial }, quantity);
+        let line_end = self.format.line_end;
+        let tail = self.tails.get(rest, || Tail::read(rest, line_end.as_bytes()))?;
+        out.extend_from_slice(&tail.line);
+        let key = UsageKey { meter: self.meter, billing_region: tail.billing_region, trial: tail.trial };
+        self.add(key, quantity);
         Some(())
     }
 
@@ -279,18 +276,15 @@ impl CsvLines {
         Some(fields.rest)
     }
 
-    /// The text of an encoded timestamp.
-    fn write_time(&mut self, encoded: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        // Hours and days differ in all bytes but the last, so all of them are mixed.
-        let mixed = encoded.iter().fold(0_u32, |mixed, &byte| (mixed ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        let known = &mut self.times[mixed as usize % KEPT_TIMES];
-        if known.encoded != encoded || known.line.is_empty() {
-            let time = prost_types::Timestamp::decode(encoded).ok()?;
-            let time = UtcTime::from_unix(time.seconds, time.nanos).ok()?;
-            *known = Part { encoded: encoded.to_vec(), line: time.to_string().into_bytes() };
-        }
-        out.extend_from_slice(&known.line);
-        Some(())
+    /// Reads fields 8 and 9, and writes them; returns what follows.
+    fn period_part<'a>(&mut self, fields: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
+        let mut rest = fields;
+        let (start, end) = (delimited(START, &mut rest)?, delimited(END, &mut rest)?);
+        let period = self.periods.get(&fields[..fields.len() - rest.len()], || {
+            Some(format!("{},{},", time(start)?, time(end)?).into_bytes())
+        })?;
+        out.extend_from_slice(period);
+        Some(rest)
     }
 }
 
@@ -310,31 +304,78 @@ impl Part {
 
 // === impl Tail ===
 
-impl<'a> Tail<'a> {
-    /// Fields 8 to 14, each at most once and in order.
-    fn read(rest: &'a [u8]) -> Option<Self> {
+impl Tail {
+    /// Fields 11 to 14, each at most once and in order.
+    fn read(rest: &[u8], line_end: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(rest);
-        let mut tail = Self::default();
-        let (8, Value::Bytes(start)) = fields.next()? else { return None };
-        let (9, Value::Bytes(end)) = fields.next()? else { return None };
-        let (10, Value::Bytes(quantity)) = fields.next()? else { return None };
-        let (11, Value::Varint(billing_region)) = fields.next()? else { return None };
-        (tail.start, tail.end, tail.quantity, tail.billing_region) = (start, end, quantity, billing_region);
+        let (11, Value::Varint(region)) = fields.next()? else { return None };
+        let billing_region = BillingRegion::from_code(i32::try_from(region).ok()?)?;
+        let (mut platform, mut trial, mut expiry) = (None, false, None);
         let mut last = 11;
         while let Some((number, value)) = fields.next() {
             if number <= last {
                 return None;
             }
             match (number, value) {
-                (12, Value::Varint(platform)) => tail.platform = platform,
-                (13, Value::Varint(trial)) => tail.trial = trial,
-                (14, Value::Bytes(expiry)) => tail.trial_expiry = Some(expiry),
+                (12, Value::Varint(0)) => {}
+                (12, Value::Varint(code)) => platform = Some(Platform::from_code(i32::try_from(code).ok()?)?),
+                (13, Value::Varint(value)) => trial = value != 0,
+                (14, Value::Bytes(encoded)) => expiry = Some(time(encoded)?),
                 _ => return None,
             }
             last = number;
         }
-        fields.rest.is_empty().then_some(tail)
+        if !fields.rest.is_empty() {
+            return None;
+        }
+        let platform = platform.map(Platform::as_str).unwrap_or_default();
+        let trial_text = if trial { "TRUE" } else { "FALSE" };
+        let expiry = expiry.map(|expiry| expiry.to_string()).unwrap_or_default();
+        let mut line = format!(",{billing_region},{platform},{trial_text},{expiry}").into_bytes();
+        line.extend_from_slice(line_end);
+        Some(Self { line, billing_region, trial })
     }
+}
+
+// === impl Kept ===
+
+impl<T> Kept<T> {
+    fn new() -> Self {
+        Self(std::iter::repeat_with(|| None).take(1 << KEPT_BITS).collect())
+    }
+
+    /// What a part is; `make` reads one that is not kept.
+    fn get(&mut self, encoded: &[u8], make: impl FnOnce() -> Option<T>) -> Option<&T> {
+        let kept = &mut self.0[place(encoded)];
+        if kept.as_ref().is_none_or(|(kept, _)| kept != encoded) {
+            *kept = Some((encoded.to_vec(), make()?));
+        }
+        kept.as_ref().map(|(_, part)| part)
+    }
+}
+
+/// Where a part is kept, by all of its bytes: periods that follow each other differ in a few bits.
+fn place(encoded: &[u8]) -> usize {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, rest) = encoded.as_chunks();
+    let mix = |mixed: u64, word: u64| (mixed ^ word).wrapping_mul(MIX).rotate_left(29);
+    let mixed = words.iter().fold(0, |mixed, word| mix(mixed, u64::from_le_bytes(*word)));
+    let mixed = rest.iter().fold(mixed, |mixed, &byte| mix(mixed, byte.into()));
+    (mixed.wrapping_mul(MIX) >> (u64::BITS - KEPT_BITS)) as usize
+}
+
+/// The value of a field that comes next, where it has a key of one byte and fewer than 128 bytes.
+fn delimited<'a>(key: u8, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let [first, length @ ..0x80, after @ ..] = *rest else { return None };
+    let (value, after) = after.split_at_checked(usize::from(*length)).filter(|_| *first == key)?;
+    *rest = after;
+    Some(value)
+}
+
+/// An encoded timestamp.
+fn time(encoded: &[u8]) -> Option<UtcTime> {
+    let time = prost_types::Timestamp::decode(encoded).ok()?;
+    UtcTime::from_unix(time.seconds, time.nanos).ok()
 }
 
 /// A GUID in the form that the contract has, which is also that of a line.

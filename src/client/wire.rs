@@ -64,6 +64,7 @@ impl<'a> Fields<'a> {
 
     /// The number and value of the next field. `None`: nothing follows, or nothing that this walk understands, which
     /// [`rest`](Self::rest) tells apart.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<(u64, Value<'a>)> {
         let mut rest = self.rest;
         let key = varint(&mut rest)?;
@@ -82,6 +83,7 @@ impl<'a> Fields<'a> {
     }
 }
 
+#[inline]
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     // Keys, codes and nearly all lengths are one byte.
     if let [byte @ ..0x80, after @ ..] = *rest {

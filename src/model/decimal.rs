@@ -84,25 +84,23 @@ impl Decimal {
         }
     }
 
-    /// The same amount for arithmetic.
-    pub fn to_big(self) -> BigDecimal {
-        big(self.coefficient, self.scale)
+    /// Whether a decimal is written as [`write_to`](Self::write_to) writes it: without zeros in front.
+    pub fn is_plain(text: &[u8]) -> bool {
+        matches!(text, [b'0'] | [b'0', b'.', ..] | [b'1'..=b'9', ..])
     }
-}
 
-impl FromStr for Decimal {
-    type Err = InvalidDecimal;
-
-    fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
-        let (whole, fraction) = match text.split_once('.') {
-            Some((_, "")) => return Err(InvalidDecimal::Form),
-            Some(parts) => parts,
-            None => (text, ""),
+    /// Reads a text of ASCII.
+    pub fn from_ascii(text: &[u8]) -> Result<Self, InvalidDecimal> {
+        let point = text.iter().position(|&byte| byte == b'.');
+        let (whole, fraction) = match point {
+            Some(point) if point + 1 == text.len() => return Err(InvalidDecimal::Form),
+            Some(point) => (&text[..point], &text[point + 1..]),
+            None => (text, &[][..]),
         };
         if whole.is_empty() {
             return Err(InvalidDecimal::Form);
         }
-        let digits = whole.bytes().chain(fraction.bytes());
+        let digits = whole.iter().chain(fraction);
         // Numbers of 64 bits are much quicker to multiply, and nearly all quantities are such.
         if text.len() <= 19 {
             let mut coefficient: u64 = 0;
@@ -133,6 +131,19 @@ impl FromStr for Decimal {
             return Err(InvalidDecimal::TooLong);
         }
         Self::new(coefficient, scale).ok_or(InvalidDecimal::TooLong)
+    }
+
+    /// The same amount for arithmetic.
+    pub fn to_big(self) -> BigDecimal {
+        big(self.coefficient, self.scale)
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = InvalidDecimal;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
+        Self::from_ascii(text.as_bytes())
     }
 }
 
@@ -231,6 +242,8 @@ mod tests {
             prop_assert_eq!(parse(&decimal.to_string()), Ok(decimal));
             let mut fast = Vec::new();
             decimal.write_to(&mut fast);
+            prop_assert!(Decimal::is_plain(&fast));
+            prop_assert!(!Decimal::is_plain(&[b"0", &fast[..]].concat()));
             prop_assert_eq!(String::from_utf8(fast).expect("digits"), decimal.to_string());
         }
 
