@@ -59,6 +59,16 @@ pub struct CallMetrics<'a> {
     pub bytes: u64,
 }
 
+/// The names of calls.
+const RPCS: [&str; 4] = [
+    "secureconnect.reports.v1.ReportsService/ListTenants",
+    "secureconnect.reports.v1.ReportsService/GetDetailedUsage",
+    "secureconnect.reports.v1.ReportsService/GetMonthlyCosts",
+    "secureconnect.reports.v1.UsageImportService/ImportUsage",
+];
+/// Reasons of failures that somebody should hear of.
+const ALERTING: [&str; 5] = ["INTERNAL", "PANIC", "DATABASE_UNAVAILABLE", "OVERLOADED", "STATEMENT_TIMEOUT"];
+
 /// Connections to the database.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolState {
@@ -167,7 +177,13 @@ impl Metrics {
         );
         registry.register("scr_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(Pools(Box::new(pools))));
-        // So that they are there before the first one.
+        // So that they are there before the first one, which would be no increase otherwise: what alerts are made of.
+        for rpc_method in RPCS {
+            for reason in ALERTING {
+                let labels = FailureLabels { rpc_method, reason: reason.to_owned() };
+                drop(metrics.failures.get_or_create(&labels));
+            }
+        }
         for outcome in ["published", "restated", "unchanged"] {
             drop(metrics.imported_loads.get_or_create(&OutcomeLabels { outcome }));
         }
@@ -295,6 +311,7 @@ mod tests {
             "scr_database_connections{pool=\"short\"} 3".to_owned(),
             "scr_database_waiting_calls{pool=\"short\"} 1".to_owned(),
             "scr_imported_loads_total{outcome=\"restated\"} 0".to_owned(),
+            format!("scr_call_failures_total{{rpc_method=\"{rpc}\",reason=\"INTERNAL\"}} 0"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

@@ -21,6 +21,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
         short_connections: args.short_connections.max(1),
         export_connections: args.export_connections.max(1),
         statement_timeout: Duration::from_secs(args.statement_timeout_seconds),
+        connect_timeout: Duration::from_secs(args.database_wait_seconds),
         ..StoreConfig::new(url)
     };
     let mut config = ServerConfig {

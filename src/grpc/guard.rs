@@ -161,7 +161,7 @@ where
                     request = request.map(|body| Body::new(Arriving::new(body, gate.stall)));
                 }
                 let answer = AssertUnwindSafe(service.call(request)).catch_unwind();
-                answer.await.unwrap_or_else(|_| Ok(status::panicked().into_http()))
+                answer.await.map_or_else(|_| Ok(status::panicked().into_http()), |answer| answer.map(with_reason))
             };
             let mut response = tokio::select! {
                 answer = answer => answer?,
@@ -182,6 +182,12 @@ where
         };
         Box::pin(answer.instrument(span))
     }
+}
+
+/// Gives a refusal of the transport a reason. It has no body.
+fn with_reason(answer: Response<Body>) -> Response<Body> {
+    let refusal = Status::from_header_map(answer.headers()).and_then(|status| status::with_reason(&status));
+    refusal.map_or(answer, Status::into_http)
 }
 
 /// Takes what a caller is still sending, within limits. An answer that comes before the end of the question makes the

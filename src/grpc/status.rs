@@ -47,6 +47,22 @@ pub(super) fn deadline_exceeded() -> Status {
     status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }
 
+/// What the transport refuses before a handler has a word in it comes without a reason. `None`: it is not such a status.
+pub(super) fn with_reason(refusal: &Status) -> Option<Status> {
+    if refusal.get_details_error_info().is_some() {
+        return None;
+    }
+    let (code, reason) = match refusal.code() {
+        // It cannot be decoded, which is the caller's fault.
+        Code::Internal => (Code::InvalidArgument, "REQUEST_UNREADABLE"),
+        Code::OutOfRange => (Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
+        // A method of another version, or a message that is compressed.
+        Code::Unimplemented => (Code::Unimplemented, "UNIMPLEMENTED"),
+        _ => return None,
+    };
+    Some(status(code, reason, refusal.message()))
+}
+
 /// Another stream goes on behind what the reader has, once it reads again.
 pub(super) fn stalled() -> Status {
     unavailable("READER_STALLED", "the answer was not read for too long; a stream goes on with its last resume token")

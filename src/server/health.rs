@@ -6,7 +6,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     metrics::Metrics,
-    store::{Store, StoreError, check_schema},
+    store::{Store, check_schema},
 };
 
 /// How often the database is asked for a sign of life.
@@ -15,26 +15,15 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 const SERVICES: [&str; 3] =
     ["", "secureconnect.reports.v1.ReportsService", "secureconnect.reports.v1.UsageImportService"];
 
-/// Asks the database for a sign of life, again and again: first whether it has our schema, since it may have been away
-/// when the server started, and whenever it has been away.
+/// Asks the database again and again whether it has our schema: it may have been away, it may come back as another one, from
+/// a backup, and it may be migrated for a newer version while this one runs.
 pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc<Metrics>) {
     let mut serving = None;
-    let mut known = false;
     let mut told = String::new();
     loop {
-        let answer = if known {
-            ping(&store, &metrics).await.map_err(|error| error.to_string())
-        } else {
-            check_schema(&store).await.map_err(|error| error.to_string())
-        };
-        let alive = match answer {
-            Ok(()) => {
-                known = true;
-                true
-            }
+        let alive = match look(&store, &metrics).await {
+            Ok(()) => true,
             Err(error) => {
-                // What comes back may be another one, from a backup.
-                known = false;
                 // Once for each reason: the database that was away may come back without a schema.
                 if serving != Some(false) || error != told {
                     tracing::warn!(%error, "not serving");
@@ -55,9 +44,9 @@ pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc
     }
 }
 
-/// Asks for a sign of life, and for what a metric tells.
-async fn ping(store: &Store, metrics: &Metrics) -> Result<(), StoreError> {
-    store.ping().await?;
+/// Whether the database has our schema, and when the newest load came.
+async fn look(store: &Store, metrics: &Metrics) -> Result<(), String> {
+    check_schema(store).await.map_err(|error| error.to_string())?;
     if let Ok(Some(newest)) = store.newest_load().await {
         // Seconds to the microsecond fit into 53 bits.
         #[expect(clippy::cast_precision_loss)]

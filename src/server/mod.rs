@@ -68,6 +68,9 @@ pub struct ConnectionLimits {
     pub handshake: Duration,
     /// How often its other end is asked for a sign of life; as long again without an answer, and it is closed.
     pub keepalive: Duration,
+    /// How old it may become: then its other end is asked to make another one. Calls that are running go on; one that has
+    /// none is closed. `None`: as old as it likes.
+    pub age: Option<Duration>,
     /// Calls at once on one connection.
     pub calls: u32,
     /// Bytes of a call's headers.
@@ -191,6 +194,7 @@ impl Default for ConnectionLimits {
             max: 1000,
             handshake: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
+            age: Some(Duration::from_secs(1800)),
             calls: 200,
             // Room for a token of the largest size that is looked at, and for what else callers send.
             header_bytes: 64 << 10,
@@ -292,7 +296,12 @@ impl RunningServer {
         let (calls, cut_off) = (Arc::new(OpenCalls::new(self.metrics)), CancellationToken::new());
         let gate = Gate::new(self.authenticator, Arc::clone(&calls), &self.calls, cut_off.clone());
         let limits = self.connections;
-        let mut router = Server::builder()
+        let mut builder = Server::builder();
+        if let Some(age) = limits.age {
+            // With a grace of its own, the transport would not ask.
+            builder = builder.max_connection_age(age);
+        }
+        let mut router = builder
             .http2_keepalive_interval(Some(limits.keepalive))
             .http2_keepalive_timeout(Some(limits.keepalive))
             .http2_max_header_list_size(limits.header_bytes)

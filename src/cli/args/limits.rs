@@ -17,11 +17,15 @@ pub(in crate::cli) struct LimitsArgs {
     #[arg(long, env = "SCR_MAX_CONNECTIONS", default_value_t = 1000, value_name = "COUNT")]
     max_connections: usize,
     /// How long a new connection may take to begin HTTP/2; before that, its TLS handshake may take as long.
-    #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     handshake_seconds: u64,
     /// How often a connection is asked for a sign of life; as long again without an answer, and it is closed.
     #[arg(long, env = "SCR_KEEPALIVE_SECONDS", default_value_t = 30, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     keepalive_seconds: u64,
+    /// How old a connection may become before its other end is asked to make another one; calls that are running go on. 0: as
+    /// old as it likes.
+    #[arg(long, env = "SCR_MAX_CONNECTION_AGE_SECONDS", default_value_t = 1800, value_parser = value_parser!(u64).range(..=31_536_000), value_name = "SECONDS")]
+    max_connection_age_seconds: u64,
     /// Calls at once on one connection; more wait at the client.
     #[arg(long, env = "SCR_MAX_CALLS_PER_CONNECTION", default_value_t = 200, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_calls_per_connection: u32,
@@ -68,6 +72,7 @@ impl LimitsArgs {
             max: self.max_connections,
             handshake: Duration::from_secs(self.handshake_seconds),
             keepalive: Duration::from_secs(self.keepalive_seconds),
+            age: Some(Duration::from_secs(self.max_connection_age_seconds)).filter(|age| !age.is_zero()),
             calls: self.max_calls_per_connection,
             header_bytes: self.max_header_bytes,
             resets: size(self.max_resets),

@@ -46,11 +46,22 @@ pub(in crate::cli) struct ServeArgs {
     /// Database connections that report streams take turns on.
     #[arg(long, env = "SCR_EXPORT_CONNECTIONS", default_value_t = 8, value_name = "COUNT", help_heading = "Database")]
     pub(in crate::cli) export_connections: usize,
-    /// How long one statement in the database may take.
+    /// How long to wait for a connection to the database, a free one or a new one.
+    #[arg(
+        long,
+        env = "SCR_DATABASE_WAIT_SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        value_name = "SECONDS",
+        help_heading = "Database"
+    )]
+    pub(in crate::cli) database_wait_seconds: u64,
+    /// How long one statement in the database may take; 0: as long as it likes.
     #[arg(
         long,
         env = "SCR_STATEMENT_TIMEOUT_SECONDS",
         default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(..=2_000_000),
         value_name = "SECONDS",
         help_heading = "Database"
     )]
