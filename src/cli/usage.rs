@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     client::{Client, ClientConfig, ClientError, CsvDownload, UsageQuery},
-    model::{CsvFormat, CsvWriter, LineEnd},
+    model::{CsvFormat, CsvWriter, LineEnd, TenantId},
     proto::ReportHeader,
     report::UsageFilter,
 };
@@ -26,12 +26,15 @@ use crate::{
 const WRITE_BYTES: usize = 256 << 10;
 /// How often it is noted how far a file is.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two tries to reach the server, where a download goes on.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     let retry_for = Duration::from_secs(args.retry_for);
-    let mut client = Client::connect(&ClientConfig { retry_for, ..args.server.config()? }).await?;
+    let config = ClientConfig { retry_for, ..args.server.config()? };
+    let (mut client, tenant_id) = find(&config, &args.tenant, args.resume).await?;
     let query = UsageQuery {
-        tenant_id: client.find_tenant(&args.tenant).await?,
+        tenant_id,
         month: args.month,
         filter: UsageFilter {
             asset_types: args.asset_type,
@@ -80,6 +83,26 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
             let mut file = PartialFile::create(&path)?;
             write_names(&mut file, format)?;
             save(download, file, &path).await
+        }
+    }
+}
+
+/// A client, and the tenant. A download that goes on waits for a server that is away: rows are here already. Whoever starts
+/// one wants to know at once.
+async fn find(config: &ClientConfig, tenant: &str, patient: bool) -> Result<(Client, TenantId), ClientError> {
+    let began = Instant::now();
+    loop {
+        let found = async {
+            let mut client = Client::connect(config).await?;
+            let tenant = client.find_tenant(tenant).await?;
+            Ok::<_, ClientError>((client, tenant))
+        };
+        match found.await {
+            Err(error) if patient && error.is_transient() && began.elapsed() + RETRY_PAUSE < config.retry_for => {
+                tracing::warn!("{error}; trying again in {RETRY_PAUSE:?}");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            found => return found,
         }
     }
 }

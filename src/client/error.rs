@@ -82,6 +82,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether another try may do better: the server is away, or says so.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Refused { code: Code::Unavailable, .. })
+    }
+
     pub(super) fn from_status(server: &str, status: &Status) -> Self {
         let code = status.code();
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();

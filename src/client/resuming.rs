@@ -53,8 +53,10 @@ impl ResumingStream {
                     check_position(&header, received)?;
                     return Ok(Self { client, request, stream, first: Some(first), header, received, backoff });
                 }
-                // Nothing is here yet that would be lost, so only a server that asks for another try gets one.
-                Err(Failure::Status(status)) if status.get_details_retry_info().is_some() => {
+                // Where nothing is here yet that would be lost, only a server that asks for another try gets one.
+                Err(Failure::Status(status))
+                    if status.get_details_retry_info().is_some() || (received > 0 && is_transient(&status)) =>
+                {
                     let error = ClientError::from_status(&client.server, &status);
                     let Some(pause) = backoff.pause(&status) else { return Err(error) };
                     tracing::warn!("{error}; trying again in {pause:.1?}");

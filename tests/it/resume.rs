@@ -135,38 +135,70 @@ async fn a_download_that_was_killed_goes_on_where_it_was() {
     }
 }
 
+/// `serve` as a process of its own, on a port of its choice.
+fn serve(database: &Database, port: u16) -> Child {
+    let mut command = program();
+    command.args(["serve", "--insecure-no-auth", "--listen"]);
+    command.arg(format!("127.0.0.1:{port}")).env("DATABASE_URL", &database.url);
+    command.stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_outlives_its_server() {
     let (database, server) = served(MANY_ROWS).await;
-    let undisturbed = server.february().await;
-    drop(server);
-    let serve = |port: u16| {
-        let mut command = program();
-        command.args(["serve", "--insecure-no-auth", "--listen"]);
-        command.arg(format!("127.0.0.1:{port}")).env("DATABASE_URL", &database.url);
-        command.stderr(Stdio::null()).spawn().unwrap()
-    };
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let address = format!("127.0.0.1:{port}").parse().unwrap();
     let mut chance = chance();
     let folder = tempfile::tempdir().unwrap();
-    let mut serving = serve(port);
+    let mut serving = serve(&database, port);
     for round in 0..rounds(2) {
+        let undisturbed = server.february().await;
         wait_for(|| std::net::TcpStream::connect(address).is_ok()).await;
         let proxy = Proxy::start(address, |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(2) }).await;
-        let file = folder.path().join(format!("{round}.csv"));
+        let file = folder.path().join("report.csv");
         let child = download(&proxy.url, &file, &[]).spawn().unwrap();
         wait_for(|| with_suffix(&file, ".part.json").exists()).await;
         tokio::time::sleep(Duration::from_millis(chance.u64(0..200))).await;
         serving.kill().unwrap();
         serving.wait().unwrap();
+        // The last day is restated before the server is back.
+        database.import(&csv(&[Row::on("2022-02-28", &format!("{round}.5"))])).await;
         tokio::time::sleep(Duration::from_millis(chance.u64(0..500))).await;
-        serving = serve(port);
+        serving = serve(&database, port);
         let (ok, log) = finished(child).await;
         assert!(ok, "{log}");
         assert!(log.contains("records are here, asking for the others in"), "round {round}: {log}");
         assert!(std::fs::read_to_string(&file).unwrap() == undisturbed, "round {round}");
     }
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+}
+
+/// Whoever goes on with a download waits for a server that is away; whoever starts one is told at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_goes_on_waits_for_its_server() {
+    let (database, server) = served(ROWS).await;
+    let undisturbed = server.february().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.csv");
+    let proxy = Proxy::start(server.address, |_| Fate { cut_after: 300_000, pause: Duration::ZERO }).await;
+    let (ok, log) = finished(download(&proxy.url, &file, &["--retry-for", "0"]).spawn().unwrap()).await;
+    assert!(!ok && with_suffix(&file, ".part").exists(), "{log}");
+
+    let port = free_port();
+    let url = format!("http://127.0.0.1:{port}");
+    let (ok, log) = finished(download(&url, &folder.path().join("other.csv"), &[]).spawn().unwrap()).await;
+    assert!(!ok && log.contains("cannot reach the server"), "{log}");
+    let resumed = download(&url, &file, &["--resume"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut serving = serve(&database, port);
+    let (ok, log) = finished(resumed).await;
+    assert!(ok && log.contains("trying again"), "{log}");
+    assert!(std::fs::read_to_string(&file).unwrap() == undisturbed);
     serving.kill().unwrap();
     serving.wait().unwrap();
 }
