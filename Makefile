@@ -8,7 +8,7 @@ ROWS ?= 2700000
 RUNS ?= 5
 ROUNDS ?= 200
 # What `make torture` repeats; `make test` has a short version of each.
-BROKEN := resume:: kill:: limits:: database_loss:: purge:: fuzz::
+BROKEN := resume:: kill:: limits:: overload:: database_loss:: purge:: fuzz:: start:: tls::a_peer tls::whoever concurrency::
 BUF := ../target/tools/node/node_modules/.bin/buf
 
 # A nested cargo would follow another folder than these rules do.
@@ -31,6 +31,11 @@ demo: postgresql build ## Show all of it, from nothing; ONCE=1 ends when everyth
 .PHONY: test
 test: postgresql tools ## Run the whole test suite, from nothing
 	$(CARGO) test --locked
+
+.PHONY: monitoring
+monitoring: postgresql ## Load dashboard and alert rules into a real Prometheus
+	@.ci/prometheus
+	$(CARGO) test --locked --test monitoring
 
 .PHONY: torture
 torture: postgresql ## Break everything that may break, over and over; ROUNDS=200

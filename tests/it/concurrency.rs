@@ -15,32 +15,39 @@ use secure_connect_reports::{
 use crate::support::{
     Database, Server,
     builder::{CATALOG, ORG, Row, TENANT, TENANT_2, csv},
+    rounds,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_day_imported_at_once_is_published_once() {
     let database = std::sync::Arc::new(Database::migrated());
     database.apply(CATALOG).await;
-    let rows: Vec<Row> = (0..500).map(|n| Row::on("2022-02-01", "1").asset(&n.to_string())).collect();
-    let file = csv(&rows);
-    let runs: Vec<_> = (0..4)
-        .map(|_| {
-            let (database, file) = (std::sync::Arc::clone(&database), file.clone());
-            tokio::spawn(async move { database.import(&file).await })
-        })
-        .collect();
-    let mut published = 0;
-    for run in runs {
-        let report = run.await.unwrap();
-        match &report.loads[0].outcome {
-            LoadOutcome::Published => published += 1,
-            LoadOutcome::Unchanged => assert_eq!(report.published_at, None),
-            LoadOutcome::Restated(_) => panic!("the content is the same"),
+    let last = rounds(3);
+    for round in 1..=last {
+        let quantity = round.to_string();
+        let rows: Vec<Row> = (0..500).map(|n| Row::on("2022-02-01", &quantity).asset(&n.to_string())).collect();
+        let file = csv(&rows);
+        let runs: Vec<_> = (0..4)
+            .map(|_| {
+                let (database, file) = (std::sync::Arc::clone(&database), file.clone());
+                tokio::spawn(async move { database.import(&file).await })
+            })
+            .collect();
+        let mut published = 0;
+        for run in runs {
+            let report = run.await.unwrap();
+            match &report.loads[0].outcome {
+                LoadOutcome::Published | LoadOutcome::Restated(_) => published += 1,
+                LoadOutcome::Unchanged => assert_eq!(report.published_at, None),
+            }
         }
+        assert_eq!(published, 1, "round {round}");
     }
-    assert_eq!(published, 1);
+    let rounds = i64::from(last);
     let sql = database.sql().await;
-    for (table, count) in [("usage_load", 1), ("usage_record", 500), ("asset", 500), ("usage_total", 1)] {
+    for (table, count) in
+        [("usage_load", rounds), ("usage_record", 500 * rounds), ("asset", 500), ("usage_total", rounds)]
+    {
         let found: i64 = sql.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0);
         assert_eq!(found, count, "{table}");
     }

@@ -1,7 +1,10 @@
 //! A database that loses connections, crashes, or is taken over by its standby: downloads finish by themselves, and are
 //! those of an undisturbed one.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use secure_connect_reports::{
     auth::{AuthConfig, Principal},
@@ -9,7 +12,10 @@ use secure_connect_reports::{
     import::{Import, Input},
     model::Source,
     postgres::EphemeralServer,
-    proto::{GetDetailedUsageRequest, ListTenantsRequest},
+    proto::{
+        GetDetailedUsageRequest, ImportUsageRequest, ListTenantsRequest, LoadOutcome,
+        usage_import_service_client::UsageImportServiceClient,
+    },
     server::ServerConfig,
     store::{self, Store, StoreConfig},
 };
@@ -24,10 +30,11 @@ use crate::support::{
     rounds, to_csv,
 };
 
-const ROWS: usize = 20_000;
+/// Three times what the network and the windows between server and client hold: there is something to be lost.
+const ROWS: usize = 60_000;
 
 /// Seconds for a download, so that something can happen meanwhile.
-const SLOW: Fate = Fate { cut_after: u64::MAX, pause: Duration::from_millis(3) };
+const SLOW: Fate = Fate { cut_after: u64::MAX, pause: Duration::from_millis(1) };
 
 fn content(quantity: &str) -> String {
     let rows: Vec<Row> = (0..ROWS).map(|n| Row::on("2022-02-01", quantity).asset(&format!("{n:05}"))).collect();
@@ -77,12 +84,17 @@ async fn a_download_outlives_the_backends_it_is_read_by() {
     let sql = database.sql().await;
     for round in 0..rounds(3) {
         let undisturbed = server.february().await;
-        let pauses: Vec<u64> = (0..20).map(|_| chance.u64(5..60)).collect();
+        let pauses: Vec<u64> = (0..40).map(|_| chance.u64(5..60)).collect();
         let kill = async {
             for (n, pause) in pauses.into_iter().enumerate() {
-                let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                            WHERE datname = current_database() AND application_name = 'secure-connect-reports'";
-                sql.execute(kill, &[]).await.unwrap();
+                // Any of them at any moment, and those of a report in the middle of a statement.
+                let which = if n % 2 == 0 { "true" } else { "state = 'active' AND query LIKE '%read_blocks%'" };
+                let kill = format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'secure-connect-reports' AND {which}"
+                );
+                let began = Instant::now();
+                while sql.execute(&kill, &[]).await.unwrap() == 0 && began.elapsed() < Duration::from_millis(100) {}
                 if n == 5 {
                     // It may be one of the victims, too.
                     while database.try_import(&content(&format!("{round}.5")), "default", false).await.is_err() {}
@@ -93,6 +105,7 @@ async fn a_download_outlives_the_backends_it_is_read_by() {
         assert!(download_while(vec![server.address], SLOW, kill).await == undisturbed, "round {round}");
         serving(&server).await;
     }
+    assert!(server.metric("scr_resumed_downloads_total").await >= 1.0, "no download was disturbed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,7 +117,8 @@ async fn a_download_outlives_a_crash_of_the_database() {
     let mut chance = chance();
     for round in 0..rounds(2).div_ceil(4) {
         let undisturbed = server.february().await;
-        let (before, away) = (chance.u64(50..400), chance.u64(0..1000));
+        // Longer than what was read ahead is enough for.
+        let (before, away) = (chance.u64(50..400), chance.u64(1500..2500));
         let crash = async {
             tokio::time::sleep(Duration::from_millis(before)).await;
             postgres.crash().unwrap();
@@ -116,6 +130,7 @@ async fn a_download_outlives_a_crash_of_the_database() {
         serving(&server).await;
         assert_ne!(server.february().await, undisturbed);
     }
+    assert!(server.metric("scr_resumed_downloads_total").await >= 1.0, "no download was disturbed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,6 +192,34 @@ async fn a_standby_serves_reports_and_takes_over() {
     assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "8")]));
 }
 
+/// It accepts connections, and then says nothing: a machine that hangs, say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_of_the_database_that_says_nothing_is_passed_over() {
+    let database = Database::with_catalog().await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (front, rest) = database.url.split_once("host=").unwrap();
+    let (socket, rest) = rest.split_once(' ').unwrap();
+    let ports = format!("port={},5432", silent.local_addr().unwrap().port());
+    let url = format!("{front}host='127.0.0.1,{}' {ports} {rest}", socket.trim_matches('\''));
+    let auth = AuthConfig { insecure_no_auth: true, ..AuthConfig::default() };
+    let config = StoreConfig { connect_timeout: Duration::from_secs(1), ..StoreConfig::new(url) };
+    let server = Server::start(ServerConfig::new(config, auth));
+    serving(&server).await;
+    // It was asked, and is not asked first again for a while: not for new connections either.
+    silent.set_nonblocking(true).unwrap();
+    assert!(silent.accept().is_ok());
+    while silent.accept().is_ok() {}
+    let mut calls = Vec::new();
+    for _ in 0..8 {
+        let mut client = server.client().await;
+        calls.push(tokio::spawn(async move { client.tenants("", None).await.map(|tenants| tenants.len()) }));
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap().expect("the other host"), 3);
+    }
+    assert_eq!(silent.accept().map(drop).map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_migrate_at_once_and_serve_one_download_in_turns() {
     let database = Database::empty();
@@ -187,12 +230,26 @@ async fn replicas_migrate_at_once_and_serve_one_download_in_turns() {
     database.import(&content("0.25")).await;
     let (first, second) = (database.serve(), database.serve());
     let undisturbed = first.february().await;
-    let fate = Fate { cut_after: 600_000, pause: Duration::from_millis(1) };
+    let fate = Fate { cut_after: 2_000_000, pause: Duration::from_millis(1) };
     let restate = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         database.import(&content("0.5")).await;
     };
     assert!(download_while(vec![first.address, second.address], fate, restate).await == undisturbed);
+    // The same day at both of them is published once.
+    let mut stream = first.stub().await.get_detailed_usage(detailed_usage(TENANT)).await.unwrap().into_inner();
+    let records = stream.message().await.unwrap().unwrap().records;
+    let import = async |server: &Server| {
+        let channel = tonic::transport::Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+        let message = ImportUsageRequest { records: records.clone(), ..Default::default() };
+        let answer = UsageImportServiceClient::new(channel).import_usage(tokio_stream::iter([message])).await;
+        answer.expect("an import").into_inner().loads[0].outcome()
+    };
+    let mut outcomes = tokio::join!(import(&first), import(&second));
+    if outcomes.0 == LoadOutcome::Unchanged {
+        outcomes = (outcomes.1, outcomes.0);
+    }
+    assert_eq!(outcomes, (LoadOutcome::Restated, LoadOutcome::Unchanged));
     for server in [&first, &second] {
         assert!(server.metric("scr_resumed_downloads_total").await >= 1.0);
         let tenants = server.stub().await.list_tenants(ListTenantsRequest::default()).await.unwrap().into_inner();

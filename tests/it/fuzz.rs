@@ -143,14 +143,17 @@ fn damaged_catalogs_are_read_or_refused_with_a_reason() {
     assert!(refused > 100, "{refused}");
 }
 
-/// Either it is answered, or it is refused with a reason; a message that cannot be decoded is refused by the transport.
+/// Either it is answered, or it is refused with a reason.
 fn is_sound(status: &Status) -> bool {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     match status.code() {
-        Code::Internal => reason.is_empty() && status.message().contains("decode"),
-        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => !reason.is_empty(),
-        // The others: a flag that says the message is compressed, or a length beyond the limit.
-        Code::Ok | Code::Unimplemented | Code::OutOfRange => true,
+        Code::Ok => true,
+        // The last two: a flag that says the message is compressed, and a length beyond the limit.
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::FailedPrecondition
+        | Code::Unimplemented
+        | Code::ResourceExhausted => !reason.is_empty(),
         _ => false,
     }
 }

@@ -21,6 +21,7 @@ mod kill;
 mod limits;
 mod listing;
 mod months;
+mod overload;
 mod properties;
 mod purge;
 mod resume;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use secure_connect_reports::{
     auth::AuthConfig,
     client::{ClientConfig, is_serving},
+    proto::{GetDetailedUsageRequest, reports_service_client::ReportsServiceClient},
     server::ServerConfig,
     store::{self, StoreConfig},
 };
@@ -15,7 +16,8 @@ use tokio::{
 
 use crate::support::{
     Database, Server,
-    builder::{CATALOG, Row, csv},
+    builder::{CATALOG, Row, TENANT, csv},
+    calls::{detailed_usage, reason},
     program,
     serving::Serving,
 };
@@ -132,6 +134,54 @@ async fn a_server_that_stops_says_so_for_a_while_and_serves_on() {
     assert!(start.elapsed() >= Duration::from_secs(2));
 }
 
+/// Neither a watcher of health, who never ends, nor a statement that takes for ever holds up the end of the program.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_has_its_bound_whoever_watches_and_whatever_runs() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    let database = Database::with_catalog().await;
+    let mut serving = Serving::open_with(program().env("DATABASE_URL", &database.url), &["--drain-seconds", "1"]);
+    while !is_serving(&ClientConfig::new(&serving.url)).await.expect("an answer") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut watch = HealthClient::new(serving.channel().await);
+    let mut states = watch.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    // A report as of now waits for the publisher, who takes his time.
+    let publisher = database.sql().await;
+    publisher.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
+    let now = chrono::Utc::now();
+    let as_of =
+        Some(prost_types::Timestamp { seconds: now.timestamp(), nanos: now.timestamp_subsec_nanos().cast_signed() });
+    let request = GetDetailedUsageRequest { as_of, ..detailed_usage(TENANT) };
+    let mut stub = ReportsServiceClient::new(serving.channel().await);
+    let call = tokio::spawn(async move { stub.get_detailed_usage(request).await.map(drop) });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                   AND application_name = 'secure-connect-reports' AND state <> 'idle'";
+    // Within a transaction, activity is always what it was at first.
+    let observer = database.sql().await;
+    let count = async || observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0);
+    let began = Instant::now();
+    while count().await == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the call does not wait");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let began = Instant::now();
+    serving.signal("-TERM");
+    assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let status = call.await.unwrap().expect_err("the server stops");
+    assert_eq!(reason(&status), (tonic::Code::Unavailable, "SHUTTING_DOWN".to_owned()));
+    let ended = Instant::now();
+    while count().await > 0 {
+        assert!(ended.elapsed() < Duration::from_secs(1), "the statement goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let exit = tokio::task::spawn_blocking(move || serving.child.wait().unwrap()).await.unwrap();
+    assert!(exit.success());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_waits_for_its_database() {
     let database = Database::with_catalog().await;
@@ -141,7 +191,7 @@ async fn the_program_waits_for_its_database() {
     assert!(!is_serving(&config).await.expect("an answer"));
     let said = |what: &str| serving.everything().contains(what);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !said("not serving") {
+    while !(said("not serving") && said("error connecting to server")) {
         assert!(Instant::now() < deadline, "{}", serving.everything());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -48,7 +48,8 @@ pub(crate) struct Database {
 /// A server on a free port of loopback.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    metrics: SocketAddr,
+    /// Where Prometheus reads.
+    pub(crate) metrics: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -81,6 +82,14 @@ impl Database {
     pub(crate) async fn with_catalog() -> Self {
         let database = Self::migrated();
         database.apply(builder::CATALOG).await;
+        database
+    }
+
+    /// A database with the small catalog, and a day of [`builder::TENANT`] with so many records, each of an asset of its own.
+    pub(crate) async fn with_rows(count: usize) -> Self {
+        let database = Self::with_catalog().await;
+        let row = |n| builder::Row::on("2022-02-01", "1").asset(&format!("{n:05}"));
+        database.import(&csv_rows(&(0..count).map(row).collect::<Vec<_>>())).await;
         database
     }
 
@@ -272,7 +281,8 @@ pub(crate) fn rounds(usual: u32) -> u32 {
 /// Chance that can be had again: the seed is printed.
 pub(crate) fn chance() -> fastrand::Rng {
     let seed = std::env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
-    eprintln!("TORTURE_SEED={seed}");
+    // Tests run side by side; their threads have their names.
+    eprintln!("TORTURE_SEED={seed} of {}", std::thread::current().name().unwrap_or("a test"));
     fastrand::Rng::with_seed(seed)
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 const PIECE: usize = 8 << 10;
@@ -48,7 +48,7 @@ impl Proxy {
                 let number = count.fetch_add(1, Ordering::Relaxed);
                 let (server, fate) = (servers[number as usize % servers.len()], fate(number));
                 // A server that is away is as good as a connection that is cut.
-                let Ok(server) = TcpStream::connect(server).await else { continue };
+                let Ok(server) = connect(server).await else { continue };
                 tokio::spawn(pass(client, server, fate));
             }
         });
@@ -59,6 +59,13 @@ impl Proxy {
     pub(crate) fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
     }
+}
+
+/// By a socket that holds little, so that a slow network slows its server down, and not only its client.
+async fn connect(server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(32 << 10)?;
+    socket.connect(server).await
 }
 
 async fn pass(client: TcpStream, server: TcpStream, fate: Fate) {

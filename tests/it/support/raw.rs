@@ -105,13 +105,17 @@ impl Connection {
 
     /// A call, to the headers of its answer.
     pub(crate) async fn answer(&mut self, path: &str, headers: &[(&str, &str)], message: &impl Message) -> Answer {
-        let response = self.call(path, headers, message).await.expect("a call").await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        Answer { headers: parts.headers, body }
+        Answer::of(self.call(path, headers, message).await.expect("a call")).await
     }
 }
 
 impl Answer {
+    /// The answer to a call that was made, to its headers.
+    pub(crate) async fn of(response: ResponseFuture) -> Self {
+        let (parts, body) = response.await.expect("an answer").into_parts();
+        Self { headers: parts.headers, body }
+    }
+
     /// Reads to the end: the messages that are whole, and the status.
     pub(crate) async fn read<M: Message + Default>(mut self) -> (Vec<M>, Status) {
         let mut bytes = BytesMut::new();

@@ -37,7 +37,12 @@ impl Serving {
 
     /// For everyone.
     pub(crate) fn open(command: &mut Command) -> Self {
-        Self::spawn(command.args(["serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"]))
+        Self::open_with(command, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn open_with(command: &mut Command, options: &[&str]) -> Self {
+        Self::spawn(command.args(["serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"]).args(options))
     }
 
     fn spawn(command: &mut Command) -> Self {
