@@ -190,6 +190,7 @@ impl Drop for Audit {
 impl OpenCalls {
     /// None yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.expect_calls(Rpc::KNOWN.map(Rpc::full_name));
         Self { calls: Mutex::default(), metrics }
     }
 

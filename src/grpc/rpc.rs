@@ -27,7 +27,8 @@ pub(super) enum Weight {
 // === impl Rpc ===
 
 impl Rpc {
-    const KNOWN: [Self; 4] = [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage];
+    pub(super) const KNOWN: [Self; 4] =
+        [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage];
 
     pub(super) fn of_path(path: &str) -> Self {
         let Some(name) = path.strip_prefix(PACKAGE) else { return Self::Unknown };

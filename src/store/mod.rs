@@ -149,14 +149,6 @@ impl Store {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// Asks the database for a sign of life.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        let client = self.watch().await?;
-        let statement = client.prepare_cached("-- ping\nSELECT 1").await?;
-        client.query_one(&statement, &[]).await?;
-        Ok(())
-    }
-
     /// When the newest load was published.
     pub async fn newest_load(&self) -> Result<Option<UtcTime>, StoreError> {
         let client = self.watch().await?;
