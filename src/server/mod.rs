@@ -284,7 +284,7 @@ impl RunningServer {
     /// go on for a while.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let (health_reporter, health_service) = tonic_health::server::health_reporter();
-        // The library begins with SERVING; here that is said after the first ping.
+        // The library begins with SERVING; here that is said after the first look.
         health::set(&health_reporter, false).await;
         let (metrics, told) = (Arc::clone(&self.metrics), Arc::clone(&self.metrics));
         let monitor = tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone(), metrics));
