@@ -67,9 +67,9 @@ pub enum GrantError {
 }
 
 /// Everything that this program reads.
-const TABLES: &str = "organization, tenant, meter, price, price_tier, asset, usage_import, usage_load, usage_total, \
-    usage_block, usage_month, usage_month_total, publication_clock, refinery_schema_history, usage_record, \
-    detailed_usage_report";
+const TABLES: &str = "organization, tenant, tenant_name_suffix, organization_name_suffix, meter, price, price_tier, \
+    asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, publication_clock, \
+    refinery_schema_history, usage_record, detailed_usage_report";
 /// What is written once, and what declarations change.
 const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_block, usage_month, \
     usage_month_total";

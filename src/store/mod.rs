@@ -18,6 +18,7 @@ mod numeric;
 mod purge;
 mod records;
 mod target;
+mod tenant_list;
 mod tenants;
 mod tls;
 
@@ -53,10 +54,8 @@ pub use meters::{MeterKey, Meters};
 pub use migrate::{SchemaError, check_schema, migrate};
 pub use purge::{PurgeError, PurgeRules, Purged, Records, present_month, purge};
 pub use records::{BlockRange, RecordFilter};
-pub use tenants::{
-    Hidden, Lookup, TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization,
-    VisibleTenant,
-};
+pub use tenant_list::{TenantPage, TenantPosition, TenantSearch, TenantSummary};
+pub use tenants::{Hidden, Lookup, TenantKey, VisibleOrganization, VisibleTenant};
 
 /// Where the database is, and how much of it to use.
 #[derive(Clone)]
@@ -104,9 +103,10 @@ impl StoreConfig {
     fn pool(&self, target: &Target, size: usize, made: Arc<AtomicU64>) -> Result<Pool, StoreError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(target.config.clone(), target.hosts.clone(), fast);
-        // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one.
+        // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one. They
+        // end early, too, where the planner thinks of all rows: compiling a statement would take longer than running it.
         let settings = format!(
-            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan",
+            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan; SET jit = off",
             self.statement_timeout.as_millis()
         );
         Pool::builder(manager)

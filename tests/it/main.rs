@@ -27,6 +27,7 @@ mod purge;
 mod resume;
 mod schema;
 mod scope;
+mod search;
 mod seen;
 mod start;
 mod support;

@@ -16,7 +16,7 @@ fn server_config(database: &Database) -> ServerConfig {
 }
 
 /// The version that this program knows.
-const NEWEST: u32 = 9;
+const NEWEST: u32 = 10;
 
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {
@@ -202,11 +202,15 @@ async fn records_of_the_row_layout_are_carried_over_into_blocks() {
 }
 
 #[tokio::test]
-async fn search_texts_are_carried_over_without_ids() {
+async fn search_texts_are_carried_over() {
     let database = Database::empty();
     let sql = database.sql().await;
     let mut files: Vec<_> = std::fs::read_dir("migrations").unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let version = |path: &std::path::Path| -> u32 {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name[1..name.find('_').unwrap()].parse().unwrap()
+    };
+    files.sort_by_key(|path| version(path));
     assert!(files[7].ends_with("V8__tenant_search.sql"), "{files:?}");
     let migration = |n: usize| std::fs::read_to_string(&files[n]).unwrap();
     for n in 0..7 {
@@ -223,4 +227,14 @@ async fn search_texts_are_carried_over_without_ids() {
     sql.batch_execute(&migration(7)).await.unwrap();
     let text: String = sql.query_one("SELECT search_text FROM tenant", &[]).await.unwrap().get(0);
     assert_eq!(text, "acme\u{1f}ärger 1%");
+    for n in 8..files.len() {
+        sql.batch_execute(&migration(n)).await.unwrap();
+    }
+    let suffixes = async |table: &str| -> Vec<String> {
+        let rows = sql.query(&format!("SELECT suffix FROM {table} ORDER BY suffix"), &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(suffixes("tenant_name_suffix").await, ["acme", "cme", "e", "me"]);
+    let of_organization = [" 1%", "%", "1%", "er 1%", "ger 1%", "r 1%", "rger 1%", "ärger 1%"];
+    assert_eq!(suffixes("organization_name_suffix").await, of_organization);
 }
