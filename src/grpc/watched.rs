@@ -62,6 +62,7 @@ struct Flow {
 impl Watched {
     pub(super) fn new(body: Body, audit: Audit, place: Option<Place>, is_resumable: bool, bounds: Bounds) -> Self {
         let is_empty = body.is_end_stream();
+        let place = place.filter(|_| !is_empty);
         let flow = Flow { body: Some(body), is_resumable, place, end: None, waker: None, asked: Instant::now() };
         let flow = Arc::new(Mutex::new(flow));
         let cut_off = bounds.cut_off.clone();
@@ -106,8 +107,11 @@ impl HttpBody for Watched {
             }
             None => flow.last_frame(),
         };
+        // Before the caller can know that the call has ended, and makes another one.
+        let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+        let place = if is_last { flow.place.take() } else { None };
         drop(flow);
-        drop(ended);
+        drop((ended, place));
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
                 this.audit.add_bytes(data.len());

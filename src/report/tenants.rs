@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    model::{OrganizationId, TenantId},
+    model::{OrganizationId, TenantId, folded},
     store::{Store, TenantPosition, TenantSearch, TenantSummary},
 };
 
@@ -58,7 +58,7 @@ pub async fn list_tenants(
     if request.search.contains('\0') {
         return Err(InvalidField::new("search", "holds a NUL character").into());
     }
-    let text = request.search.to_lowercase();
+    let text = folded(&request.search);
     let organization = request.organization_id.map(|id| id.to_string()).unwrap_or_default();
     let query = short_digest(format!("{organization} {text}").as_bytes());
     let after = position(&request.page_token, query)?;

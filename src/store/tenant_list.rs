@@ -35,7 +35,7 @@ pub struct TenantSummary {
 /// Which tenants to list.
 #[derive(Clone, Debug, Default)]
 pub struct TenantSearch {
-    /// A part of a name or id, in lower case; empty: all.
+    /// A part of a name or id, [folded](crate::model::folded); empty: all.
     pub text: String,
     /// Of this organization.
     pub organization_id: Option<OrganizationId>,
@@ -109,6 +109,9 @@ const SUFFIX_CHARACTERS: usize = 24;
 /// The tenants of the organizations of a scope.
 const OWN_TENANTS: &str = "(SELECT * FROM tenant WHERE organization_id = ANY ($1) OFFSET 0)";
 
+/// The tenants of one organization.
+const OF_ORGANIZATION: &str = "(SELECT * FROM tenant WHERE organization_id = $2 OFFSET 0)";
+
 /// The conditions on a tenant `t`.
 const MATCHES: &str = "($1::uuid[] IS NULL OR t.organization_id = ANY ($1))
               AND ($2::uuid IS NULL OR t.organization_id = $2)
@@ -138,13 +141,13 @@ fn page_of(tenants: &str, conditions: &str) -> String {
 /// Where few tenants match: a page of them, each row with how many match in all. Where none is on the page, one row has
 /// that alone. Where they are not few, they are counted as one more.
 ///
-/// All tenants are found by what names and ids have in them: the candidates, some perhaps twice. Those of a scope are looked
-/// at one by one: whoever may see some organizations only must not find out by the time it takes what is in others. OFFSET
-/// keeps the planner from turning that round.
-fn few_statement(scoped: bool) -> String {
-    let found = if scoped {
+/// Among all tenants, they are found by what names and ids have in them: the candidates, some perhaps twice. Some tenants
+/// only are looked at one by one. With a scope it must be so: whoever may see some organizations only must not find out by
+/// the time it takes what is in others, and OFFSET keeps the planner from turning that round.
+fn few_statement(some: Option<&str>) -> String {
+    let found = if let Some(some) = some {
         format!(
-            "found AS MATERIALIZED (SELECT t.* FROM {OWN_TENANTS} t WHERE {MATCHES} LIMIT $9),
+            "found AS MATERIALIZED (SELECT t.* FROM {some} t WHERE {MATCHES} LIMIT $9),
         total AS (SELECT count(*) AS size FROM found)"
         )
     } else {
@@ -209,12 +212,13 @@ impl Store {
         let page: [&(dyn ToSql + Sync); 8] =
             [&organizations, &organization, &pattern, &id_pattern, &name, &tenant_name, &tenant_id, &limit];
         if pattern.is_some() {
-            let few = client.prepare_cached(&few_statement(scoped)).await?;
+            let some = if scoped { Some(OWN_TENANTS) } else { organization.map(|_| OF_ORGANIZATION) };
+            let few = client.prepare_cached(&few_statement(some)).await?;
             let more_than_few = FEW + 1;
             let suffix = suffix_pattern(&search.text);
             let mut binds = page.to_vec();
             binds.push(&more_than_few);
-            if !scoped {
+            if some.is_none() {
                 binds.push(&suffix);
             }
             let rows = client.query(&few, &binds).await?;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Store, StoreError};
 use crate::{
     auth::TenantScope,
-    model::{Currency, OrganizationId, TenantId},
+    model::{Currency, OrganizationId, TenantId, folded},
 };
 
 /// Stands for a tenant in per-tenant tables.
@@ -49,7 +49,7 @@ pub enum Hidden {
 
 /// The names that searches look into. `U+001F` cannot stand in a name, so no search reaches across them.
 pub(super) fn search_text(tenant_name: &str, organization_name: &str) -> String {
-    format!("{tenant_name}\u{1f}{organization_name}").to_lowercase()
+    folded(&format!("{tenant_name}\u{1f}{organization_name}"))
 }
 
 // === impl VisibleTenant ===

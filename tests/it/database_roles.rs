@@ -15,6 +15,11 @@ use crate::support::{
     program,
 };
 
+/// What the owner's triggers do, done for a table of one's own.
+const OWNERS_TRIGGER: &str = "CREATE TEMP TABLE mine (tenant_key bigint, organization_id uuid, search_text text);
+    CREATE TRIGGER mine AFTER INSERT ON mine REFERENCING NEW TABLE AS new_tenant
+        FOR EACH STATEMENT EXECUTE FUNCTION index_tenant_names()";
+
 /// A database with accounts of its own, whose names are those of no other test.
 struct Accounts {
     database: Database,
@@ -92,6 +97,7 @@ async fn a_reader_serves_every_report_and_can_change_nothing() {
         "SELECT nextval('load_id_seq')",
         "SELECT ensure_usage_month('2050-01-01')",
         "SELECT discard_unpublished_records(1, '2022-02-01', 1)",
+        OWNERS_TRIGGER,
     ] {
         let error = reader.batch_execute(statement).await.unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}");
@@ -113,6 +119,7 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
 
     let writer = accounts.connect(&accounts.writer).await;
     for statement in [
+        OWNERS_TRIGGER,
         "DELETE FROM usage_block",
         "DELETE FROM usage_load",
         "DELETE FROM usage_total",

@@ -10,7 +10,7 @@ use secure_connect_reports::client::UsageQuery;
 use crate::support::{
     Database, Server,
     builder::{CATALOG, ORG, Row, TENANT, TENANT_2, csv},
-    program, rounds,
+    program, rounds, settle,
 };
 
 fn content(quantity: &str) -> String {
@@ -101,20 +101,6 @@ async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
     let mut child = import();
     assert!(child.wait().unwrap().success());
     assert_eq!(reports(&server).await, reports_after);
-}
-
-/// A database notices that its client was killed when it reads from it next.
-async fn settle(database: &Database) {
-    let sql = database.sql().await;
-    let busy = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'";
-    for _ in 0..200 {
-        if sql.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("a killed import is still running in the database");
 }
 
 async fn wait_for_stage(database: &Database, stage: &str) {

@@ -153,25 +153,50 @@ async fn a_search_finds_all_whether_they_are_few_or_many() {
     let database = Database::migrated();
     let names: Vec<String> = (0..4100).map(|n| format!("tenant-{n:04}")).collect();
     database.apply(&catalog(&names.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    // An organization whose own name is found as those of its tenants are.
+    let mut others = format!("[[organizations]]\nid = \"{ORG_EUR}\"\nname = \"tenant-9\"\ncurrency = \"EUR\"\n");
+    let other_names: Vec<String> = (0..30).map(|n| format!("tenant-90{n:02}")).collect();
+    for (n, name) in other_names.iter().enumerate() {
+        others.push_str(&format!(
+            "[[tenants]]\nid = \"eeeeeeee-0000-4000-8000-{n:012}\"\norganization_id = \"{ORG_EUR}\"\nname = \"{name}\"\n\
+             plan = \"essentials\"\nstatus = \"NORMAL\"\n"
+        ));
+    }
+    database.apply(&others).await;
     let server = database.serve();
+    let all = [&names[..], &other_names].concat();
     // Up to 4000 matches are found in one way, more of them in another.
-    for (search, expected) in
-        [("tenant-", &names[..]), ("tenant-0", &names[..1000]), ("tenant-401", &names[4010..4020]), ("x", &[])]
-    {
+    for (search, organization_id, expected) in [
+        ("tenant-", "", &all[..]),
+        ("tenant-", ORG, &names),
+        ("tenant-", ORG_EUR, &other_names),
+        ("tenant-0", "", &names[..1000]),
+        ("tenant-0", ORG_EUR, &[]),
+        ("tenant-9", "", &other_names),
+        ("tenant-9", ORG, &[]),
+        ("tenant-901", ORG_EUR, &other_names[10..20]),
+        ("tenant-401", "", &names[4010..4020]),
+        ("tenant-401", ORG, &names[4010..4020]),
+        ("x", "", &[]),
+    ] {
         let mut found = Vec::new();
         let mut page_token = String::new();
         loop {
-            let request =
-                ListTenantsRequest { search: search.to_owned(), page_size: 500, page_token, ..Default::default() };
+            let request = ListTenantsRequest {
+                search: search.to_owned(),
+                organization_id: organization_id.to_owned(),
+                page_size: if expected.len() < 50 { 7 } else { 500 },
+                page_token,
+            };
             let answer = list(&server, request).await.unwrap();
-            assert_eq!(answer.total_size as usize, expected.len(), "{search}");
+            assert_eq!(answer.total_size as usize, expected.len(), "{search} {organization_id}");
             found.extend(answer.tenants.into_iter().map(|tenant| tenant.name));
             page_token = answer.next_page_token;
             if page_token.is_empty() {
                 break;
             }
         }
-        assert!(found == expected, "{search}");
+        assert!(found == expected, "{search} {organization_id}");
     }
 }
 

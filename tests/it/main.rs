@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod auth_keys;
 mod boundaries;
+mod bounds;
 mod catalog;
 mod clients;
 mod command_line;

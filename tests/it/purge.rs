@@ -1,13 +1,16 @@
 //! Records that are no longer kept: what is in force stays, bills stay, and whoever needs what is gone is told.
 
-use std::time::Duration;
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use secure_connect_reports::{
     client::{ClientError, UsageQuery},
     import::LoadOutcome,
     model::{Month, UtcTime},
     proto::{GetDetailedUsageRequest, GetMonthlyCostsRequest, YearMonth},
-    store::{PurgeRules, Purged, Records, purge},
+    store::{PurgeRules, Purged, Records, present_month, purge},
 };
 use tonic::Code;
 
@@ -15,7 +18,7 @@ use crate::support::{
     Database, Server,
     builder::{ORG, Row, TENANT, TENANT_2, csv},
     calls::{detailed_usage, monthly_costs, reason},
-    program,
+    program, rounds, settle,
 };
 
 const AT_ONCE: PurgeRules = PurgeRules { superseded_for: Some(Duration::ZERO), months_before: None };
@@ -210,6 +213,68 @@ async fn purges_beside_imports_and_reports_lose_nothing_in_force() {
     importer.await.unwrap();
     assert!(purges > 2);
     assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "39").asset("a0")]));
+}
+
+/// `kill -9` of a purge, at any moment: what is kept stays as it was, and the next purge does what is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_purge_loses_nothing_and_the_next_one_goes_on() {
+    let database = Database::with_catalog().await;
+    let server = database.serve();
+    let present = present_month(&database.url).await.unwrap();
+    // So many loads that they take several transactions, in months that stay and in one that goes.
+    let days = |month: &str, quantity: u32, asset: &str| -> String {
+        let mut rows = Vec::new();
+        for (tenant, day) in [TENANT, TENANT_2].into_iter().flat_map(|tenant| (1..=28).map(move |day| (tenant, day))) {
+            let row = Row::on(&format!("{month}-{day:02}"), &quantity.to_string()).of(ORG, tenant);
+            rows.extend((0..20).map(|n| row.clone().asset(&format!("{asset}{n:02}"))));
+        }
+        csv(&rows)
+    };
+    let (kept, old) = (present.to_string(), "2022-02");
+    let purge = || {
+        let mut command = program();
+        command.args(["purge", "--superseded-days", "0", "--keep-months", "1"]).env("DATABASE_URL", &database.url);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program")
+    };
+    let report = async || server.csv(&UsageQuery::new(TENANT.parse().unwrap(), present)).await.0;
+    // Of a load that is not marked, each record is there.
+    let incomplete = "SELECT count(*) FROM usage_load l WHERE records_purged_at IS NULL AND record_count <>
+            (SELECT count(*) FROM usage_record r
+             WHERE r.tenant_key = l.tenant_key AND r.usage_month = l.usage_month AND r.load_id = l.load_id)";
+    let left = "SELECT (SELECT count(*) FROM usage_record r JOIN usage_load l USING (tenant_key, usage_month, load_id)
+                        WHERE l.records_purged_at IS NOT NULL)
+                     + (SELECT count(*) FROM asset WHERE asset_id LIKE 'old%')
+                     + (SELECT count(*) FROM pg_class WHERE relname = 'usage_block_2022_02')";
+    let rounds = rounds(8);
+    let mut duration = Duration::ZERO;
+    let mut cut = 0;
+    for round in 0..=rounds {
+        database.import(&days(old, round + 1, "old")).await;
+        database.import(&days(&kept, 2 * round + 1, "kept")).await;
+        database.import(&days(&kept, 2 * round + 2, "kept")).await;
+        let (in_force, bill) = (report().await, costs(&server, monthly_costs(ORG)).await);
+        assert!(number(&database, left).await > 0);
+        if round == 0 {
+            // How long a whole one takes.
+            let start = Instant::now();
+            assert!(purge().wait().unwrap().success());
+            duration = start.elapsed();
+        } else {
+            let mut child = purge();
+            tokio::time::sleep(duration * round / rounds).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+            settle(&database).await;
+            cut += u32::from(number(&database, left).await > 0);
+        }
+        assert_eq!(number(&database, incomplete).await, 0, "round {round}");
+        assert!(report().await == in_force, "round {round}");
+        assert_eq!(costs(&server, monthly_costs(ORG)).await, bill, "round {round}");
+        assert!(purge().wait().unwrap().success());
+        assert_eq!(number(&database, left).await, 0, "round {round}");
+        assert!(report().await == in_force, "round {round}");
+    }
+    assert!(cut > 0, "no purge was killed in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,7 +16,7 @@ fn server_config(database: &Database) -> ServerConfig {
 }
 
 /// The version that this program knows.
-const NEWEST: u32 = 10;
+const NEWEST: u32 = 11;
 
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {
@@ -80,13 +80,59 @@ async fn a_new_partition_does_not_wait_for_a_running_report() {
 }
 
 #[tokio::test]
-async fn only_who_was_granted_it_makes_partitions() {
+async fn what_runs_with_the_rights_of_the_owner_is_for_those_who_were_granted_it() {
     let database = Database::migrated();
     let sql = database.sql().await;
-    let allowed = "SELECT count(*) FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-        WHERE p.proname = 'ensure_usage_month' AND a.grantee = 0";
-    assert_eq!(sql.query_one(allowed, &[]).await.unwrap().get::<_, i64>(0), 0, "PUBLIC may not");
+    let functions = "SELECT p.proname::text, EXISTS (
+            SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0) AS is_public
+        FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef ORDER BY 1";
+    let functions = sql.query(functions, &[]).await.unwrap();
+    let found: Vec<(String, bool)> = functions.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let names = ["discard_unpublished_records", "ensure_usage_month", "index_tenant_names", "tick_publication_clock"];
+    assert_eq!(found, names.map(|name| (name.to_owned(), false)));
     assert!(sql.execute("SELECT ensure_usage_month('10000-01-01')", &[]).await.is_err());
+}
+
+/// Names that are written while the migration runs are there afterwards, and nobody waits for ever.
+#[tokio::test]
+async fn a_catalog_may_be_applied_while_suffixes_are_made() {
+    let database = Database::migrated();
+    database.apply(CATALOG).await;
+    let sql = database.sql().await;
+    let migration = |file: &str| std::fs::read_to_string(format!("migrations/{file}")).unwrap();
+    sql.batch_execute(
+        "DROP FUNCTION index_tenant_names() CASCADE; DROP TABLE tenant_name_suffix, organization_name_suffix;
+        DROP FUNCTION name_suffixes(text); CREATE INDEX tenant_search ON tenant (tenant_key)",
+    )
+    .await
+    .unwrap();
+    let suffixes =
+        "SELECT count(*) FROM tenant_name_suffix JOIN tenant USING (tenant_key) WHERE suffix = $1 AND plan = $1";
+    // One that is under way is waited for, and one that comes later waits.
+    let earlier = database.sql().await;
+    earlier
+        .batch_execute("BEGIN; UPDATE tenant SET search_text = 'early', plan = 'early' WHERE name = 'acme-hq'")
+        .await
+        .unwrap();
+    let migrate = async {
+        for file in ["V10__name_suffixes.sql", "V11__no_name_trigrams.sql"] {
+            sql.batch_execute(&format!("BEGIN; {}; COMMIT", migration(file))).await.unwrap();
+        }
+    };
+    let apply = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let later = database.sql().await;
+        later.batch_execute("BEGIN; SELECT count(*) FROM tenant").await.unwrap();
+        earlier.batch_execute("COMMIT").await.unwrap();
+        later
+            .batch_execute("UPDATE tenant SET search_text = 'late', plan = 'late' WHERE name = 'acme-lab'; COMMIT")
+            .await
+            .unwrap();
+    };
+    tokio::join!(migrate, apply);
+    for text in ["early", "late"] {
+        assert_eq!(sql.query_one(suffixes, &[&text]).await.unwrap().get::<_, i64>(0), 1, "{text}");
+    }
 }
 
 #[tokio::test]

@@ -298,3 +298,17 @@ pub(crate) fn program() -> std::process::Command {
     command.env_remove("DATABASE_URL");
     command
 }
+
+/// A database notices that its client was killed when it reads from it next.
+pub(crate) async fn settle(database: &Database) {
+    let sql = database.sql().await;
+    let busy = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'";
+    for _ in 0..200 {
+        if sql.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("what a killed program began is still running in the database");
+}
