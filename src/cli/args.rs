@@ -264,7 +264,7 @@ pub(super) struct UsageArgs {
     #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
     pub(super) resume: bool,
     /// How long to try again where the connection is lost, without any progress; 0: not at all.
-    #[arg(long, env = "SCR_RETRY_FOR", value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, env = "SCR_RETRY_FOR", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
     pub(super) retry_for: u64,
     #[command(flatten)]
     pub(super) server: ServerArgs,

@@ -18,8 +18,8 @@ use crate::{
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
     let store = |url: &str| StoreConfig {
-        short_connections: args.short_connections.max(1),
-        export_connections: args.export_connections.max(1),
+        short_connections: args.short_connections.into(),
+        export_connections: args.export_connections.into(),
         statement_timeout: Duration::from_secs(args.statement_timeout_seconds),
         connect_timeout: Duration::from_secs(args.database_wait_seconds),
         ..StoreConfig::new(url)

@@ -18,6 +18,7 @@ use crate::support::{
     Database, Server,
     builder::{ORG, TENANT},
     calls::{detailed_usage, monthly_costs, reason},
+    program,
     raw::Connection,
 };
 
@@ -148,4 +149,28 @@ async fn a_statement_may_take_so_long() {
         rows += message.records.len();
     }
     assert_eq!(rows, 10);
+}
+
+/// What no server could work with is refused before it starts, by the name of the option.
+#[test]
+fn options_have_bounds() {
+    for (command, option, value) in [
+        ("serve", "--max-connections", "0"),
+        ("serve", "--max-connections", "18446744073709551615"),
+        ("serve", "--short-connections", "0"),
+        ("serve", "--export-connections", "100000"),
+        ("serve", "--max-downloads", "0"),
+        ("serve", "--max-header-bytes", "10"),
+        ("serve", "--handshake-seconds", "0"),
+        ("serve", "--stop-delay-seconds", "18446744073709551615"),
+        ("serve", "--drain-seconds", "31536001"),
+        ("serve", "--statement-timeout-seconds", "2000001"),
+        ("usage", "--retry-for", "18446744073709551615"),
+        ("purge", "--keep-months", "0"),
+    ] {
+        let output = program().args([command, option, value]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(option) && said.contains(value), "{said}");
+    }
 }

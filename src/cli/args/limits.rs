@@ -14,8 +14,8 @@ use crate::{
 #[command(next_help_heading = "Limits")]
 pub(in crate::cli) struct LimitsArgs {
     /// Connections of callers at once; more are turned away.
-    #[arg(long, env = "SCR_MAX_CONNECTIONS", default_value_t = 1000, value_name = "COUNT")]
-    max_connections: usize,
+    #[arg(long, env = "SCR_MAX_CONNECTIONS", default_value_t = 1000, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
+    max_connections: u32,
     /// How long a new connection may take to begin HTTP/2; before that, its TLS handshake may take as long.
     #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     handshake_seconds: u64,
@@ -69,7 +69,7 @@ pub(in crate::cli) struct LimitsArgs {
 impl LimitsArgs {
     pub(in crate::cli) fn connections(&self) -> ConnectionLimits {
         ConnectionLimits {
-            max: self.max_connections,
+            max: size(self.max_connections),
             handshake: Duration::from_secs(self.handshake_seconds),
             keepalive: Duration::from_secs(self.keepalive_seconds),
             age: Some(Duration::from_secs(self.max_connection_age_seconds)).filter(|age| !age.is_zero()),

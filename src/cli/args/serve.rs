@@ -25,10 +25,10 @@ pub(in crate::cli) struct ServeArgs {
     #[arg(long, env = "SCR_METRICS_LISTEN", value_name = "ADDRESS")]
     pub(in crate::cli) metrics_listen: Option<SocketAddr>,
     /// How long to serve as before after SIGTERM or SIGINT, while health says NOT_SERVING: for load balancers to notice.
-    #[arg(long, env = "SCR_STOP_DELAY_SECONDS", default_value_t = 0, value_name = "SECONDS")]
+    #[arg(long, env = "SCR_STOP_DELAY_SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=31_536_000), value_name = "SECONDS")]
     pub(in crate::cli) stop_delay_seconds: u64,
     /// How long calls that are running may go on after that.
-    #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=31_536_000), value_name = "SECONDS")]
     pub(in crate::cli) drain_seconds: u64,
     /// Where traces are sent, by OTLP over gRPC, for instance http://127.0.0.1:4317. Unset: to
     /// OTEL_EXPORTER_OTLP_ENDPOINT, or nowhere.
@@ -41,11 +41,11 @@ pub(in crate::cli) struct ServeArgs {
     #[command(flatten)]
     pub(in crate::cli) limits: LimitsArgs,
     /// Database connections for short calls.
-    #[arg(long, env = "SCR_SHORT_CONNECTIONS", default_value_t = 8, value_name = "COUNT", help_heading = "Database")]
-    pub(in crate::cli) short_connections: usize,
+    #[arg(long, env = "SCR_SHORT_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT", help_heading = "Database")]
+    pub(in crate::cli) short_connections: u16,
     /// Database connections that report streams take turns on.
-    #[arg(long, env = "SCR_EXPORT_CONNECTIONS", default_value_t = 8, value_name = "COUNT", help_heading = "Database")]
-    pub(in crate::cli) export_connections: usize,
+    #[arg(long, env = "SCR_EXPORT_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT", help_heading = "Database")]
+    pub(in crate::cli) export_connections: u16,
     /// How long to wait for a connection to the database, a free one or a new one.
     #[arg(
         long,
