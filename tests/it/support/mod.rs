@@ -303,7 +303,8 @@ pub(crate) fn program() -> std::process::Command {
 pub(crate) async fn settle(database: &Database) {
     let sql = database.sql().await;
     let busy = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'";
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+          AND (state <> 'idle' OR pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory'))";
     for _ in 0..200 {
         if sql.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) == 0 {
             return;
