@@ -33,7 +33,10 @@ impl Accounts {
         let [reader, writer] = ["reader", "writer"].map(|kind| format!("{name} {kind}"));
         let grants = [format!("reader={reader}"), format!("writer={writer}")].map(|grant| grant.parse().unwrap());
         store::grant(&database.url, &grants).await.unwrap();
-        let logins = format!("ALTER ROLE \"{reader}\" LOGIN; ALTER ROLE \"{writer}\" LOGIN");
+        // The last as in examples/database-accounts.sql; PostgreSQL 15 and later begin so.
+        let logins = format!(
+            "ALTER ROLE \"{reader}\" LOGIN; ALTER ROLE \"{writer}\" LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        );
         database.sql().await.batch_execute(&logins).await.unwrap();
         Self { database, reader, writer }
     }

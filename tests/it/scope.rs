@@ -286,10 +286,13 @@ async fn a_search_within_a_scope_looks_at_nothing_of_others() {
     }
     let by_member = looked_at().await - before;
     assert!(by_member <= 50, "{by_member} tenants were looked at for searches among one");
-    // A search of the staff does look at them, so it would have been told.
-    assert_eq!(search(&["*"], "globex").await, 5_000);
+    // A search of the staff does look at them, so it would have been told. (PostgreSQL 14 tells with the next statement.)
     let mut tries = 0;
-    while looked_at().await - before < 5_000 {
+    loop {
+        assert_eq!(search(&["*"], "globex").await, 5_000);
+        if looked_at().await - before >= 5_000 {
+            break;
+        }
         tries += 1;
         assert!(tries < 10, "what is looked at is never told");
     }
