@@ -109,6 +109,22 @@ async fn imports_at_once_may_be_so_many() {
     assert_eq!(answer.into_inner().record_count, 0);
 }
 
+/// Whoever may make one call at a time, and waits for its end, makes the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_may_follow_another_at_once() {
+    let database = Database::with_catalog().await;
+    let calls = CallLimits { short_calls: Share { total: 1, per_caller: 1 }, ..CallLimits::default() };
+    let server = Server::start(ServerConfig { calls, ..config(&database) });
+    let mut stub = server.stub().await;
+    for n in 0..2000 {
+        // Well, and with an error.
+        let page_size = if n % 2 == 0 { 1 } else { -1 };
+        let answer = stub.list_tenants(ListTenantsRequest { page_size, ..Default::default() }).await;
+        let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(code, if n % 2 == 0 { Code::Ok } else { Code::InvalidArgument }, "call {n}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_may_take_so_long() {
     let database = Database::with_rows(10).await;
