@@ -1,9 +1,9 @@
 //! Encoded records as lines of CSV, without a message, a record or a text per field in between.
 //!
 //! What repeats from record to record is read and written once, and copied from then on: the parts of the tenant,
-//! the asset and the meter, the period, and what follows the quantity. Whatever a record has that this way does not know, such as fields in
-//! another order, goes the plain way: a message, a record of the model, [`CsvWriter`]. Both write the same bytes; a test
-//! holds them to that.
+//! the asset and the meter, the period, and what follows the quantity. Whatever a record has that this way does not know,
+//! such as fields in another order, goes the plain way: a message, a record of the model, [`CsvWriter`]. Both write the
+//! same bytes; a test holds them to that.
 
 use prost::Message as _;
 
