@@ -1,4 +1,6 @@
-//! Other people's clients: grpcurl, Python, Node.
+//! Other people's clients: grpcurl, and the examples in Python and Node.
+
+mod scripted;
 
 use std::{
     path::{Path, PathBuf},
@@ -6,14 +8,47 @@ use std::{
     time::Duration,
 };
 
-use secure_connect_reports::{client::UsageQuery, model::Columns};
+use secure_connect_reports::{
+    client::UsageQuery,
+    model::Columns,
+    server::{ServerConfig, TlsConfig},
+};
 
 use crate::support::{
     Database, Server,
-    builder::{CATALOG, ORG, Row, TENANT, csv},
+    builder::{ORG, ORG_EUR, Row, TENANT, TENANT_2, TENANT_EUR, csv},
     issuer::{Issuer, Signer},
+    pki::Authority,
     proxy::{Fate, Proxy},
 };
+
+/// Names that break a careless reader or writer of CSV.
+const NAMES: &[&str] = &[
+    "",
+    " ",
+    " a ",
+    "\"",
+    "\"\"",
+    "say \"hi\"",
+    "a,b",
+    ",",
+    "a\rb",
+    "\r",
+    "a\nb",
+    "\n",
+    "a\r\nb",
+    "=1+1",
+    "+cmd",
+    "-1",
+    "@x",
+    "\ta",
+    "\u{b}",
+    "\u{1}",
+    "\u{e9}",
+    "e\u{301}",
+    "\u{2028}",
+    "\"東京\", 2\nlines",
+];
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -39,12 +74,12 @@ async fn grpcurl(server: &Server, arguments: &[&str], method: &str) -> Result<St
 }
 
 async fn served() -> (Database, Server) {
-    let database = Database::migrated();
-    database.apply(CATALOG).await;
+    let database = Database::with_catalog().await;
     let rows = (0..1500).map(|n| {
-        let row = Row::on("2022-02-01", "1.50").asset(&format!("{n:04}")).with("assetName", "\"東京\", 2\nlines");
+        let name = NAMES[n / 2 % NAMES.len()];
+        let row = Row::on("2022-02-01", "1.50").asset(&format!("{n:04}{name}")).with("assetName", name);
         if n % 2 == 0 {
-            row
+            row.with("end", "2022-02-01T00:59:59.00012Z").with("trialExpiry", "1969-12-31T23:59:59.999999Z")
         } else {
             row.bandwidth().with("platform", "azure").with("trialExpiry", "2022-03-01T00:00:00.5Z")
         }
@@ -124,50 +159,120 @@ async fn reflection_answers_in_its_newer_version_too() {
     assert!(names.contains(&"secureconnect.reports.v1.ReportsService"), "{names:?}");
 }
 
-/// Runs the example, and returns its file or what it says.
-async fn python(address: &str, token: &str) -> Result<String, String> {
+/// An example. Of the variables that it reads it gets only these.
+fn example(program: &Path, file: &str, environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program);
+    for name in ["SCR_TOKEN", "SCR_CA_FILE", "PAGE_SIZE"] {
+        command.env_remove(name);
+    }
+    command.arg(project(file)).env("NODE_PATH", tool("node/node_modules")).envs(environment.iter().copied());
+    command
+}
+
+/// Runs the example, and returns its file or its error.
+async fn python(address: &str, environment: &[(&str, &str)]) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.csv");
-    let mut command = Command::new(tool("venv/bin/python"));
-    command.arg(project("examples/python/usage_to_csv.py")).args([address, TENANT, "2022-02"]).arg(&file);
-    command.env("SCR_TOKEN", token);
+    let mut command = example(&tool("venv/bin/python"), "examples/python/usage_to_csv.py", environment);
+    command.args([address, TENANT, "2022-02"]).arg(&file);
     let result = run(command).await;
-    assert_eq!(result.is_ok(), file.exists(), "it has its name only when it is whole");
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!((file.exists(), left), (result.is_ok(), usize::from(result.is_ok())), "the whole file or none");
     result.map(|_| std::fs::read_to_string(file).unwrap())
+}
+
+/// Runs the example, and returns what it prints or its error.
+async fn node(address: &str, arguments: &str, environment: &[(&str, &str)]) -> Result<String, String> {
+    let mut command = example(Path::new("node"), "examples/node/costs.js", environment);
+    command.arg(address).args(arguments.split_whitespace());
+    run(command).await
+}
+
+fn address(proxy: &Proxy) -> &str {
+    proxy.url.trim_start_matches("http://")
+}
+
+#[test]
+fn examples_are_tested_with_the_versions_that_they_name() {
+    let tested = include_str!("../clients/requirements.txt");
+    for line in include_str!("../../examples/python/requirements.txt").lines() {
+        assert!(tested.lines().any(|other| other == line), "{line}");
+    }
+    let [tested, named] = [include_str!("../clients/package.json"), include_str!("../../examples/node/package.json")]
+        .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap()["dependencies"].clone());
+    for (name, version) in named.as_object().unwrap() {
+        assert_eq!(&tested[name], version, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_downloads_the_same_csv_over_a_network_that_breaks() {
     let (database, server) = served().await;
     let undisturbed = server.february().await;
+    assert_eq!(database.import(&undisturbed).await.published_at, None, "a report is what was imported");
     let fate = |connection: u32| Fate {
-        cut_after: if connection < 2 { 120_000 } else { u64::MAX },
+        // After the first byte; then twice in the second message. A message of 512 records has some 110 kB.
+        cut_after: [1, 150_000, 150_000].get(connection as usize).copied().unwrap_or(u64::MAX),
         pause: Duration::from_millis(2),
     };
     let proxy = Proxy::start(server.address, fate).await;
     let restate = async {
-        // It takes a moment to begin; then its first connection is slow.
-        while proxy.connections() == 0 {
+        // There is a third connection when the second one has delivered records.
+        while proxy.connections() < 3 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
         database.import(&csv(&[Row::on("2022-02-01", "2")])).await;
     };
-    let (found, ()) = tokio::join!(python(proxy.url.trim_start_matches("http://"), ""), restate);
+    let (found, ()) = tokio::join!(python(address(&proxy), &[]), restate);
     assert_eq!(found.unwrap(), undisturbed);
-    assert!(proxy.connections() >= 3, "{} connections", proxy.connections());
+    assert!(proxy.connections() >= 4, "{} connections", proxy.connections());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_reads_costs_page_by_page_over_a_network_that_breaks() {
+    let (database, server) = served().await;
+    let expected = format!(
+        "2022-02 acme-hq ({TENANT})\n  bandwidth_gib_essentials BILLING_REGION_EU 1125 88.25\n  \
+         user_hours_essentials BILLING_REGION_EU 1125 11.25\n2022-02 total 99.50 USD\n"
+    );
+    let arguments = format!("{ORG} 2022-02");
+    assert_eq!(node(&server.address.to_string(), &arguments, &[]).await.unwrap(), expected);
+
+    let mut rows = Vec::new();
+    for (tenant, day) in [(TENANT, "2022-03-01"), (TENANT_2, "2022-02-01"), (TENANT_2, "2022-03-01")] {
+        for region in ["AF", "AP", "NA"] {
+            let row = Row::on(day, "0.5").of(ORG, tenant).with("billingRegion", region);
+            rows.extend([row.clone(), row.bandwidth()]);
+        }
+    }
+    database.import(&csv(&rows)).await;
+    let arguments = format!("{ORG} 2022-02 2022-03");
+    let undisturbed = node(&server.address.to_string(), &arguments, &[]).await.unwrap();
+    // 20 lines, 4 headings and 2 totals. A new line costs 0.01 or nothing.
+    assert_eq!(undisturbed.lines().count(), 26, "{undisturbed}");
+    assert!(undisturbed.ends_with("2022-02 total 99.53 USD\n2022-03 total 0.06 USD\n"), "{undisturbed}");
+    let fate = |connection: u32| Fate {
+        // After the first byte; then in the first page; then in a later one.
+        cut_after: [1, 300, 2000].get(connection as usize).copied().unwrap_or(u64::MAX),
+        pause: Duration::ZERO,
+    };
+    let proxy = Proxy::start(server.address, fate).await;
+    assert_eq!(node(address(&proxy), &arguments, &[("PAGE_SIZE", "1")]).await.unwrap(), undisturbed);
+    assert!(proxy.connections() >= 4, "{} connections", proxy.connections());
 }
 
 #[tokio::test]
-async fn node_reads_costs() {
-    let (_database, server) = served().await;
-    let mut command = Command::new("node");
-    command.arg(project("tests/clients/costs.js")).arg(tool("node/node_modules")).arg(project("proto"));
-    command.args([&server.address.to_string(), ORG, "2022-02"]);
-    let expected = "bandwidth_gib_essentials BILLING_REGION_EU 1125 88.25\n\
-                    user_hours_essentials BILLING_REGION_EU 1125 11.25\n\
-                    total 99.50 USD\n";
-    assert_eq!(run(command).await.unwrap(), expected);
+async fn node_shows_usage_without_a_price() {
+    let database = Database::with_catalog().await;
+    let row = Row::on("2022-02-01", "5").of(ORG_EUR, TENANT_EUR);
+    database.import(&csv(&[row.clone(), row.with("trial", "TRUE").bandwidth()])).await;
+    let server = database.serve();
+    let expected = format!(
+        "2022-02 zeta-hq ({TENANT_EUR})\n  bandwidth_gib_essentials BILLING_REGION_EU 0 0.00\n  \
+         user_hours_essentials BILLING_REGION_EU 5 no price\n2022-02 total 0.00 EUR\n"
+    );
+    let found = node(&server.address.to_string(), &format!("{ORG_EUR} 2022-02"), &[("PAGE_SIZE", "1")]).await;
+    assert_eq!(found.unwrap(), expected);
 }
 
 #[tokio::test]
@@ -187,16 +292,29 @@ async fn all_of_them_bring_a_token() {
     }
 
     let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
-    assert_eq!(python(&server.address.to_string(), &token).await.unwrap(), open.csv(&query).await.0);
-    let refused = python(&server.address.to_string(), "garbage").await.unwrap_err();
-    assert!(refused.contains("the token is not valid for this service"));
-
-    let node = |token: &str| {
-        let mut command = Command::new("node");
-        command.arg(project("tests/clients/costs.js")).arg(tool("node/node_modules")).arg(project("proto"));
-        command.args([&server.address.to_string(), ORG, "2022-02"]).env("SCR_TOKEN", token);
-        run(command)
-    };
-    assert!(node(&token).await.unwrap().ends_with("total 99.50 USD\n"));
-    assert!(node("garbage").await.unwrap_err().contains("UNAUTHENTICATED"));
+    let report = open.csv(&query).await.0;
+    let authority = Authority::new("the provider's");
+    let files = authority.server("server", &["localhost"]);
+    let tls = Some(TlsConfig::new(&files.certificate, &files.key));
+    let tls_server = Server::start(ServerConfig { tls, ..ServerConfig::new(database.config(), issuer.auth()) });
+    let over_tls = format!("localhost:{}", tls_server.address.port());
+    let authorities = authority.file().display().to_string();
+    let costs = format!("{ORG} 2022-02");
+    for (server, authorities) in [(server.address.to_string(), ""), (over_tls, authorities.as_str())] {
+        let with = |token| [("SCR_TOKEN", token), ("SCR_CA_FILE", authorities)];
+        assert_eq!(python(&server, &with(&token)).await.unwrap(), report);
+        assert!(node(&server, &costs, &with(&token)).await.unwrap().ends_with("total 99.50 USD\n"));
+        let refused = python(&server, &with("garbage")).await.unwrap_err();
+        assert!(refused.contains("the token is not valid for this service"), "{refused}");
+        let refused = node(&server, &costs, &with("garbage")).await.unwrap_err();
+        assert!(refused.contains("UNAUTHENTICATED"), "{refused}");
+    }
+    for (server, token) in [("reports.example:1", "secret"), ("127.0.0.1:1", "sec\nret")] {
+        for refused in
+            [python(server, &[("SCR_TOKEN", token)]).await, node(server, &costs, &[("SCR_TOKEN", token)]).await]
+        {
+            let refused = refused.unwrap_err();
+            assert!(refused.contains("token") && !refused.contains("sec") && refused.lines().count() == 1, "{refused}");
+        }
+    }
 }
