@@ -171,7 +171,7 @@ impl Metrics {
         registry.register("scr_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(Pools(Box::new(pools))));
         // So that they are there before the first one.
-        for outcome in ["published", "restated", "unchanged"] {
+        for outcome in ["published", "restated", "withdrawn", "unchanged"] {
             drop(metrics.imported_loads.get_or_create(&OutcomeLabels { outcome }));
         }
         Arc::new(metrics)

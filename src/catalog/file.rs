@@ -71,6 +71,8 @@ pub(super) struct RawTier {
 
 /// Reads and checks a catalog.
 pub fn read(text: &str, format: CatalogFormat) -> Result<Catalog, InvalidCatalog> {
+    // Editors mark UTF-8 by this.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value = match format {
         CatalogFormat::Toml => {
             toml::from_str::<toml::Value>(text).map(from_toml).map_err(|error| syntax(error.to_string().trim_end()))?

@@ -18,7 +18,7 @@ pub(super) use serve::ServeArgs;
 
 use crate::{
     auth::Role,
-    model::{AssetType, BillingRegion, Month, OrganizationId, Source, UtcTime},
+    model::{AssetType, BillingRegion, Month, OrganizationId, Source, TenantId, UsageDay, UtcTime},
     store::Grant,
 };
 
@@ -72,8 +72,10 @@ pub(super) enum Command {
     /// Organizations, tenants, meters and price lists.
     #[command(subcommand)]
     Catalog(CatalogCommand),
-    /// Import usage from CSV files: all loads of a file are published, or none.
+    /// Import usage from CSV files, as one delivery: all of it is published, or nothing.
     Import(ImportArgs),
+    /// Take back what a source has delivered for a tenant's day: the day becomes empty.
+    Withdraw(WithdrawArgs),
     /// Delete records that need not be kept: of superseded loads, and of old months. Bills stay as they are.
     Purge(PurgeArgs),
     /// List the tenants that you may see.
@@ -171,13 +173,36 @@ pub(super) struct CatalogApplyArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct ImportArgs {
-    /// CSV files in the report's own format, plain, `.gz` or `.zst`; `-` is standard input.
+    /// CSV files in the report's own format, plain or compressed with gzip or zstd; `-` is standard input. A tenant's day may
+    /// lie in several of them.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// Who delivers: a later delivery of a tenant's day supersedes the one before from the same source.
     #[arg(long, env = "SCR_SOURCE", default_value = "default", value_name = "NAME")]
     pub(super) source: Source,
+    /// The files are the whole of the days that they have rows of, for the organizations that they have rows of: what the
+    /// source has delivered before for tenants without a row is withdrawn.
+    #[arg(long, env = "SCR_COMPLETE", value_parser = FalseyValueParser::new())]
+    pub(super) complete: bool,
     /// Check everything and say what would be done, without doing it.
+    #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct WithdrawArgs {
+    /// The tenant, by its id.
+    #[arg(long, env = "SCR_TENANT", value_name = "ID")]
+    pub(super) tenant: TenantId,
+    /// The day (UTC).
+    #[arg(long, env = "SCR_DAY", value_name = "YYYY-MM-DD")]
+    pub(super) day: UsageDay,
+    /// Who has delivered it.
+    #[arg(long, env = "SCR_SOURCE", default_value = "default", value_name = "NAME")]
+    pub(super) source: Source,
+    /// Say what would be withdrawn, and withdraw nothing.
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]

@@ -83,6 +83,7 @@ async fn dispatch(args: Args) -> Result<(), CommandError> {
         Command::Migrate(command) => interruptible(catalog::migrate(command)).await,
         Command::Catalog(args::CatalogCommand::Apply(command)) => interruptible(catalog::apply(command)).await,
         Command::Import(command) => interruptible(import::run(command)).await,
+        Command::Withdraw(command) => interruptible(import::withdraw(command)).await,
         Command::Purge(command) => interruptible(purge::run(command)).await,
         Command::Tenants(command) => tenants::run(command).await,
         Command::Usage(command) => interruptible(usage::run(*command)).await,

@@ -157,7 +157,7 @@ impl CsvLines {
         out.extend_from_slice(&self.meters[self.meter].part.line);
         let mut rest = self.period_part(rest, out)?;
         let digits = delimited(QUANTITY, &mut rest)?;
-        let quantity = Decimal::from_ascii(digits).ok()?;
+        let quantity = Decimal::from_plain(digits).ok()?;
         if Decimal::is_plain(digits) {
             out.extend_from_slice(digits);
         } else {

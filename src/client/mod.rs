@@ -43,7 +43,7 @@ pub use usage_csv::CsvDownload;
 use wire::RawCodec;
 
 use crate::{
-    model::{CsvFormat, MonthRange, OrganizationId, TenantId, UtcTime},
+    model::{CsvFormat, MonthRange, OrganizationId, TenantId, UtcTime, composed},
     proto::{self, reports_service_client::ReportsServiceClient},
 };
 
@@ -117,7 +117,12 @@ impl Client {
             return Ok(id);
         }
         let mut tenants = self.tenants(id_or_name, None).await?;
-        tenants.retain(|tenant| tenant.name == id_or_name);
+        // One that is written exactly so comes before those that look alike.
+        if tenants.iter().any(|tenant| tenant.name == id_or_name) {
+            tenants.retain(|tenant| tenant.name == id_or_name);
+        } else {
+            tenants.retain(|tenant| composed(&tenant.name) == composed(id_or_name));
+        }
         match tenants.as_slice() {
             [] => Err(ClientError::UnknownTenant(id_or_name.to_owned())),
             [tenant] => tenant

@@ -2,16 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, SecondsFormat};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{audit::Notes, caller::Caller, status::importer_stalled};
+use super::{
+    audit::Notes,
+    caller::Caller,
+    parse::{WithdrawRequest, source},
+    status::importer_stalled,
+};
 use crate::{
     auth::Role,
-    import::{Import, ImportError, ImportReport, Intake, LoadOutcome},
+    import::{Delivery, Import, ImportError, ImportReport, Intake, LoadOutcome, LoadReport, WarningKind},
     metrics::Metrics,
-    model::{AssetType, BillingRegion, Month, Platform, Source, TenantId, UtcTime},
+    model::{AssetType, BillingRegion, Month, Platform, TenantId},
     proto::{self, usage_import_service_server::UsageImportService},
     report::InvalidField,
     store::{Store, StoreConfig},
@@ -42,6 +47,12 @@ impl ImportService {
         let next = tokio::time::timeout(self.idle_limit, messages.message()).await;
         next.map_err(|_| importer_stalled(self.idle_limit))?
     }
+
+    fn count(&self, report: &ImportReport) {
+        for load in &report.loads {
+            self.metrics.loads_imported(load.outcome.name(), 1);
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -57,14 +68,19 @@ impl UsageImportService for ImportService {
             return Ok(Response::new(proto::ImportUsageResponse::default()));
         };
         let source = source(&first.source)?;
+        let is_complete = first.complete;
         let import = Import::new(&self.store, self.config.clone(), &caller.principal, source.clone()).await?;
-        let mut intake = import.intake("record");
+        let mut intake = import.intake();
         let mut next = Some(first);
         let mut number = 0_u64;
         while let Some(message) = next {
             if !message.source.is_empty() && message.source != source.as_str() {
                 let reason = format!("the stream began with {source}; one stream has one source");
                 return Err(InvalidField::new("source", reason).into());
+            }
+            if message.complete && !is_complete {
+                let reason = "the first message says whether the stream is complete, and it did not";
+                return Err(InvalidField::new("complete", reason).into());
             }
             let first = number;
             number += message.records.len() as u64;
@@ -76,16 +92,28 @@ impl UsageImportService for ImportService {
         }
         let prepared = import.prepare(intake).await?;
         note_loads(&caller.notes, prepared.tenant_days());
-        let report = import.publish(prepared, "ImportUsage", false).await?;
-        for load in &report.loads {
-            let outcome = match load.outcome {
-                LoadOutcome::Published => "published",
-                LoadOutcome::Restated(_) => "restated",
-                LoadOutcome::Unchanged => "unchanged",
-            };
-            self.metrics.loads_imported(outcome, 1);
-        }
+        let delivery = Delivery { name: "ImportUsage", is_complete, dry_run: false };
+        let report = import.publish(prepared, &delivery).await?;
+        self.count(&report);
         Ok(Response::new(report.into()))
+    }
+
+    async fn withdraw_usage(
+        &self,
+        request: Request<proto::WithdrawUsageRequest>,
+    ) -> Result<Response<proto::WithdrawUsageResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        caller.scope_as(Role::UsageImport)?;
+        let request = WithdrawRequest::try_from(request.into_inner())?;
+        note_loads(&caller.notes, std::iter::once((request.tenant_id, request.usage_day)));
+        let import = Import::new(&self.store, self.config.clone(), &caller.principal, request.source).await?;
+        let delivery = Delivery { name: "WithdrawUsage", is_complete: false, dry_run: false };
+        let report = import.withdraw(request.tenant_id, request.usage_day, &delivery).await?;
+        self.count(&report);
+        Ok(Response::new(proto::WithdrawUsageResponse {
+            load: report.loads.first().map(Into::into),
+            published_at: report.published_at.map(Into::into),
+        }))
     }
 }
 
@@ -115,13 +143,6 @@ fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, NaiveDate)>)
 
 fn sorting(error: std::io::Error) -> ImportError {
     ImportError::Io { place: "sorting".to_owned(), error }
-}
-
-fn source(text: &str) -> Result<Source, InvalidField> {
-    if text.is_empty() {
-        return Ok(Source::default());
-    }
-    text.parse().map_err(|error| InvalidField::new("source", error))
 }
 
 /// A record's values that are no texts in the message, as the texts that the check reads: one check serves all.
@@ -178,37 +199,61 @@ fn name<T>(code: i32, from_code: impl Fn(i32) -> Option<T>, as_str: impl Fn(T) -
     }
 }
 
+/// With all of its digits, so that the check finds what is wrong with them.
 fn time(time: Option<&Timestamp>) -> String {
     let Some(time) = time else { return String::new() };
-    match UtcTime::from_unix(time.seconds, time.nanos) {
-        Ok(time) => time.to_string(),
-        Err(_) => format!("{} s and {} ns", time.seconds, time.nanos),
+    let nanos = u32::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let moment = nanos.and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
+    match moment {
+        Some(moment) => moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        None => format!("{} s and {} ns", time.seconds, time.nanos),
+    }
+}
+
+impl From<&LoadReport> for proto::ImportedLoad {
+    fn from(load: &LoadReport) -> Self {
+        let outcome = match &load.outcome {
+            LoadOutcome::Published => proto::LoadOutcome::Published,
+            LoadOutcome::Restated(_) => proto::LoadOutcome::Restated,
+            LoadOutcome::Withdrawn(_) => proto::LoadOutcome::Withdrawn,
+            LoadOutcome::Unchanged => proto::LoadOutcome::Unchanged,
+        };
+        let superseded = load.outcome.restatement().map_or(0, |restatement| restatement.superseded_record_count);
+        Self {
+            tenant_id: load.tenant_id.to_string(),
+            usage_day: load.usage_day.to_string(),
+            outcome: outcome.into(),
+            record_count: load.record_count.into(),
+            superseded_record_count: superseded.into(),
+            digest: load.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            also_from: load.also_from.clone().unwrap_or_default(),
+        }
     }
 }
 
 impl From<ImportReport> for proto::ImportUsageResponse {
     fn from(report: ImportReport) -> Self {
-        let loads = report.loads.iter().map(|load| {
-            let (outcome, superseded_record_count) = match &load.outcome {
-                LoadOutcome::Published => (proto::LoadOutcome::Published, 0),
-                LoadOutcome::Restated(restatement) => {
-                    (proto::LoadOutcome::Restated, restatement.superseded_record_count.into())
-                }
-                LoadOutcome::Unchanged => (proto::LoadOutcome::Unchanged, 0),
-            };
-            proto::ImportedLoad {
-                tenant_id: load.tenant_id.to_string(),
-                usage_day: load.usage_day.to_string(),
-                outcome: outcome.into(),
-                record_count: load.record_count.into(),
-                superseded_record_count,
-                digest: load.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        let omitted_loads = report.omitted.iter().map(|load| proto::OmittedLoad {
+            tenant_id: load.tenant_id.to_string(),
+            usage_day: load.usage_day.to_string(),
+            record_count: load.record_count.into(),
+        });
+        let warnings = report.warnings.into_iter().map(|warning| proto::ImportWarning {
+            reason: match warning.kind {
+                WarningKind::ExpiredTrial => "TRIAL_EXPIRED",
+                WarningKind::NormalForm => "ASSET_IDS_ALIKE",
             }
+            .to_owned(),
+            message: warning.example,
+            count: warning.count.cast_signed(),
+            first_record: warning.first.1.cast_signed(),
         });
         Self {
-            loads: loads.collect(),
+            loads: report.loads.iter().map(Into::into).collect(),
             record_count: report.record_count.cast_signed(),
             published_at: report.published_at.map(Into::into),
+            omitted_loads: omitted_loads.collect(),
+            warnings: warnings.collect(),
         }
     }
 }

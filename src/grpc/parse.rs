@@ -2,10 +2,14 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use chrono::NaiveDate;
 use prost_types::Timestamp;
 
 use crate::{
-    model::{AssetType, BillingRegion, MAX_ASSET_ID_BYTES, Month, MonthRange, UtcTime, checked_text},
+    model::{
+        AssetType, BillingRegion, MAX_ASSET_ID_BYTES, Month, MonthRange, Source, TenantId, UsageDay, UtcTime,
+        checked_text,
+    },
     proto,
     report::{CostsRequest, InvalidField, PageSize, TenantsRequest, UsageFilter, UsageRequest},
 };
@@ -57,6 +61,30 @@ impl TryFrom<proto::GetMonthlyCostsRequest> for CostsRequest {
             page_token: request.page_token,
         })
     }
+}
+
+/// What to take back.
+pub(super) struct WithdrawRequest {
+    pub(super) tenant_id: TenantId,
+    pub(super) usage_day: NaiveDate,
+    pub(super) source: Source,
+}
+
+impl TryFrom<proto::WithdrawUsageRequest> for WithdrawRequest {
+    type Error = InvalidField;
+
+    fn try_from(request: proto::WithdrawUsageRequest) -> Result<Self, InvalidField> {
+        Ok(Self {
+            tenant_id: required("tenant_id", &request.tenant_id)?,
+            usage_day: required::<UsageDay>("usage_day", &request.usage_day)?.into(),
+            source: source(&request.source)?,
+        })
+    }
+}
+
+/// Who delivers.
+pub(super) fn source(text: &str) -> Result<Source, InvalidField> {
+    Ok(optional("source", text)?.unwrap_or_default())
 }
 
 fn filter(filter: proto::UsageFilter) -> Result<UsageFilter, InvalidField> {

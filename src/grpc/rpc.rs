@@ -9,6 +9,7 @@ pub(super) enum Rpc {
     GetDetailedUsage,
     GetMonthlyCosts,
     ImportUsage,
+    WithdrawUsage,
     /// A path that a caller made up, or that of a later version.
     Unknown,
 }
@@ -27,8 +28,8 @@ pub(super) enum Weight {
 // === impl Rpc ===
 
 impl Rpc {
-    pub(super) const KNOWN: [Self; 4] =
-        [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage];
+    pub(super) const KNOWN: [Self; 5] =
+        [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage, Self::WithdrawUsage];
 
     pub(super) fn of_path(path: &str) -> Self {
         let Some(name) = path.strip_prefix(PACKAGE) else { return Self::Unknown };
@@ -47,6 +48,7 @@ impl Rpc {
             Self::GetDetailedUsage => "secureconnect.reports.v1.ReportsService/GetDetailedUsage",
             Self::GetMonthlyCosts => "secureconnect.reports.v1.ReportsService/GetMonthlyCosts",
             Self::ImportUsage => "secureconnect.reports.v1.UsageImportService/ImportUsage",
+            Self::WithdrawUsage => "secureconnect.reports.v1.UsageImportService/WithdrawUsage",
             Self::Unknown => "_OTHER",
         }
     }
@@ -54,7 +56,7 @@ impl Rpc {
     pub(super) fn weight(self) -> Weight {
         match self {
             Self::GetDetailedUsage => Weight::Download,
-            Self::ImportUsage => Weight::Import,
+            Self::ImportUsage | Self::WithdrawUsage => Weight::Import,
             Self::ListTenants | Self::GetMonthlyCosts | Self::Unknown => Weight::Short,
         }
     }

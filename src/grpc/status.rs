@@ -10,7 +10,7 @@ use crate::{
     auth::{Denied, Unauthenticated},
     import::{ImportError, InvalidUsage},
     report::{InvalidField, ReportError},
-    store::StoreError,
+    store::{Hidden, StoreError},
 };
 
 const DOMAIN: &str = "secureconnect.reports";
@@ -195,10 +195,13 @@ impl From<ImportError> for Status {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Invalid(error) => error.into(),
-            ImportError::Io { .. } => {
+            // What is read here is no file.
+            ImportError::Io { .. } | ImportError::NotUsage { .. } => {
                 tracing::error!(%error, "an import failed");
                 internal()
             }
+            ImportError::UnknownTenant => ReportError::TenantNotFound(Hidden::Unknown).into(),
+            ImportError::NothingToWithdraw { .. } => status(Code::NotFound, "USAGE_NOT_FOUND", error.to_string()),
             ImportError::Denied(denied) => denied.into(),
             ImportError::Store(error) => error.into(),
         }

@@ -1,15 +1,16 @@
 //! A checked row as bytes: a key whose byte order is the order of the report, and the rest.
 //!
 //! The key holds, in this order: tenant, usage day, asset type, asset id, meter (by its position in the order of names),
-//! start, end, billing region, platform. Two rows of one load with equal keys are one row given twice.
+//! start, end, billing region, platform, trial. Two rows of one load with equal keys are one record given twice.
 
+use super::place::Place;
 use crate::model::{AssetType, BillingRegion, Decimal, Platform, TenantId, UtcTime};
 
 /// A row that passed the checks. Texts are borrowed from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CheckedRow<'a> {
-    /// The line of the file, or the number in the stream.
-    pub(super) place: u64,
+    /// Where it stands in the delivery.
+    pub(super) place: Place,
     pub(super) tenant_id: TenantId,
     pub(super) asset_name: &'a str,
     pub(super) asset_id: &'a str,
@@ -45,14 +46,14 @@ impl<'a> CheckedRow<'a> {
         out.extend_from_slice(&ordered(self.end.unix_micros()));
         out.push(code(self.billing_region.code()));
         out.push(self.platform.map_or(0, |platform| code(platform.code())));
+        out.push(self.trial.into());
     }
 
     /// Appends the rest.
     pub(super) fn put_rest(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.place.to_be_bytes());
+        out.extend_from_slice(&self.place.to_bits().to_be_bytes());
         out.extend_from_slice(&self.quantity.coefficient().to_be_bytes());
         out.push(self.quantity.scale());
-        out.push(self.trial.into());
         out.extend_from_slice(&self.trial_expiry.map_or(NO_TIME, UtcTime::unix_micros).to_be_bytes());
         out.extend_from_slice(self.asset_name.as_bytes());
     }
@@ -70,11 +71,11 @@ impl<'a> CheckedRow<'a> {
         let meter = u32::from_be_bytes(take(key)?);
         let start = UtcTime::from_unix_micros(unordered(take(key)?))?;
         let end = UtcTime::from_unix_micros(unordered(take(key)?))?;
-        let [region, platform] = take(key)?;
+        let [region, platform, trial] = take(key)?;
 
-        let place = u64::from_be_bytes(take(rest)?);
+        let place = Place::from_bits(u64::from_be_bytes(take(rest)?));
         let coefficient = u128::from_be_bytes(take(rest)?);
-        let [scale, trial] = take(rest)?;
+        let [scale] = take(rest)?;
         let trial_expiry = match i64::from_be_bytes(take(rest)?) {
             NO_TIME => None,
             micros => Some(UtcTime::from_unix_micros(micros)?),
@@ -138,7 +139,7 @@ mod tests {
             let time = |micros| UtcTime::from_unix_micros(micros).expect("in range");
             let tenant_id = TenantId::from_uuid(uuid::Uuid::from_u128(tenant % 3));
             let row = CheckedRow {
-                place, tenant_id, asset_name: "", asset_id: "",
+                place: Place::from_bits(place), tenant_id, asset_name: "", asset_id: "",
                 asset_type: AssetType::from_code(asset_type).expect("in range"), meter,
                 start: time(start), end: time(start + length),
                 quantity: Decimal::new(coefficient, scale).expect("in range"),
@@ -166,7 +167,7 @@ mod tests {
             let b = CheckedRow { asset_id: &id_b, ..b };
             let fields = |row: &CheckedRow<'_>| (
                 row.tenant_id, row.start.day(), row.asset_type, row.asset_id.to_owned(), row.meter, row.start, row.end,
-                row.billing_region, row.platform,
+                row.billing_region, row.platform, row.trial,
             );
             let key = |row: &CheckedRow<'_>| { let mut key = Vec::new(); row.put_key(&mut key); key };
             prop_assert_eq!(key(&a).cmp(&key(&b)), fields(&a).cmp(&fields(&b)));

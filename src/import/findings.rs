@@ -1,6 +1,8 @@
-//! What is wrong with usage: every problem is counted, and the first are kept.
+//! What is wrong with usage, and what is odd about it: everything is counted, and the first of each is kept.
 
 use std::fmt;
+
+use super::place::Place;
 
 /// How many problems are told one by one.
 const SHOWN: usize = 20;
@@ -10,7 +12,10 @@ const SHOWN_VALUE: usize = 80;
 /// Something that is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageProblem {
-    /// The line in the file on which the row starts, counted from 1; in a stream the record's number, from 0.
+    /// Which of the delivery's files, from 0; 0 in a stream.
+    pub input: usize,
+    /// The line in the file on which the row starts (the field, where it is about its quotes), counted from 1; in a stream
+    /// the record's number, from 0.
     pub place: u64,
     /// The column; empty where it is about the row as a whole.
     pub column: &'static str,
@@ -30,36 +35,66 @@ pub struct InvalidUsage {
     pub total: u64,
 }
 
-/// Collects problems.
-#[derive(Debug, Default)]
-pub(super) struct Problems {
-    first: Vec<UsageProblem>,
-    total: u64,
+/// Something that is allowed and seldom meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageWarning {
+    /// What it is about.
+    pub kind: WarningKind,
+    /// How often it is there.
+    pub count: u64,
+    /// Where the first is: which of the delivery's files, from 0, and the line or the number of the record.
+    pub first: (usize, u64),
+    /// What is odd about the first.
+    pub example: String,
 }
 
-impl UsageProblem {
-    pub(super) fn new(place: u64, column: &'static str, value: &str, reason: impl fmt::Display) -> Self {
+/// What a warning is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarningKind {
+    /// Records under trial that start when the trial has expired, or later.
+    ExpiredTrial,
+    /// Asset ids of a tenant that differ only in their Unicode normal form, so that people see one asset and not two.
+    NormalForm,
+}
+
+/// Collects problems and warnings.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    first: Vec<UsageProblem>,
+    total: u64,
+    warnings: Vec<UsageWarning>,
+}
+
+impl Findings {
+    pub(super) fn refuse(&mut self, place: Place, column: &'static str, value: &str, reason: &dyn fmt::Display) {
+        self.total += 1;
+        if self.first.len() >= SHOWN {
+            return;
+        }
         let mut shown: String = value.chars().take(SHOWN_VALUE).collect();
         if shown.len() < value.len() {
             shown.push('…');
         }
-        Self { place, column, value: shown, reason: reason.to_string() }
+        let reason = reason.to_string();
+        self.first.push(UsageProblem { input: place.input(), place: place.number(), column, value: shown, reason });
     }
-}
 
-impl Problems {
-    pub(super) fn add(&mut self, problem: UsageProblem) {
-        self.total += 1;
-        if self.first.len() < SHOWN {
-            self.first.push(problem);
+    pub(super) fn warn(&mut self, kind: WarningKind, place: Place, example: impl FnOnce() -> String) {
+        match self.warnings.iter_mut().find(|warning| warning.kind == kind) {
+            Some(warning) => warning.count += 1,
+            None => {
+                let first = (place.input(), place.number());
+                self.warnings.push(UsageWarning { kind, count: 1, first, example: example() });
+            }
         }
     }
 
-    pub(super) fn into_result(mut self) -> Result<(), InvalidUsage> {
+    /// The warnings of usage that is sound.
+    pub(super) fn into_result(mut self) -> Result<Vec<UsageWarning>, InvalidUsage> {
         if self.total == 0 {
-            return Ok(());
+            return Ok(self.warnings);
         }
-        self.first.sort_by_key(|problem| problem.place);
+        self.first.sort_by_key(|problem| (problem.input, problem.place));
         Err(InvalidUsage { first: self.first, total: self.total })
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bigdecimal::BigDecimal;
 
 use super::{
-    LoadOutcome, LoadReport, Restatement,
     plan::{self, PlannedLoad},
+    report::{LoadOutcome, LoadReport, Restatement},
 };
 use crate::{
     model::UtcTime,
@@ -64,7 +64,7 @@ impl Known {
                 PublishedLoad::Superseded(load) => {
                     let key = (planned.load.key.tenant, load.id);
                     let old = self.before.remove(&key).unwrap_or_default().into_iter();
-                    LoadOutcome::Restated(Restatement {
+                    let restatement = Restatement {
                         superseded_record_count: load.record_count,
                         superseded_published_at: load.published_at,
                         returns_to: self.earlier.get(&planned.load.key).copied(),
@@ -73,7 +73,12 @@ impl Known {
                         } else {
                             Vec::new()
                         },
-                    })
+                    };
+                    if planned.load.record_count == 0 {
+                        LoadOutcome::Withdrawn(restatement)
+                    } else {
+                        LoadOutcome::Restated(restatement)
+                    }
                 }
             };
             Ok(LoadReport {

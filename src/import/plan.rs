@@ -6,10 +6,12 @@ use bigdecimal::BigDecimal;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    BATCH_ROWS, Checker, UsageProblem,
+    BATCH_ROWS, Checker,
     codec::{CheckedRow, load_of},
-    problems::Problems,
+    findings::Findings,
+    place::{Place, PlaceNames},
     sort::Sorted,
+    unicode_ids::UnicodeIds,
 };
 use crate::{
     model::{Asset, CsvFormat, CsvWriter, DecimalSum, Month, TenantId, UsageKey, UsageRecord, plain},
@@ -19,6 +21,7 @@ use crate::{
 /// The loads of an import, ordered by tenant id and day.
 pub(super) struct Plan {
     pub(super) loads: Vec<PlannedLoad>,
+    pub(super) unicode_ids: UnicodeIds,
 }
 
 /// A load, with its tenant as the world names it.
@@ -78,19 +81,22 @@ impl LastAsset {
 pub(super) fn plan(
     sorted: &mut Sorted,
     checker: &Checker,
-    place_word: &str,
-    problems: &mut Problems,
+    places: &PlaceNames,
+    findings: &mut Findings,
 ) -> io::Result<Plan> {
     let mut loads = Vec::new();
+    let mut unicode_ids = UnicodeIds::default();
     let mut open: Option<OpenLoad> = None;
     let mut assets = LastAsset::default();
     let mut previous = Previous::default();
     sorted.scan(|key, rest| {
         let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
-        if previous.key == key {
-            let reason =
-                format!("the same asset, meter, region, platform and period as {place_word} {}", previous.place);
-            problems.add(UsageProblem::new(row.place, "assetId", row.asset_id, reason));
+        if let Some(place) = previous.place.filter(|_| previous.key == key) {
+            let reason = format!(
+                "the same asset, meter, period, region, platform and trial as {}; add them up, or give each its period",
+                places.name(place, row.place)
+            );
+            findings.refuse(row.place, "assetId", row.asset_id, &reason);
             return Ok(true);
         }
         if load_of(&previous.key) != load_of(key) {
@@ -102,24 +108,37 @@ pub(super) fn plan(
             none => none.insert(OpenLoad::new(&row, checker)?),
         };
         load.add(&row, assets.of(&row), checker)?;
+        unicode_ids.add(&row);
         Ok(true)
     })?;
     loads.extend(open.map(|load| load.close(checker)).transpose()?);
-    Ok(Plan { loads })
+    Ok(Plan { loads, unicode_ids })
 }
 
 /// The row before.
 #[derive(Default)]
 struct Previous {
     key: Vec<u8>,
-    place: u64,
+    /// `None`: there is none.
+    place: Option<Place>,
 }
 
 impl Previous {
-    fn set(&mut self, key: &[u8], place: u64) {
+    fn set(&mut self, key: &[u8], place: Place) {
         self.key.clear();
         self.key.extend_from_slice(key);
-        self.place = place;
+        self.place = Some(place);
+    }
+}
+
+// === impl PlannedLoad ===
+
+impl PlannedLoad {
+    /// A day without records.
+    pub(super) fn empty(tenant_id: TenantId, key: LoadKey) -> Option<Self> {
+        let digest = Sha256::new().finalize().into();
+        let month = Month::of(key.usage_day)?;
+        Some(Self { tenant_id, load: NewLoad { key, month, digest, record_count: 0, totals: Vec::new() } })
     }
 }
 

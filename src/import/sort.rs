@@ -181,6 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::import::place::Place;
     use crate::model::{AssetType, BillingRegion, Decimal, TenantId, UtcTime};
 
     proptest! {
@@ -189,7 +190,7 @@ mod tests {
             let mut sorter = Sorter::with_buffer(limit);
             for (id, place) in ids.iter().zip(0..) {
                 sorter.push(&CheckedRow {
-                    place,
+                    place: Place::from_bits(place),
                     tenant_id: TenantId::from_uuid(uuid::Uuid::nil()),
                     asset_name: id,
                     asset_id: id,
@@ -211,7 +212,7 @@ mod tests {
                 let mut found = Vec::new();
                 sorted.scan(|key, rest| {
                     let row = CheckedRow::read(key, rest).expect("a row");
-                    found.push((row.asset_id.to_owned(), row.place));
+                    found.push((row.asset_id.to_owned(), row.place.to_bits()));
                     Ok(true)
                 }).expect("readable");
                 prop_assert_eq!(&found, &expected);

@@ -7,7 +7,7 @@ use bigdecimal::{
     num_bigint::{BigInt, BigUint},
 };
 
-/// A plain decimal that is not negative, with at most 38 digits, exactly as written: `1.50` stays `1.50`.
+/// A decimal that is not negative, with at most 38 digits, and with its digits as written: `1.50` stays `1.50`.
 ///
 /// 38 digits are what fits an integer of 128 bits; no meter needs more, and arithmetic on it needs no allocation.
 /// Two decimals are equal when they are written alike: `1.5` and `1.50` are the same amount and different content.
@@ -28,12 +28,15 @@ pub struct DecimalSum {
     spilled: BigDecimal,
 }
 
-/// A text is not a plain decimal.
+/// A text is no decimal that can be kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDecimal {
-    /// Something else than digits with at most one point between digits.
-    #[error("not a plain decimal such as 12.50 (digits and one point; no sign, exponent or separators)")]
+    /// Something else than a decimal number.
+    #[error("not a decimal number such as 12.50 (a point, no separators)")]
     Form,
+    /// A number below zero.
+    #[error("is negative")]
+    Negative,
     /// More digits than can be kept.
     #[error("has more than {} digits", Decimal::MAX_DIGITS)]
     TooLong,
@@ -89,8 +92,9 @@ impl Decimal {
         matches!(text, [b'0'] | [b'0', b'.', ..] | [b'1'..=b'9', ..])
     }
 
-    /// Reads a text of ASCII.
-    pub fn from_ascii(text: &[u8]) -> Result<Self, InvalidDecimal> {
+    /// Reads digits with at most one point between them, which is how reports and most files write a decimal.
+    /// [`FromStr`] reads every spelling.
+    pub fn from_plain(text: &[u8]) -> Result<Self, InvalidDecimal> {
         let point = text.iter().position(|&byte| byte == b'.');
         let (whole, fraction) = match point {
             Some(point) if point + 1 == text.len() => return Err(InvalidDecimal::Form),
@@ -139,12 +143,70 @@ impl Decimal {
     }
 }
 
+/// Reads every exact spelling: a sign, an exponent, no digit before or behind the point. What counts is whether the value
+/// can be kept, so zeros behind the point that do not fit are dropped.
 impl FromStr for Decimal {
     type Err = InvalidDecimal;
 
     fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
-        Self::from_ascii(text.as_bytes())
+        Self::from_plain(text.as_bytes()).or_else(|_| from_spelling(text.as_bytes()))
     }
+}
+
+fn from_spelling(text: &[u8]) -> Result<Decimal, InvalidDecimal> {
+    const MAX_DIGITS: i64 = Decimal::MAX_DIGITS as i64;
+    let (is_negative, text) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let exponent_mark = text.iter().position(|byte| byte.eq_ignore_ascii_case(&b'e'));
+    let (mantissa, exponent) = match exponent_mark {
+        Some(at) => (&text[..at], read_exponent(&text[at + 1..])?),
+        None => (text, 0),
+    };
+    let point = mantissa.iter().position(|&byte| byte == b'.').unwrap_or(mantissa.len());
+    let (whole, fraction) = (&mantissa[..point], mantissa.get(point + 1..).unwrap_or_default());
+    let mut digits: Vec<u8> = whole.iter().chain(fraction).copied().collect();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(InvalidDecimal::Form);
+    }
+    let mut scale = i64::try_from(fraction.len()).unwrap_or(i64::MAX).saturating_sub(exponent);
+    digits.drain(..digits.iter().take_while(|&&digit| digit == b'0').count());
+    if digits.is_empty() {
+        let scale = u8::try_from(scale.clamp(0, MAX_DIGITS)).unwrap_or_default();
+        return Decimal::new(0, scale).ok_or(InvalidDecimal::TooLong);
+    }
+    if is_negative {
+        return Err(InvalidDecimal::Negative);
+    }
+    let count = |digits: &Vec<u8>| i64::try_from(digits.len()).unwrap_or(i64::MAX);
+    while scale > 0 && scale.max(count(&digits)) > MAX_DIGITS && digits.last() == Some(&b'0') {
+        digits.pop();
+        scale -= 1;
+    }
+    if scale.max(count(&digits).saturating_sub(scale.min(0))) > MAX_DIGITS {
+        return Err(InvalidDecimal::TooLong);
+    }
+    // No more than 38 digits, with the zeros before the point.
+    let zeros = u32::try_from(-scale.min(0)).unwrap_or_default();
+    let coefficient = digits.iter().fold(0_u128, |sum, digit| sum * 10 + u128::from(digit - b'0')) * 10_u128.pow(zeros);
+    Decimal::new(coefficient, u8::try_from(scale.max(0)).unwrap_or_default()).ok_or(InvalidDecimal::TooLong)
+}
+
+/// An exponent that is far beyond what can be kept counts as a very large one.
+fn read_exponent(text: &[u8]) -> Result<i64, InvalidDecimal> {
+    const FAR: i64 = 1 << 40;
+    let (is_negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(InvalidDecimal::Form);
+    }
+    let size = digits.iter().fold(0_i64, |size, digit| (size * 10 + i64::from(digit - b'0')).min(FAR));
+    Ok(if is_negative { -size } else { size })
 }
 
 impl fmt::Display for Decimal {
@@ -224,12 +286,58 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_plain() {
-        for text in ["", ".", ".5", "5.", "-1", "+1", "1e3", "1,5", " 1", "1 ", "1.2.3", "NaN", "٣", "1_000"] {
+    fn every_exact_spelling_is_read() {
+        for (text, written) in [
+            ("9.984E-7", "0.0000009984"),
+            ("1.5e+3", "1500"),
+            ("1.50e1", "15.0"),
+            ("1.50E0", "1.50"),
+            ("0E-18", "0.000000000000000000"),
+            ("0e5", "0"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("5.e-1", "0.5"),
+            ("+1", "1"),
+            ("-0", "0"),
+            ("-0.00", "0.00"),
+            ("1e37", "10000000000000000000000000000000000000"),
+            ("1E-38", "0.00000000000000000000000000000000000001"),
+            ("00000000000000000000000000000000000000000000000001.5", "1.5"),
+        ] {
+            assert_eq!(parse(text).map(|decimal| decimal.to_string()), Ok(written.to_owned()), "{text:?}");
+        }
+        // What is kept is the value: zeros that do not fit are not part of it.
+        let zeros = "0".repeat(300);
+        for (text, value) in [
+            (format!("1.5{zeros}"), "1.5"),
+            (format!("{zeros}.{zeros}"), "0"),
+            (format!("0e{zeros}99999999999999999999"), "0"),
+            (format!("0e-{zeros}99999999999999999999"), "0"),
+            (format!("15{zeros}e-301"), "1.5"),
+        ] {
+            assert_eq!(parse(&text).map(|decimal| plain(&decimal.to_big())), Ok(value.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_guessed_and_nothing_is_rounded() {
+        for text in [
+            "", ".", "+", "-", "e1", ".e1", "1e", "1e+", "1e1.0", "1e1e1", "--1", "1,5", "1.234,5", " 1", "1 ",
+            "1.2.3", "NaN", "Infinity", "٣", "1_000", "0x10", "1/2",
+        ] {
             assert_eq!(parse(text), Err(InvalidDecimal::Form), "{text:?}");
         }
+        for text in ["-1", "-1e-30", "-.5", "-99999999999999999999999999999999999999"] {
+            assert_eq!(parse(text), Err(InvalidDecimal::Negative), "{text:?}");
+        }
         let long = "1".repeat(39);
-        for text in [long.clone(), format!("0.{long}"), format!("0.{}", "0".repeat(300))] {
+        for text in [
+            long.clone(),
+            format!("0.{long}"),
+            "1e38".to_owned(),
+            "1e-39".to_owned(),
+            "1e999999999999999999999".to_owned(),
+        ] {
             assert_eq!(parse(&text), Err(InvalidDecimal::TooLong), "{text:?}");
         }
         assert_eq!(parse(&format!("{long}x")), Err(InvalidDecimal::Form));
@@ -240,11 +348,28 @@ mod tests {
         fn text_round_trip(coefficient in 0..Decimal::LIMIT, scale in 0..=Decimal::MAX_DIGITS) {
             let decimal = Decimal::new(coefficient, scale).expect("in range");
             prop_assert_eq!(parse(&decimal.to_string()), Ok(decimal));
+            prop_assert_eq!(from_spelling(decimal.to_string().as_bytes()), Ok(decimal));
             let mut fast = Vec::new();
             decimal.write_to(&mut fast);
             prop_assert!(Decimal::is_plain(&fast));
             prop_assert!(!Decimal::is_plain(&[b"0", &fast[..]].concat()));
             prop_assert_eq!(String::from_utf8(fast).expect("digits"), decimal.to_string());
+        }
+
+        /// Against a library that knows no limits.
+        #[test]
+        fn spellings_have_the_value_that_they_say(
+            text in "[+-]?([0-9]{1,30}[.]?[0-9]{0,30}|[.][0-9]{1,30})([eE][+-]?[0-9]{1,3})?",
+        ) {
+            let value: BigDecimal = text.parse().expect("a number");
+            let kept = value.normalized();
+            let (digits, scale) = (kept.digits(), kept.as_bigint_and_exponent().1);
+            let fits = scale <= 38 && i128::from(digits) - i128::from(scale.min(0)) <= 38;
+            match parse(&text) {
+                Ok(decimal) => prop_assert_eq!(decimal.to_big(), value),
+                Err(InvalidDecimal::Negative) => prop_assert!(value < 0),
+                Err(error) => prop_assert!(!fits && error == InvalidDecimal::TooLong, "{}: {}", text, error),
+            }
         }
 
         #[test]

@@ -2,8 +2,10 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod composed;
 mod csv_format;
 mod currency;
+mod day;
 mod decimal;
 mod enums;
 mod folded;
@@ -13,8 +15,10 @@ mod price;
 mod record;
 mod time;
 
+pub use composed::composed;
 pub use csv_format::{Columns, CsvFormat, CsvWriter, LineEnd};
 pub use currency::{Currency, InvalidCurrency};
+pub use day::{InvalidDay, UsageDay};
 pub use decimal::{Decimal, DecimalSum, InvalidDecimal, plain};
 pub use enums::{AssetType, BillingRegion, InvalidName, Platform, TenantStatus};
 pub use folded::folded;

@@ -1,6 +1,8 @@
 //! Publishing loads: everything in one transaction, so that a killed import leaves nothing behind.
 
+mod alike;
 mod assets;
+mod coverage;
 mod publish;
 
 use std::collections::HashMap;
@@ -18,6 +20,8 @@ use crate::{
     model::{Asset, Decimal, Month, OrganizationId, Source, TenantId, UsageKey, UtcTime},
 };
 
+pub use alike::UnicodeAsset;
+pub use coverage::{Coverage, OmittedDay};
 pub use publish::{Publication, PublishedLoad};
 
 /// What loads of one source supersede each other by: a tenant's day.
@@ -93,6 +97,8 @@ pub struct Assumed {
     pub tenants: Vec<ImportTenant>,
     /// The meters.
     pub meters: Meters,
+    /// What a complete delivery says is empty; `None`: the delivery says nothing of what it leaves out.
+    pub coverage: Option<Coverage>,
 }
 
 /// A tenant that usage may be imported for.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{GenericClient, Row};
 
 use super::{Store, StoreError};
-use crate::model::{Meter, MeterId};
+use crate::model::{Meter, MeterId, composed};
 
 /// Stands for a meter in usage tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,12 @@ impl Meters {
     /// The position of a name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.by_name.binary_search_by(|(_, meter)| meter.name.as_str().cmp(name)).ok()
+    }
+
+    /// The meters whose names people write so: composed characters and their parts are one.
+    pub fn alike(&self, name: &str) -> impl Iterator<Item = MeterKey> {
+        let name = composed(name).into_owned();
+        self.by_name.iter().filter(move |(_, meter)| composed(&meter.name) == name).map(|&(key, _)| key)
     }
 }
 

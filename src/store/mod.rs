@@ -46,8 +46,8 @@ pub use costs::{CostMonth, CostTenant, MonthUsage, OrganizationCosts, Price};
 pub use error::StoreError;
 pub use grants::{Access, Grant, GrantError, grant};
 pub use import::{
-    Assumed, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, Publication, PublishedLoad,
-    RecordToWrite,
+    Assumed, Coverage, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, OmittedDay, Publication,
+    PublishedLoad, RecordToWrite, UnicodeAsset,
 };
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};

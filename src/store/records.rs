@@ -3,12 +3,14 @@
 //! Blocks are numbered from 1 without gaps, so a range has a known size whatever plan the database chooses. Nothing stays
 //! open between two ranges: a slow reader holds no connection, no snapshot and no memory of the database.
 
+use std::borrow::Cow;
+
 use super::{
     Load, MeterKey, Store, StoreError, VisibleTenant,
     block::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, RecordKind, rows_before},
     copy_out::CopyReader,
 };
-use crate::model::{Asset, AssetType, BillingRegion, Month, UsageKey};
+use crate::model::{Asset, AssetType, BillingRegion, Month, UsageKey, composed};
 
 /// Which records; `None` lets everything pass.
 #[derive(Clone, Debug, Default)]
@@ -176,17 +178,22 @@ impl Store {
             .collect()
     }
 
-    /// The keys of assets with these ids, of every type and name.
+    /// The keys of assets with these ids, of every type and name. Composed characters and their parts are one.
     pub async fn asset_keys(&self, tenant: &VisibleTenant, asset_ids: &[String]) -> Result<Vec<AssetKey>, StoreError> {
         let client = self.short().await?;
         let statement = client
             .prepare_cached(
                 "-- asset_keys
                 SELECT asset_key FROM asset
-                WHERE tenant_key = $1 AND asset_type = ANY ('{1,2,3,4,5}') AND asset_id = ANY ($2)",
+                WHERE tenant_key = $1 AND asset_type = ANY ('{1,2,3,4,5}') AND asset_id = ANY ($2)
+                UNION
+                SELECT asset_key FROM asset
+                WHERE tenant_key = $1 AND octet_length(asset_id) <> char_length(asset_id)
+                  AND normalize(asset_id) = ANY ($2)",
             )
             .await?;
-        let rows = client.query(&statement, &[&tenant.key(), &asset_ids]).await?;
+        let forms: Vec<_> = asset_ids.iter().flat_map(|id| [Cow::Borrowed(id.as_str()), composed(id)]).collect();
+        let rows = client.query(&statement, &[&tenant.key(), &forms]).await?;
         rows.iter().map(|row| Ok(AssetKey(row.try_get("asset_key")?))).collect()
     }
 }

@@ -117,6 +117,22 @@ const MATCHES: &str = "($1::uuid[] IS NULL OR t.organization_id = ANY ($1))
               AND ($2::uuid IS NULL OR t.organization_id = $2)
               AND ($3::text IS NULL OR t.search_text LIKE $3 OR t.tenant_id::text LIKE $4)";
 
+/// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none.
+fn usage_month(order: &str) -> String {
+    format!(
+        "SELECT m.usage_month FROM usage_month m
+            WHERE m.tenant_key = t.tenant_key AND EXISTS (
+                SELECT FROM usage_month_total total
+                WHERE total.tenant_key = m.tenant_key AND total.usage_month = m.usage_month
+                  AND total.published_at = (
+                      SELECT max(newest.published_at) FROM usage_month newest
+                      WHERE newest.tenant_key = m.tenant_key AND newest.usage_month = m.usage_month
+                  )
+            )
+            ORDER BY m.usage_month {order} LIMIT 1"
+    )
+}
+
 /// A page of what `tenants` stands for, of those that meet the conditions.
 fn page_of(tenants: &str, conditions: &str) -> String {
     format!(
@@ -131,10 +147,10 @@ fn page_of(tenants: &str, conditions: &str) -> String {
             LIMIT $8
         ) t
         CROSS JOIN LATERAL (
-            SELECT min(m.usage_month) AS first_usage_month, max(m.usage_month) AS last_usage_month
-            FROM usage_month m
-            WHERE m.tenant_key = t.tenant_key
-        ) usage"
+            SELECT ({}) AS first_usage_month, ({}) AS last_usage_month
+        ) usage",
+        usage_month("ASC"),
+        usage_month("DESC")
     )
 }
 

@@ -55,8 +55,11 @@ async fn every_call_is_one_line_that_tells_the_truth() {
         reports.list_tenants(request(ListTenantsRequest { page_size: -1, ..Default::default() }, &[&own])).await;
     invalid.unwrap_err();
     let record = crate::scope::record(ORG, TENANT);
-    let message =
-        secure_connect_reports::proto::ImportUsageRequest { source: "back-end".to_owned(), records: vec![record] };
+    let message = secure_connect_reports::proto::ImportUsageRequest {
+        source: "back-end".to_owned(),
+        records: vec![record],
+        complete: false,
+    };
     let mut imports = UsageImportServiceClient::new(channel.clone());
     imports.import_usage(request(tokio_stream::iter([message]), &[&own])).await.unwrap();
 
@@ -184,7 +187,7 @@ async fn no_secret_reaches_a_log_or_an_error() {
             }
         }
     }
-    serving.calls(36).await;
+    serving.calls(3 * 3 * Rpc::ALL.len()).await;
     let client = program()
         .args(["tenants", "--server", &serving.url, "--log", "trace"])
         .env("SCR_TOKEN", &good)
@@ -235,7 +238,7 @@ async fn calls_that_are_cut_off_are_told_so_and_logged() {
     // An import whose caller never says that it is done.
     let (sender, messages) = tokio::sync::mpsc::channel(1);
     let record = crate::scope::record(ORG, TENANT);
-    let message = secure_connect_reports::proto::ImportUsageRequest { source: String::new(), records: vec![record] };
+    let message = secure_connect_reports::proto::ImportUsageRequest { records: vec![record], ..Default::default() };
     sender.send(message).await.unwrap();
     let import = tokio::spawn({
         let channel = channel.clone();

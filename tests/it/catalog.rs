@@ -138,7 +138,8 @@ fn problems_name_the_entry_and_the_field() {
             ),
             "prices[0].tiers[1].up_to: \"9.0\" is not above the tier's start, 9",
         ),
-        (&tiers("[{ unit_price = \"-1\" }]"), "prices[0].tiers[0].unit_price: \"-1\": not a plain decimal"),
+        (&tiers("[{ unit_price = \"-1\" }]"), "prices[0].tiers[0].unit_price: \"-1\": is negative"),
+        (&tiers("[{ unit_price = \"1,5\" }]"), "prices[0].tiers[0].unit_price: \"1,5\": not a decimal number"),
         (
             &tiers("[{ unit_price = 0.5 }]"),
             "prices[0].tiers[0].unit_price: invalid type: floating point `0.5`, expected a string (decimals are written in quotes",

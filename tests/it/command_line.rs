@@ -226,18 +226,18 @@ async fn files_are_imported_from_the_command_line() {
     };
     let (ok, out, log) = import(&["1.csv", "2.csv"]);
     assert!(ok, "{log}");
-    assert_eq!(
-        out,
-        "1.csv: 1 records; 1 loads published, 0 restated, 0 unchanged\n\
-         2.csv: 1 records; 1 loads published, 0 restated, 0 unchanged\n"
-    );
+    assert_eq!(out, "2 files: 2 records; 2 loads published, 0 restated, 0 unchanged\n");
     assert_eq!(import(&["1.csv"]).1, "1.csv: unchanged (1 records, 1 loads)\n");
     let (ok, _, log) = import(&["bad.csv"]);
-    assert!(!ok && log.contains("\n  line 2, quantity \"-1\": not a plain decimal"), "{log}");
-    // Half a day in each of two files would be half a day lost.
+    assert!(!ok && log.contains("\n  line 2, quantity \"-1\": is negative"), "{log}");
+    // The files of one command are one delivery: a record that is in two of them is there twice.
     let (ok, out, log) = import(&["1.csv", "1b.csv"]);
-    assert!(!ok && log.contains("1b.csv: the file was not imported: 1.csv has usage of tenant"), "{log}");
-    assert_eq!(out, "1.csv: unchanged (1 records, 1 loads)\n");
+    assert!(
+        !ok && log.contains("none of the 2 files was imported, and nothing was changed:\n  1b.csv, line 2, assetId"),
+        "{log}"
+    );
+    assert!(log.contains(" as line 2 of 1.csv; add them up, or give each its period"), "{log}");
+    assert_eq!(out, "");
     let (_, out, _) = import(&["--dry-run", "1b.csv"]);
     assert!(
         out.starts_with("1b.csv: 2 records; dry run, nothing was published; would be: 0 loads published, 1 restated")
@@ -258,7 +258,7 @@ async fn files_are_imported_from_the_command_line() {
     let sql = database.sql().await;
     let imports = "SELECT source || ' ' || file_name FROM usage_import ORDER BY import_id";
     let names: Vec<String> = sql.query(imports, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(names, ["default 1.csv", "default 2.csv", "default 1b.csv", "pipe -"]);
+    assert_eq!(names, ["default 1.csv, 2.csv", "default 1b.csv", "pipe -"]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use secure_connect_reports::{
     auth::Principal,
     client::UsageQuery,
-    import::{Import, Input, LoadOutcome, Prepared},
+    import::{Delivery, Import, Input, LoadOutcome, Prepared},
     model::{Source, UtcTime},
     proto::{GetDetailedUsageRequest, YearMonth, reports_service_client::ReportsServiceClient},
     store::Store,
@@ -17,6 +17,8 @@ use crate::support::{
     builder::{CATALOG, ORG, Row, TENANT, TENANT_2, csv},
     rounds,
 };
+
+const DELIVERY: Delivery<'_> = Delivery { name: "test.csv", is_complete: false, dry_run: false };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_day_imported_at_once_is_published_once() {
@@ -39,6 +41,7 @@ async fn the_same_day_imported_at_once_is_published_once() {
             match &report.loads[0].outcome {
                 LoadOutcome::Published | LoadOutcome::Restated(_) => published += 1,
                 LoadOutcome::Unchanged => assert_eq!(report.published_at, None),
+                LoadOutcome::Withdrawn(_) => panic!("nothing was withdrawn"),
             }
         }
         assert_eq!(published, 1, "round {round}");
@@ -192,7 +195,7 @@ fn prepared_import(database: &Database) -> impl Future<Output = Import> {
 async fn read(import: &Import, rows: &[Row]) -> Prepared {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), csv(rows)).unwrap();
-    import.read(Input::File(file.path().to_owned())).await.unwrap()
+    import.read(vec![Input::File(file.path().to_owned())]).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,7 +212,7 @@ async fn an_import_is_not_published_against_another_catalog_than_it_was_checked_
         let import = prepared_import(&database).await;
         let prepared = read(&import, &[Row::on("2022-02-01", "1")]).await;
         database.apply(&CATALOG.replacen(from, to, 1)).await;
-        let error = import.publish(prepared, "test.csv", false).await.expect_err("a refusal").to_string();
+        let error = import.publish(prepared, &DELIVERY).await.expect_err("a refusal").to_string();
         assert!(error.contains("the catalog changed while the import ran; nothing was published"), "{error}");
         let sql = database.sql().await;
         assert_eq!(sql.query_one("SELECT count(*) FROM usage_record", &[]).await.unwrap().get::<_, i64>(0), 0);
@@ -224,7 +227,7 @@ async fn a_day_that_was_left_out_as_unchanged_is_looked_at_again() {
     let import = prepared_import(&database).await;
     let prepared = read(&import, &[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2")]).await;
     let publisher = hold_publish_lock(&database).await;
-    let running = tokio::spawn(async move { import.publish(prepared, "test.csv", false).await });
+    let running = tokio::spawn(async move { import.publish(prepared, &DELIVERY).await });
     wait_for(&database.sql().await, WAITING).await;
     // Another importer restates the first day, just before.
     let restate = "INSERT INTO usage_load (tenant_key, usage_month, usage_day, source, import_id, digest, record_count, published_at)

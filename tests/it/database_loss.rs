@@ -9,7 +9,7 @@ use std::{
 use secure_connect_reports::{
     auth::{AuthConfig, Principal},
     client::{ClientConfig, UsageQuery, is_serving},
-    import::{Import, Input},
+    import::{Delivery, Import, Input},
     model::Source,
     postgres::EphemeralServer,
     proto::{
@@ -185,8 +185,8 @@ async fn a_standby_serves_reports_and_takes_over() {
         let import = Import::new(&store, config.clone(), &Principal::operator("test"), Source::default()).await?;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), csv(&[Row::on("2022-02-01", "8")])).unwrap();
-        let prepared = import.read(Input::File(file.path().to_owned())).await?;
-        import.publish(prepared, "test.csv", false).await
+        let prepared = import.read(vec![Input::File(file.path().to_owned())]).await?;
+        import.publish(prepared, &Delivery { name: "test.csv", is_complete: false, dry_run: false }).await
     };
     assert_eq!(import.await.expect("the new primary takes imports").loads.len(), 1);
     assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "8")]));

@@ -169,8 +169,7 @@ async fn a_server_reads_by_one_account_and_imports_by_another() {
     let import_usage = |channel: Channel| async move {
         use secure_connect_reports::proto::usage_import_service_client::UsageImportServiceClient;
         let record = crate::scope::record(crate::support::builder::ORG, crate::support::builder::TENANT);
-        let message =
-            secure_connect_reports::proto::ImportUsageRequest { source: String::new(), records: vec![record] };
+        let message = secure_connect_reports::proto::ImportUsageRequest { records: vec![record], ..Default::default() };
         UsageImportServiceClient::new(channel).import_usage(tokio_stream::iter([message])).await
     };
     let server = Server::start(ServerConfig::new(reader.clone(), open()));

@@ -25,12 +25,7 @@ fn problems(invalid: &InvalidUsage) -> Vec<(u64, &str, &str)> {
 }
 
 fn outcomes(report: &ImportReport) -> Vec<&'static str> {
-    let name = |outcome: &LoadOutcome| match outcome {
-        LoadOutcome::Published => "published",
-        LoadOutcome::Restated(_) => "restated",
-        LoadOutcome::Unchanged => "unchanged",
-    };
-    report.loads.iter().map(|load| name(&load.outcome)).collect()
+    report.loads.iter().map(|load| load.outcome.name()).collect()
 }
 
 async fn count(database: &Database, table: &str) -> i64 {
@@ -235,19 +230,20 @@ async fn rows_given_twice_are_told_also_when_they_differ_elsewhere() {
         row().bandwidth().with("platform", "mcp"),
         row().with("assetType", "ENDPOINT"),
         row().of(ORG, TENANT_2),
+        // A trial that ends within the day.
+        row().with("trial", "TRUE"),
         // These are rows 1 and 4 again.
-        row().with("quantity", "5").with("trial", "TRUE").with("assetName", "Another name"),
+        row().with("quantity", "5").with("trialExpiry", "2022-02-02T00:00:00Z").with("assetName", "Another name"),
         row().bandwidth().with("trialExpiry", "2022-02-02T00:00:00Z"),
     ];
     let invalid = refused(&database, &csv(&rows)).await;
-    assert_eq!(
-        problems(&invalid),
-        [
-            (9, "assetId", "the same asset, meter, region, platform and period as line 2"),
-            (10, "assetId", "the same asset, meter, region, platform and period as line 5"),
-        ]
-    );
-    assert_eq!(database.import(&csv(&rows[..7])).await.record_count, 7);
+    let twice = |line: u64| {
+        format!(
+            "the same asset, meter, period, region, platform and trial as line {line}; add them up, or give each its period"
+        )
+    };
+    assert_eq!(problems(&invalid), [(10, "assetId", &*twice(2)), (11, "assetId", &*twice(5)),]);
+    assert_eq!(database.import(&csv(&rows[..8])).await.record_count, 8);
 }
 
 #[tokio::test]
@@ -268,14 +264,15 @@ async fn a_file_of_another_form_is_refused_with_the_mend() {
             vec![(1, "", "is there twice"), (1, "trialExpiry", "the column is missing")],
         ),
         (format!("{header}\na,b\n"), vec![(2, "", "the row has 2 fields; the header has 14")]),
-        (
-            good.replace("Joe", &"x".repeat(1 << 20)),
-            vec![(2, "", "the row is longer than 1 MiB: is a quote not closed?")],
-        ),
+        (good.replace("Joe", &"x".repeat(1 << 20)), vec![(2, "", "the row is longer than 1 MiB")]),
         // A quote that is not closed: the file is not read to its end.
         (
             format!("{}{}", good.replace("Joe", "\"Joe"), "x".repeat(8 << 20)),
-            vec![(2, "", "the row is longer than 1 MiB: is a quote not closed?")],
+            vec![(
+                2,
+                "assetName",
+                "the quote that begins this field is not closed; a quote within a field is written twice, in a field in quotes",
+            )],
         ),
     ] {
         assert_eq!(problems(&refused(&database, &text).await), expected);

@@ -82,7 +82,8 @@ async fn back_ends_are_told_which_record_is_wrong() {
         wrong(|record| record.end.as_mut().unwrap().nanos = 1),
         wrong(|record| record.trial_expiry = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 })),
     ];
-    let message = |source: &str, records| ImportUsageRequest { source: source.to_owned(), records };
+    let message =
+        |source: &str, records| ImportUsageRequest { source: source.to_owned(), records, ..Default::default() };
     let (head, tail) = records.split_at(2);
     let messages = vec![message("default", head.to_vec()), message("", tail.to_vec())];
     let status = import_usage(&server, messages).await.unwrap_err();
@@ -121,7 +122,7 @@ async fn an_early_refusal_is_told_and_not_lost() {
     let database = Database::with_catalog().await;
     let server = database.serve();
     for _ in 0..100 {
-        let message = ImportUsageRequest { source: "not a source".to_owned(), records: Vec::new() };
+        let message = ImportUsageRequest { source: "not a source".to_owned(), ..Default::default() };
         let large = ImportUsageRequest {
             records: vec![UsageRecord { asset_name: "x".repeat(50_000), ..Default::default() }],
             ..Default::default()

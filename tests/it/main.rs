@@ -15,6 +15,7 @@ mod costs;
 mod database_loss;
 mod database_roles;
 mod database_tls;
+mod deliveries;
 mod fuzz;
 mod import;
 mod import_usage;

@@ -76,7 +76,7 @@ impl Scene {
     }
 
     async fn import(&self, as_member: &[&str], record: UsageRecord) -> Result<i64, Status> {
-        let messages = tokio_stream::iter([ImportUsageRequest { source: String::new(), records: vec![record] }]);
+        let messages = tokio_stream::iter([ImportUsageRequest { records: vec![record], ..Default::default() }]);
         let mut imports = UsageImportServiceClient::new(self.channel.clone());
         let report = imports.import_usage(request(messages, &[&self.bearer(as_member)])).await?;
         Ok(report.into_inner().record_count)

@@ -3,7 +3,7 @@
 use crate::{
     model::{AssetType, BillingRegion},
     report::{InvalidField, ReportError, token::short_digest},
-    store::{Meters, RecordFilter, Store, VisibleTenant},
+    store::{MeterKey, Meters, RecordFilter, Store, VisibleTenant},
 };
 
 /// Narrows a report. Every list that is not empty must match.
@@ -59,13 +59,14 @@ impl UsageFilter {
     ) -> Result<RecordFilter, ReportError> {
         let mut filter = RecordFilter::default();
         if !self.meter_names.is_empty() {
-            let mut keys = Vec::with_capacity(self.meter_names.len());
+            let mut keys: Vec<MeterKey> = Vec::with_capacity(self.meter_names.len());
             for (index, name) in self.meter_names.iter().enumerate() {
-                let found = meters.find(name).and_then(|position| meters.at(position));
-                let (key, _) = found.ok_or_else(|| {
-                    InvalidField::new(format!("filter.meter_names[{index}]"), format!("there is no meter {name:?}"))
-                })?;
-                keys.push(*key);
+                let before = keys.len();
+                keys.extend(meters.alike(name));
+                if keys.len() == before {
+                    let field = format!("filter.meter_names[{index}]");
+                    return Err(InvalidField::new(field, format!("there is no meter {name:?}")).into());
+                }
             }
             keys.sort_unstable();
             keys.dedup();

@@ -10,7 +10,9 @@ use tokio_postgres::Transaction;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Assumed, ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, in_force};
+use super::{
+    Assumed, ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, coverage, in_force,
+};
 use crate::{
     model::{Source, UtcTime},
     store::{
@@ -122,7 +124,8 @@ impl ImportSession {
 
     /// Months get their partitions outside the transaction, so that its locks are short.
     async fn ensure_months(&self, loads: &[NewLoad]) -> Result<(), StoreError> {
-        let mut months: Vec<NaiveDate> = loads.iter().map(|load| load.month.first_day()).collect();
+        let with_records = loads.iter().filter(|load| load.record_count > 0);
+        let mut months: Vec<NaiveDate> = with_records.map(|load| load.month.first_day()).collect();
         months.sort_unstable();
         months.dedup();
         for month in months {
@@ -149,6 +152,12 @@ async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: 
     let present = in_force(transaction, source, &keys).await?;
     if assumed.unchanged.iter().any(|(key, digest)| present.get(key).is_none_or(|load| !load.has(digest))) {
         return Err(StoreError::Changed("another import restated a day of this one"));
+    }
+    if let Some(coverage) = &assumed.coverage {
+        let omitted = coverage::omitted(transaction, source, coverage).await?;
+        if !omitted.iter().map(|day| day.key).eq(coverage.omitted.iter().copied()) {
+            return Err(StoreError::Changed("another import delivered a day that this one says is empty"));
+        }
     }
     let tenants: Vec<i64> = assumed.tenants.iter().map(|tenant| tenant.key.0).collect();
     let organizations: Vec<Uuid> = assumed.tenants.iter().map(|tenant| tenant.organization_id.as_uuid()).collect();

@@ -224,7 +224,7 @@ impl Draft {
 /// The rows of drafts, without those that are there already in another guise.
 pub(super) fn rows(drafts: &[Draft], case: &Case) -> Vec<Row> {
     let mut seen = BTreeSet::new();
-    let key = |row: &Row| [1, 3, 4, 5, 7, 8, 10, 11].map(|column| row.0[column].clone());
+    let key = |row: &Row| [1, 3, 4, 5, 7, 8, 10, 11, 12].map(|column| row.0[column].clone());
     drafts.iter().map(|draft| draft.row(case)).filter(|row| seen.insert(key(row))).collect()
 }
 
@@ -238,7 +238,7 @@ pub(super) fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
             TYPES.iter().position(|name| *name == row[4]),
             (row[3].clone(), row[5].clone()),
             (time(&row[7]), time(&row[8])),
-            (row[10].clone(), ["", "mcp", "azure"].iter().position(|name| *name == row[11])),
+            (row[10].clone(), ["", "mcp", "azure"].iter().position(|name| *name == row[11]), row[12] == "TRUE"),
         )
     });
     rows

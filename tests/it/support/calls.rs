@@ -1,8 +1,8 @@
 //! Every RPC, called with whatever credentials.
 
 use secure_connect_reports::proto::{
-    GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, YearMonth,
-    reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
+    GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, WithdrawUsageRequest,
+    YearMonth, reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -15,11 +15,12 @@ pub(crate) enum Rpc {
     GetDetailedUsage,
     GetMonthlyCosts,
     ImportUsage,
+    WithdrawUsage,
 }
 
 impl Rpc {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage, Self::WithdrawUsage];
 
     /// Calls it for the tenant and organization of the builder in February 2022, to the end of the answer.
     pub(crate) async fn call(self, channel: &Channel, authorization: &[&str]) -> Result<(), Status> {
@@ -42,6 +43,14 @@ impl Rpc {
                 let mut imports = UsageImportServiceClient::new(channel.clone());
                 imports.import_usage(request(messages, authorization)).await.map(drop)
             }
+            Self::WithdrawUsage => {
+                let mut imports = UsageImportServiceClient::new(channel.clone());
+                match imports.withdraw_usage(request(withdraw_usage(TENANT), authorization)).await {
+                    // It came as far as that.
+                    Err(status) if reason(&status).1 == "USAGE_NOT_FOUND" => Ok(()),
+                    answer => answer.map(drop),
+                }
+            }
         }
     }
 }
@@ -52,6 +61,11 @@ pub(crate) fn detailed_usage(tenant: &str) -> GetDetailedUsageRequest {
         month: Some(YearMonth { year: 2022, month: 2 }),
         ..Default::default()
     }
+}
+
+/// A day without usage, so that calls change nothing.
+pub(crate) fn withdraw_usage(tenant: &str) -> WithdrawUsageRequest {
+    WithdrawUsageRequest { tenant_id: tenant.to_owned(), usage_day: "1999-01-01".to_owned(), ..Default::default() }
 }
 
 pub(crate) fn monthly_costs(organization: &str) -> GetMonthlyCostsRequest {

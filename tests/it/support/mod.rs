@@ -21,7 +21,7 @@ use secure_connect_reports::{
     auth::{AuthConfig, Principal},
     catalog::{self, CatalogFormat},
     client::{Client, ClientConfig, UsageDownload, UsageQuery},
-    import::{Import, ImportError, ImportReport, Input},
+    import::{Delivery, Import, ImportError, ImportReport, Input},
     model::{CsvFormat, CsvWriter, Source},
     postgres::EphemeralServer,
     proto::reports_service_client::ReportsServiceClient,
@@ -163,8 +163,8 @@ impl Database {
         let source: Source = source.parse().expect("a source");
         let store = Store::new(&self.config()).expect("a store");
         let import = Import::new(&store, self.config(), &Principal::operator("test"), source).await?;
-        let prepared = import.read(Input::File(path)).await?;
-        import.publish(prepared, "test.csv", dry_run).await
+        let prepared = import.read(vec![Input::File(path)]).await?;
+        import.publish(prepared, &Delivery { name: "test.csv", is_complete: false, dry_run }).await
     }
 
     /// A server for everyone.

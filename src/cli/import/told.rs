@@ -1,0 +1,173 @@
+//! What `import` and `withdraw` say.
+
+use crate::import::{
+    ImportError, ImportReport, InvalidUsage, LoadOutcome, LoadReport, Restatement, UsageProblem, UsageWarning,
+    WarningKind,
+};
+
+/// How many restatements, notes or warnings are told one by one.
+const SHOWN: usize = 20;
+
+/// Why files were not imported.
+pub(super) fn error(error: &ImportError, names: &[String]) -> String {
+    match error {
+        ImportError::Invalid(invalid) => problems(invalid, names),
+        // They name their file.
+        ImportError::NotUsage { .. } | ImportError::Io { .. } => error.to_string(),
+        _ => format!("{}: {error}", delivery_name(names)),
+    }
+}
+
+/// What an import did.
+pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) {
+    let name = delivery_name(names);
+    if report.record_count == 0 {
+        let has = if names.len() == 1 { "has" } else { "have" };
+        eprintln!("warning: {name} {has} no records: nothing was imported, and no day became empty by it");
+    }
+    counts(&name, report, dry_run);
+    let changed = || report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Restated(_)));
+    changed().take(SHOWN).for_each(restatement);
+    say_how_many_more(changed().count(), "restatements");
+    // All of them: nothing in the files says which they are.
+    report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Withdrawn(_))).for_each(restatement);
+    omitted(report);
+    doubles(report);
+    for warning in &report.warnings {
+        eprintln!("warning: {}", warning_text(warning, names));
+    }
+}
+
+/// What a withdrawal did.
+pub(super) fn withdrawal(report: &ImportReport, dry_run: bool) {
+    for load in &report.loads {
+        if let LoadOutcome::Withdrawn(_) = load.outcome {
+            println!("{}", if dry_run { "dry run, nothing was withdrawn; would be:" } else { "withdrawn:" });
+            restatement(load);
+        } else {
+            println!("tenant {} on {}: there is nothing left to withdraw", load.tenant_id, load.usage_day);
+        }
+    }
+}
+
+fn delivery_name(names: &[String]) -> String {
+    match names {
+        [name] => name.clone(),
+        names => format!("{} files", names.len()),
+    }
+}
+
+fn problems(invalid: &InvalidUsage, names: &[String]) -> String {
+    let (what, one) = match names {
+        [name] => (format!("{name}: the file was"), true),
+        names => (format!("none of the {} files was", names.len()), false),
+    };
+    let mut text = format!("{what} {}imported, and nothing was changed:", if one { "not " } else { "" });
+    for problem in &invalid.first {
+        text.push_str("\n  ");
+        text.push_str(&problem_text(problem, names));
+    }
+    let rest = invalid.total - invalid.first.len() as u64;
+    if rest > 0 {
+        text.push_str(&format!("\n  ... and {rest} more problems"));
+    }
+    text
+}
+
+fn problem_text(problem: &UsageProblem, names: &[String]) -> String {
+    let mut text = place((problem.input, problem.place), names);
+    if !problem.column.is_empty() {
+        text.push_str(&format!(", {}", problem.column));
+    }
+    if !problem.value.is_empty() || !problem.column.is_empty() {
+        text.push_str(&format!(" {:?}", problem.value));
+    }
+    text + &format!(": {}", problem.reason)
+}
+
+/// The file is named where there are several.
+fn place((input, line): (usize, u64), names: &[String]) -> String {
+    match names.get(input) {
+        Some(name) if names.len() > 1 => format!("{name}, line {line}"),
+        _ => format!("line {line}"),
+    }
+}
+
+fn counts(name: &str, report: &ImportReport, dry_run: bool) {
+    let count = |wanted: &str| report.loads.iter().filter(|load| load.outcome.name() == wanted).count();
+    let [published, restated, withdrawn, unchanged] = ["published", "restated", "withdrawn", "unchanged"].map(count);
+    let records = report.record_count;
+    if published + restated + withdrawn == 0 {
+        println!("{name}: unchanged ({records} records, {unchanged} loads)");
+        return;
+    }
+    let done = if dry_run { "dry run, nothing was published; would be: " } else { "" };
+    let taken_back = if withdrawn > 0 { format!(", {withdrawn} withdrawn") } else { String::new() };
+    println!(
+        "{name}: {records} records; {done}{published} loads published, {restated} restated{taken_back}, {unchanged} unchanged"
+    );
+}
+
+fn restatement(load: &LoadReport) {
+    let Some(restatement) = load.outcome.restatement() else { return };
+    let Restatement { superseded_record_count, superseded_published_at, returns_to, quantities } = restatement;
+    let verb = if matches!(load.outcome, LoadOutcome::Withdrawn(_)) { "withdraws" } else { "supersedes" };
+    println!(
+        "  tenant {} on {}: {verb} the load of {superseded_published_at}: {superseded_record_count} -> {} rows",
+        load.tenant_id, load.usage_day, load.record_count
+    );
+    if let Some(earlier) = returns_to.filter(|_| load.record_count > 0) {
+        println!(
+            "    note: this is the content that was published at {earlier} and corrected since; is the file an old one?"
+        );
+    }
+    for (meter, before, after) in quantities {
+        if before == after {
+            println!("    {meter}: {after}, as before");
+        } else {
+            println!("    {meter}: {before} -> {after}");
+        }
+    }
+}
+
+/// Usage that moved from one tenant to another would be billed twice.
+fn omitted(report: &ImportReport) {
+    for load in report.omitted.iter().take(SHOWN) {
+        eprintln!(
+            "note: there is nothing of tenant {} on {}, of which this source has delivered {} rows before; they stay in force \
+             (`import --complete` or `withdraw` takes them back)",
+            load.tenant_id, load.usage_day, load.record_count
+        );
+    }
+    say_how_many_more(report.omitted.len(), "tenants' days that were delivered before");
+}
+
+/// The same day from two sources is usually one delivery with a --source forgotten.
+fn doubles(report: &ImportReport) {
+    let doubles = || report.loads.iter().filter_map(|load| Some((load, load.also_from.as_ref()?)));
+    for (load, source) in doubles().take(SHOWN) {
+        eprintln!(
+            "warning: tenant {} on {}: source {source} has delivered the very same rows, so they count twice; was --source \
+             {source} meant?",
+            load.tenant_id, load.usage_day
+        );
+    }
+    say_how_many_more(doubles().count(), "days that count twice");
+}
+
+fn say_how_many_more(count: usize, what: &str) {
+    if count > SHOWN {
+        eprintln!("... and {} more {what}", count - SHOWN);
+    }
+}
+
+fn warning_text(warning: &UsageWarning, names: &[String]) -> String {
+    let UsageWarning { kind, count, first, example } = warning;
+    let what = match kind {
+        WarningKind::ExpiredTrial => format!("{count} rows are under trial and start when it has expired, or later"),
+        WarningKind::NormalForm => {
+            format!("{count} asset ids differ from another one in their Unicode normal form only")
+        }
+    };
+    format!("{what}; the first is {}: {example}", place(*first, names))
+}

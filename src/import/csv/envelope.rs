@@ -1,0 +1,198 @@
+//! What usage comes in: compressed or not, in which encoding of Unicode. What is something else is recognised and named.
+
+use std::io::{self, BufReader, Cursor, Read};
+
+use super::utf16::Utf16;
+
+const BUFFER_BYTES: usize = 256 << 10;
+/// How much of an input is looked at to see what it is: the signature of a tar archive ends at 262.
+const PREFIX_BYTES: usize = 512;
+
+/// The text of an input, as UTF-8.
+pub(super) struct Envelope {
+    pub(super) text: Box<dyn Read>,
+    pub(super) encoding: Encoding,
+}
+
+/// How characters are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Utf8,
+    Utf16,
+}
+
+/// An input is something else than usage as CSV.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {mend}")]
+pub struct NotUsage {
+    what: &'static str,
+    mend: &'static str,
+}
+
+const SAVE_AS_CSV: &str = "save it as CSV (UTF-8, with commas)";
+const UNPACK: &str = "unpack it, and import the files in it";
+const RECOMPRESS: &str = "decompress it, or compress it with gzip or zstd";
+const EXPORT: &str = "export it as CSV";
+
+/// The first bytes of what people have sent in the place of CSV.
+const SIGNATURES: [(&[u8], &str, &str); 21] = [
+    (b"PK\x03\x04", "a ZIP archive", UNPACK),
+    (b"PK\x05\x06", "an empty ZIP archive", UNPACK),
+    (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
+    (b"BZh", "compressed with bzip2", RECOMPRESS),
+    (b"\xfd7zXZ\0", "compressed with xz", RECOMPRESS),
+    (b"LZIP", "compressed with lzip", RECOMPRESS),
+    (b"\x04\x22\x4d\x18", "compressed with LZ4", RECOMPRESS),
+    (b"\xff\x06\x00\x00sNaPpY", "compressed with Snappy", RECOMPRESS),
+    (b"\x1f\x9d", "compressed with compress", RECOMPRESS),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (.xls)", SAVE_AS_CSV),
+    (b"%PDF-", "a PDF document", EXPORT),
+    (b"PAR1", "a Parquet file", EXPORT),
+    (b"ARROW1", "an Arrow file", EXPORT),
+    (b"Obj\x01", "an Avro file", EXPORT),
+    (b"ORC", "an ORC file", EXPORT),
+    (b"SQLite format 3\0", "an SQLite database", EXPORT),
+    (b"PGDMP", "a dump of pg_dump", EXPORT),
+    (b"PGCOPY\n\xff\r\n\0", "PostgreSQL's binary COPY format", "write it with FORMAT csv, HEADER"),
+    (b"\xff\xfe\0\0", "UTF-32", SAVE_AS_CSV),
+    (b"\0\0\xfe\xff", "UTF-32", SAVE_AS_CSV),
+];
+
+/// How texts begin that are no CSV, in lower case.
+const BEGINNINGS: [(&str, &str, &str); 7] = [
+    ("version https://git-lfs", "a pointer of Git LFS, not the file itself", "get the file with `git lfs pull`"),
+    ("/annex/objects/", "a pointer of git-annex, not the file itself", "get the file with `git annex get`"),
+    ("<!doctype html", "an HTML page, perhaps one that asks to log in", "download the file itself"),
+    ("<html", "an HTML page, perhaps one that asks to log in", "download the file itself"),
+    ("<", "XML", SAVE_AS_CSV),
+    ("{", "JSON", SAVE_AS_CSV),
+    ("[", "JSON", SAVE_AS_CSV),
+];
+
+/// Says what is wrong where compressed data is.
+struct Decompressed<R> {
+    inner: R,
+    format: &'static str,
+}
+
+impl<R: Read> Read for Decompressed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            io::ErrorKind::UnexpectedEof => io::Error::new(
+                error.kind(),
+                format!("the {} data ends too early, so the file was cut off: copy or download it again", self.format),
+            ),
+            kind => io::Error::new(
+                kind,
+                format!("the {} data cannot be read ({error}): copy or download the file again", self.format),
+            ),
+        })
+    }
+}
+
+/// Sees what an input is by its first bytes, and reads its text.
+pub(super) fn open(input: impl Read + 'static) -> Result<Envelope, super::ReadError> {
+    let (prefix, input) = peek(input)?;
+    let input: Box<dyn Read> = if prefix.starts_with(b"\x1f\x8b") {
+        let input = BufReader::with_capacity(BUFFER_BYTES, input);
+        Box::new(Decompressed { inner: flate2::bufread::MultiGzDecoder::new(input), format: "gzip" })
+    } else if is_zstd(&prefix) {
+        let input = BufReader::with_capacity(BUFFER_BYTES, input);
+        Box::new(Decompressed { inner: zstd::Decoder::with_buffer(input)?, format: "zstd" })
+    } else {
+        Box::new(input)
+    };
+    let (mut prefix, input) = peek(input)?;
+    if let Some(foreign) = foreign(&prefix) {
+        return Err(foreign.into());
+    }
+    let mut input: Box<dyn Read> = Box::new(input);
+    let mut encoding = Encoding::Utf8;
+    if let Some(is_big_endian) = utf16(&prefix) {
+        encoding = Encoding::Utf16;
+        let text;
+        (prefix, text) = peek(Utf16::new(input, is_big_endian))?;
+        input = Box::new(text);
+    }
+    // Spreadsheets mark Unicode by this.
+    let mark = "\u{feff}".as_bytes();
+    if prefix.starts_with(mark) {
+        input.read_exact(&mut [0; 3])?;
+        prefix.drain(..mark.len());
+    }
+    if let Some(other) = other_text(&prefix) {
+        return Err(other.into());
+    }
+    Ok(Envelope { text: input, encoding })
+}
+
+/// The first bytes of an input, and the input as if they had not been read.
+fn peek<R: Read>(mut input: R) -> io::Result<(Vec<u8>, impl Read + use<R>)> {
+    let mut prefix = Vec::new();
+    input.by_ref().take(PREFIX_BYTES as u64).read_to_end(&mut prefix)?;
+    Ok((prefix.clone(), Cursor::new(prefix).chain(input)))
+}
+
+/// A frame, or one to be skipped (RFC 8878).
+fn is_zstd(prefix: &[u8]) -> bool {
+    matches!(prefix, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+fn foreign(prefix: &[u8]) -> Option<NotUsage> {
+    if prefix.starts_with(b"\x1f\x8b") || is_zstd(prefix) {
+        return Some(NotUsage { what: "compressed twice", mend: "decompress it once" });
+    }
+    if prefix.get(257..262) == Some(b"ustar") {
+        return Some(NotUsage { what: "a tar archive", mend: UNPACK });
+    }
+    let &(signature, what, mend) = SIGNATURES.iter().find(|(signature, ..)| prefix.starts_with(signature))?;
+    let is_workbook = signature == b"PK\x03\x04"
+        && ["[Content_Types].xml", "_rels/", "xl/", "opendocument.spreadsheet"]
+            .iter()
+            .any(|part| contains(prefix, part));
+    if is_workbook {
+        return Some(NotUsage { what: "a workbook of a spreadsheet program", mend: SAVE_AS_CSV });
+    }
+    Some(NotUsage { what, mend })
+}
+
+fn other_text(prefix: &[u8]) -> Option<NotUsage> {
+    let text = String::from_utf8_lossy(prefix).trim_start().to_ascii_lowercase();
+    let &(_, what, mend) = BEGINNINGS.iter().find(|(beginning, ..)| text.starts_with(beginning))?;
+    Some(NotUsage { what, mend })
+}
+
+fn contains(prefix: &[u8], part: &str) -> bool {
+    memchr::memmem::find(prefix, part.as_bytes()).is_some()
+}
+
+/// Whether it is UTF-16, and in which order of bytes. Where no mark says so, two letters of ASCII do.
+fn utf16(prefix: &[u8]) -> Option<bool> {
+    match prefix {
+        [0xfe, 0xff, ..] | [0, 1..=0x7f, 0, 1..=0x7f, ..] => Some(true),
+        [0xff, 0xfe, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..] => Some(false),
+        _ => None,
+    }
+}
+
+// === impl Encoding ===
+
+impl Encoding {
+    /// What is wrong with a field that is no text.
+    pub(super) fn fault(self) -> &'static str {
+        match self {
+            Self::Utf8 => "is not UTF-8; save the file as UTF-8",
+            Self::Utf16 => "holds half a character of UTF-16; save the file as UTF-8",
+        }
+    }
+}
+
+// === impl NotUsage ===
+
+impl NotUsage {
+    pub(super) fn new(what: &'static str, mend: &'static str) -> Self {
+        Self { what, mend }
+    }
+}

@@ -1,0 +1,119 @@
+//! Usage as CSV: the report's own format, in whatever envelope it comes.
+
+mod columns;
+mod envelope;
+mod rows;
+mod utf16;
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{Intake, Progress};
+use columns::{Columns, Found, Start};
+use envelope::Envelope;
+pub use envelope::NotUsage;
+use rows::{RowError, Rows};
+
+/// Where CSV comes from. How it is compressed is seen by its first bytes.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// An input was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    NotUsage(#[from] NotUsage),
+}
+
+/// Counts the bytes that pass.
+struct Counted<R> {
+    inner: R,
+    progress: Arc<Progress>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.progress.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+// === impl Input ===
+
+impl Input {
+    /// The file's name, or `-`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Stdin => "-".to_owned(),
+        }
+    }
+
+    /// How many bytes there are to read, where that is known.
+    pub fn size(&self) -> Option<u64> {
+        match self {
+            Self::File(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()),
+            Self::Stdin => None,
+        }
+    }
+
+    fn open(&self, progress: Arc<Progress>) -> io::Result<Box<dyn Read>> {
+        Ok(match self {
+            Self::File(path) => Box::new(Counted { inner: File::open(path)?, progress }),
+            Self::Stdin => Box::new(Counted { inner: io::stdin().lock(), progress }),
+        })
+    }
+}
+
+impl From<PathBuf> for Input {
+    fn from(path: PathBuf) -> Self {
+        if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path) }
+    }
+}
+
+/// Reads everything into the intake.
+pub(super) fn read(input: &Input, intake: &mut Intake) -> Result<(), ReadError> {
+    let Envelope { text, encoding } = envelope::open(input.open(intake.progress())?)?;
+    let mut rows = Rows::new(text);
+    let columns = match Columns::read(&mut rows, encoding)? {
+        Start::Columns(columns) => columns,
+        Start::Refused(problems) => {
+            for (line, column, value, reason) in problems {
+                intake.refuse(line, column, &value, &reason);
+            }
+            return Ok(());
+        }
+    };
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(()),
+            Err(RowError::Io(error)) => return Err(error.into()),
+            Err(RowError::TooLong { line }) => {
+                intake.refuse(line, "", "", &"the row is longer than 1 MiB");
+                continue;
+            }
+            Err(RowError::Quoting { line, field, value, fault }) => {
+                intake.refuse(line, columns.name_of(field), &value, &fault);
+                continue;
+            }
+        };
+        match columns.record(&row) {
+            Found::Record(raw) => intake.add(row.line, &raw)?,
+            Found::Nothing => {}
+            Found::Problem { column, value, reason } => intake.refuse(row.line, column, &value, &reason),
+        }
+    }
+}

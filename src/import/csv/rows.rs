@@ -1,0 +1,325 @@
+//! Rows of CSV, read strictly: quoted as RFC 4180 has it, or not at all.
+//!
+//! A library that reads what it can is no help here: a quote that is not closed would swallow the rows behind it without a
+//! word. Lines end with LF, CR LF or CR, as editors see them, and are counted so.
+
+use std::io::{self, Read};
+
+use memchr::{memchr, memchr_iter, memchr3};
+
+/// No sound row comes near this. It bounds the memory that a quote takes that is never closed.
+const MAX_ROW_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = 256 << 10;
+/// How much of a wrong field is kept to be shown.
+const SHOWN_BYTES: usize = 512;
+
+/// Reads rows.
+pub(super) struct Rows<R> {
+    input: R,
+    delimiter: u8,
+    buffer: Vec<u8>,
+    /// What is left to read of the buffer.
+    start: usize,
+    end: usize,
+    has_ended: bool,
+    /// The line on which the next row begins, from 1.
+    line: u64,
+    /// The ends of the fields of the row at hand; between two fields is one byte.
+    ends: Vec<usize>,
+    /// The row at hand without its quotes, where it has any.
+    unquoted: Vec<u8>,
+}
+
+/// A row, and the line on which it begins.
+pub(super) struct Row<'a> {
+    pub(super) line: u64,
+    bytes: &'a [u8],
+    ends: &'a [usize],
+}
+
+/// A row cannot be read. Reading may go on with the next line.
+#[derive(Debug)]
+pub(super) enum RowError {
+    Io(io::Error),
+    /// The row that begins on this line has more than 1 MiB.
+    TooLong {
+        line: u64,
+    },
+    /// The field that begins on this line is not quoted as it should be.
+    Quoting {
+        line: u64,
+        field: usize,
+        value: String,
+        fault: QuotingFault,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum QuotingFault {
+    #[error(
+        "the quote that begins this field is not closed; a quote within a field is written twice, in a field in quotes"
+    )]
+    Unclosed,
+    #[error(
+        "text follows the quote that closes this field; a quote within a field is written twice, in a field in quotes"
+    )]
+    TextBehind,
+    #[error(
+        "there is a quote in a field without quotes around it; put it in quotes, and write each quote within it twice"
+    )]
+    Stray,
+}
+
+/// What is at the beginning of a window of the input.
+enum Scan {
+    /// A row of `text` bytes, and its line end up to `length`.
+    Row { text: usize, length: usize, is_quoted: bool },
+    /// A part of a row; the field and the beginning of the one whose quote is still open.
+    Part { open_quote: Option<(usize, usize)> },
+    /// A fault in the field that begins at `at`.
+    Fault { field: usize, at: usize, fault: QuotingFault },
+}
+
+// === impl Rows ===
+
+impl<R: Read> Rows<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self {
+            input,
+            delimiter: b',',
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            has_ended: false,
+            line: 1,
+            ends: Vec::new(),
+            unquoted: Vec::new(),
+        }
+    }
+
+    /// What stands between two fields from now on.
+    pub(super) fn set_delimiter(&mut self, delimiter: u8) {
+        self.delimiter = delimiter;
+    }
+
+    /// The line that comes next, as far as it is at hand, without its end; `None` at the end of the input.
+    pub(super) fn peek_line(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.start == self.end {
+            self.fill()?;
+        }
+        let window = &self.buffer[self.start..self.end];
+        let length = window.iter().position(|&byte| is_line_end(byte)).unwrap_or(window.len());
+        Ok((!window.is_empty()).then(|| &window[..length]))
+    }
+
+    /// Passes over the line that comes next.
+    pub(super) fn skip_line(&mut self) {
+        self.start += first_line(&self.buffer[self.start..self.end]);
+        self.line += 1;
+    }
+
+    /// The next row; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Row<'_>>, RowError> {
+        let (text, length, is_quoted) = loop {
+            let window = &self.buffer[self.start..self.end];
+            if window.is_empty() && self.has_ended {
+                return Ok(None);
+            }
+            match scan(window, self.has_ended, self.delimiter, &mut self.ends, &mut self.unquoted) {
+                Scan::Row { text, length, is_quoted } => break (text, length, is_quoted),
+                Scan::Part { open_quote } if window.len() > MAX_ROW_BYTES => {
+                    if let Some((field, at)) = open_quote {
+                        return Err(self.pass_over(field, at, QuotingFault::Unclosed));
+                    }
+                    let line = self.line;
+                    self.abandon();
+                    return Err(RowError::TooLong { line });
+                }
+                Scan::Part { .. } => self.fill().map_err(RowError::Io)?,
+                Scan::Fault { field, at, fault } => return Err(self.pass_over(field, at, fault)),
+            }
+        };
+        let (line, start) = (self.line, self.start);
+        self.start += length;
+        self.line += if is_quoted { line_ends(&self.buffer[start..self.start]) } else { 1 };
+        if text > MAX_ROW_BYTES {
+            return Err(RowError::TooLong { line });
+        }
+        let bytes = if is_quoted { &self.unquoted[..] } else { &self.buffer[start..start + text] };
+        Ok(Some(Row { line, bytes, ends: &self.ends }))
+    }
+
+    /// Goes on with the line behind the one on which a faulty field begins, so that one fault hides no other.
+    fn pass_over(&mut self, field: usize, at: usize, fault: QuotingFault) -> RowError {
+        let begin = self.start + at;
+        let line = self.line + line_ends(&self.buffer[self.start..begin]);
+        let length = first_line(&self.buffer[begin..self.end]);
+        let shown = &self.buffer[begin..begin + length.min(SHOWN_BYTES)];
+        let value = String::from_utf8_lossy(shown).trim_end_matches(['\r', '\n']).to_owned();
+        if fault == QuotingFault::Unclosed {
+            // All that follows is within the quotes.
+            self.abandon();
+        } else {
+            self.start = begin + length;
+            self.line = line + 1;
+        }
+        RowError::Quoting { line, field, value, fault }
+    }
+
+    /// Reads no further.
+    fn abandon(&mut self) {
+        self.start = self.end;
+        self.has_ended = true;
+    }
+
+    /// Reads on, so much at a time that what is at hand is not gone through all too often.
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let room = BUFFER_BYTES.max(2 * self.end);
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
+        }
+        while self.end < self.buffer.len() {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Ok(0) => {
+                    self.has_ended = true;
+                    break;
+                }
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Row ===
+
+impl<'a> Row<'a> {
+    /// How many fields there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// A field.
+    pub(super) fn field(&self, index: usize) -> &'a [u8] {
+        &self.bytes[self.begin(index)..self.ends[index]]
+    }
+
+    /// The fields as texts, if all of them are UTF-8.
+    pub(super) fn texts(&self) -> Option<impl Fn(usize) -> &'a str> {
+        let text = std::str::from_utf8(self.bytes).ok()?;
+        Some(move |index| &text[self.begin(index)..self.ends[index]])
+    }
+
+    /// Whether there is nothing in it but blanks and delimiters.
+    pub(super) fn is_blank(&self) -> bool {
+        (0..self.len()).all(|index| self.field(index).iter().all(u8::is_ascii_whitespace))
+    }
+
+    fn begin(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.ends[before] + 1)
+    }
+}
+
+/// Looks at the first row of a window. Nearly all rows have no quote in them, and are then not even copied.
+fn scan(window: &[u8], is_last: bool, delimiter: u8, ends: &mut Vec<usize>, unquoted: &mut Vec<u8>) -> Scan {
+    let text = match memchr3(b'\n', b'\r', b'"', window) {
+        Some(at) if window[at] == b'"' => return scan_quoted(window, is_last, delimiter, ends, unquoted),
+        None if !is_last => return Scan::Part { open_quote: None },
+        found => found.unwrap_or(window.len()),
+    };
+    let Some(length) = line_end(window, text, is_last) else { return Scan::Part { open_quote: None } };
+    ends.clear();
+    ends.extend(memchr_iter(delimiter, &window[..text]));
+    ends.push(text);
+    Scan::Row { text, length, is_quoted: false }
+}
+
+/// The same for a row that has a quote in it.
+fn scan_quoted(window: &[u8], is_last: bool, delimiter: u8, ends: &mut Vec<usize>, unquoted: &mut Vec<u8>) -> Scan {
+    ends.clear();
+    unquoted.clear();
+    // Files that were put together have their marks of UTF-8 within.
+    let mark = "\u{feff}".len();
+    let mut at = if window.starts_with("\u{feff}\"".as_bytes()) { mark } else { 0 };
+    loop {
+        let (field, begin) = (ends.len(), at);
+        let fault = |fault| Scan::Fault { field, at: begin, fault };
+        if window.get(at) == Some(&b'"') {
+            loop {
+                at += 1;
+                let Some(length) = memchr(b'"', &window[at..]) else {
+                    return if is_last {
+                        fault(QuotingFault::Unclosed)
+                    } else {
+                        Scan::Part { open_quote: Some((field, begin)) }
+                    };
+                };
+                unquoted.extend_from_slice(&window[at..at + length]);
+                at += length + 1;
+                match window.get(at) {
+                    Some(b'"') => unquoted.push(b'"'),
+                    None if !is_last => return Scan::Part { open_quote: Some((field, begin)) },
+                    _ => break,
+                }
+            }
+            if window.get(at).is_some_and(|&byte| byte != delimiter && !is_line_end(byte)) {
+                return fault(QuotingFault::TextBehind);
+            }
+        } else {
+            let rest = &window[at..];
+            let length = rest.iter().position(|&byte| byte == delimiter || byte == b'"' || is_line_end(byte));
+            match length {
+                Some(length) if rest[length] == b'"' => return fault(QuotingFault::Stray),
+                None if !is_last => return Scan::Part { open_quote: None },
+                _ => {}
+            }
+            let length = length.unwrap_or(rest.len());
+            unquoted.extend_from_slice(&rest[..length]);
+            at += length;
+        }
+        ends.push(unquoted.len());
+        if window.get(at) == Some(&delimiter) {
+            unquoted.push(delimiter);
+            at += 1;
+            continue;
+        }
+        return match line_end(window, at, is_last) {
+            Some(length) => Scan::Row { text: at, length, is_quoted: true },
+            None => Scan::Part { open_quote: None },
+        };
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// Where the line ends that has so much text; `None`: what comes next says so.
+fn line_end(window: &[u8], text: usize, is_last: bool) -> Option<usize> {
+    match window[text..] {
+        [] => Some(text),
+        [b'\r', b'\n', ..] => Some(text + 2),
+        [b'\r'] if !is_last => None,
+        _ => Some(text + 1),
+    }
+}
+
+/// How long the first line is, with its end.
+fn first_line(bytes: &[u8]) -> usize {
+    let text = bytes.iter().position(|&byte| is_line_end(byte)).unwrap_or(bytes.len());
+    line_end(bytes, text, true).unwrap_or(text)
+}
+
+/// How many lines end within.
+fn line_ends(bytes: &[u8]) -> u64 {
+    let pairs = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+    (bytes.iter().filter(|&&byte| is_line_end(byte)).count() - pairs) as u64
+}
+
+#[cfg(test)]
+mod tests;

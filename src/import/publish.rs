@@ -1,0 +1,188 @@
+//! Publishing what was prepared: loads that differ from those in force, all of them or none.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use chrono::NaiveDate;
+use tokio::sync::mpsc;
+
+use super::{
+    Delivery, Import, ImportError, ImportReport, LoadReport, OmittedLoad, Prepared, UsageWarning,
+    outcome::Known,
+    plan::{self, Plan, PlannedLoad},
+    sort::{Sorted, Sorter},
+    unicode_ids::UnicodeIds,
+};
+use crate::{
+    model::{OrganizationId, TenantId, UtcTime},
+    store::{Assumed, Coverage, ImportSession, LoadKey, NewLoad, Publication, PublishedLoad, StoreError, UnicodeAsset},
+};
+
+impl Import {
+    /// Publishes every load that differs from the one in force: all of them, or none.
+    pub async fn publish(&self, prepared: Prepared, delivery: &Delivery<'_>) -> Result<ImportReport, ImportError> {
+        let Prepared { sorted, plan, record_count, mut warnings } = prepared;
+        let Plan { loads, unicode_ids } = plan;
+        let session = ImportSession::open(&self.config, self.source.clone()).await?;
+        warnings.extend(self.normal_form_warning(&session, &unicode_ids).await?);
+        let mut coverage = self.coverage(&loads);
+        let omitted = session.omitted(&coverage).await?;
+        let with_records = loads.len();
+        let mut planned = loads;
+        let mut left_in_force = Vec::new();
+        if delivery.is_complete {
+            let empty = omitted.iter().filter_map(|load| PlannedLoad::empty(load.tenant_id, load.key));
+            planned.extend(empty);
+            coverage.omitted = omitted.iter().map(|load| load.key).collect();
+        } else {
+            let omitted = omitted.into_iter();
+            left_in_force.extend(omitted.map(|load| OmittedLoad {
+                tenant_id: load.tenant_id,
+                usage_day: load.key.usage_day,
+                record_count: load.record_count,
+            }));
+        }
+        let coverage = delivery.is_complete.then_some(coverage);
+        let (mut loads, published_at) =
+            self.publish_planned(session, sorted, (planned, with_records), coverage, delivery).await?;
+        loads.sort_by_key(|load| (load.tenant_id, load.usage_day));
+        Ok(ImportReport { record_count, loads, omitted: left_in_force, warnings, published_at })
+    }
+
+    /// Takes back what the source has delivered for a tenant's day: an empty load supersedes it.
+    pub async fn withdraw(
+        &self,
+        tenant_id: TenantId,
+        usage_day: NaiveDate,
+        delivery: &Delivery<'_>,
+    ) -> Result<ImportReport, ImportError> {
+        let tenant = self.checker.tenant(tenant_id).ok_or(ImportError::UnknownTenant)?;
+        let key = LoadKey { tenant: tenant.key, usage_day };
+        let nothing = || ImportError::NothingToWithdraw { source_name: self.source.clone(), usage_day };
+        let session = ImportSession::open(&self.config, self.source.clone()).await?;
+        if session.in_force(&[key]).await?.is_empty() {
+            return Err(nothing());
+        }
+        let planned = vec![PlannedLoad::empty(tenant_id, key).ok_or_else(nothing)?];
+        let sorted =
+            Sorter::default().finish().map_err(|error| ImportError::Io { place: "sorting".to_owned(), error })?;
+        let (loads, published_at) = self.publish_planned(session, sorted, (planned, 0), None, delivery).await?;
+        Ok(ImportReport { record_count: 0, loads, omitted: Vec::new(), warnings: Vec::new(), published_at })
+    }
+
+    /// Publishes loads, the first of which have records.
+    async fn publish_planned(
+        &self,
+        mut session: ImportSession,
+        sorted: Sorted,
+        (planned, with_records): (Vec<PlannedLoad>, usize),
+        coverage: Option<Coverage>,
+        delivery: &Delivery<'_>,
+    ) -> Result<(Vec<LoadReport>, Option<UtcTime>), ImportError> {
+        let keys: Vec<LoadKey> = planned.iter().map(|planned| planned.load.key).collect();
+        let in_force = session.in_force(&keys).await?;
+        let mut outcomes: Vec<PublishedLoad> = planned
+            .iter()
+            .map(|planned| match in_force.get(&planned.load.key) {
+                None => PublishedLoad::First,
+                Some(present) if present.has(&planned.load.digest) => PublishedLoad::Unchanged,
+                Some(present) => PublishedLoad::Superseded(present.clone()),
+            })
+            .collect();
+        let changed: Vec<usize> =
+            (0..outcomes.len()).filter(|&index| outcomes[index] != PublishedLoad::Unchanged).collect();
+        let mut published_at = None;
+        if !delivery.dry_run && !changed.is_empty() {
+            let assumed = Assumed { coverage, ..self.assumed(&planned, &changed) };
+            let wanted = changed.iter().copied().filter(|&index| index < with_records).collect();
+            let loads: Vec<NewLoad> = changed.iter().map(|&index| planned[index].load.clone()).collect();
+            let publication = self.write(&mut session, (sorted, wanted), &loads, &assumed, delivery.name).await?;
+            published_at = publication.published_at;
+            for (&index, outcome) in changed.iter().zip(publication.loads) {
+                outcomes[index] = outcome;
+            }
+        }
+        let known = match Known::look_up(&session, &planned, &outcomes).await {
+            // What is published is, whatever can be told of it.
+            Err(error) if published_at.is_some() => {
+                tracing::warn!(%error, "the import was published, but what it changed cannot be told");
+                Known::default()
+            }
+            known => known?,
+        };
+        Ok((known.reports(&planned, outcomes, self.checker.meters())?, published_at))
+    }
+
+    async fn write(
+        &self,
+        session: &mut ImportSession,
+        (mut sorted, wanted): (Sorted, Vec<usize>),
+        loads: &[NewLoad],
+        assumed: &Assumed,
+        name: &str,
+    ) -> Result<Publication, ImportError> {
+        let rows: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
+        self.progress.rows_to_write.store(rows, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::channel(4);
+        let checker = Arc::clone(&self.checker);
+        let reader = tokio::task::spawn_blocking(move || {
+            plan::records(&mut sorted, &checker, &wanted, |batch| sender.blocking_send(batch).is_ok())
+        });
+        let progress = &self.progress;
+        let publication = session
+            .publish(loads, assumed, receiver, name, &self.imported_by, |count| {
+                progress.rows_written.fetch_add(count, Ordering::Relaxed);
+            })
+            .await;
+        // Why the rows stopped coming says more than that they did.
+        let place = || "sorted rows".to_owned();
+        match reader.await {
+            Ok(Ok(())) => Ok(publication?),
+            Ok(Err(error)) => Err(ImportError::Io { place: place(), error }),
+            Err(error) => Err(ImportError::Io { place: place(), error: io::Error::other(error) }),
+        }
+    }
+
+    /// What the import went by, to be looked at again when it publishes.
+    fn assumed(&self, planned: &[PlannedLoad], changed: &[usize]) -> Assumed {
+        let unchanged = planned.iter().enumerate().filter(|(index, _)| changed.binary_search(index).is_err());
+        let mut tenants: Vec<_> = planned.iter().filter_map(|planned| self.checker.tenant(planned.tenant_id)).collect();
+        tenants.sort_by_key(|tenant| tenant.key);
+        tenants.dedup_by_key(|tenant| tenant.key);
+        Assumed {
+            unchanged: unchanged.map(|(_, planned)| (planned.load.key, planned.load.digest)).collect(),
+            tenants,
+            meters: self.checker.meters().clone(),
+            coverage: None,
+        }
+    }
+
+    /// The organizations and days that there are records of, and the tenants' days.
+    fn coverage(&self, loads: &[PlannedLoad]) -> Coverage {
+        let mut days: Vec<(OrganizationId, NaiveDate)> = loads
+            .iter()
+            .filter_map(|planned| {
+                let tenant = self.checker.tenant(planned.tenant_id)?;
+                Some((tenant.organization_id, planned.load.key.usage_day))
+            })
+            .collect();
+        days.sort_unstable();
+        days.dedup();
+        Coverage { days, delivered: loads.iter().map(|planned| planned.load.key).collect(), omitted: Vec::new() }
+    }
+
+    async fn normal_form_warning(
+        &self,
+        session: &ImportSession,
+        ids: &UnicodeIds,
+    ) -> Result<Option<UsageWarning>, StoreError> {
+        let assets = ids.iter().filter_map(|id| {
+            let tenant = self.checker.tenant(id.tenant_id)?.key;
+            Some(UnicodeAsset { tenant, asset_type: id.asset_type, id: &id.id, composed: &id.composed })
+        });
+        let present = session.alike_assets(&assets.collect::<Vec<_>>()).await?;
+        Ok(ids.warning(&present))
+    }
+}

@@ -1,0 +1,60 @@
+//! Assets whose ids look alike: they differ in their Unicode normal form only.
+
+use super::ImportSession;
+use crate::{
+    model::AssetType,
+    store::{StoreError, TenantKey},
+};
+
+/// An asset of a delivery whose id has other characters than those of ASCII.
+#[derive(Clone, Copy, Debug)]
+pub struct UnicodeAsset<'a> {
+    /// Whose asset.
+    pub tenant: TenantKey,
+    /// Of which type.
+    pub asset_type: AssetType,
+    /// The id.
+    pub id: &'a str,
+    /// The id, [composed](crate::model::composed).
+    pub composed: &'a str,
+}
+
+impl ImportSession {
+    /// The other ids that are there and look like those of a delivery: each with the position of the one that it looks like.
+    pub async fn alike_assets(&self, assets: &[UnicodeAsset<'_>]) -> Result<Vec<(usize, String)>, StoreError> {
+        if assets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tenants: Vec<i64> = assets.iter().map(|asset| asset.tenant.0).collect();
+        let types: Vec<i16> = assets.iter().map(|asset| asset.asset_type.code()).collect();
+        let ids: Vec<&str> = assets.iter().map(|asset| asset.id).collect();
+        let composed: Vec<&str> = assets.iter().map(|asset| asset.composed).collect();
+        let rows = self
+            .lookups
+            .query(
+                "-- alike_assets
+                SELECT wanted.n, a.asset_id
+                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])
+                     WITH ORDINALITY AS wanted (tenant_key, asset_type, asset_id, composed, n)
+                CROSS JOIN LATERAL (
+                    SELECT DISTINCT a.asset_id FROM asset a
+                    WHERE a.tenant_key = wanted.tenant_key AND a.asset_type = wanted.asset_type
+                      AND octet_length(a.asset_id) <> char_length(a.asset_id)
+                      AND normalize(a.asset_id) = wanted.composed
+                      AND a.asset_id <> wanted.asset_id
+                    OFFSET 0
+                ) AS a
+                ORDER BY wanted.n, a.asset_id",
+                &[&tenants, &types, &ids, &composed],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let position: i64 = row.try_get("n")?;
+                let position =
+                    usize::try_from(position - 1).map_err(|_| StoreError::corrupt("an id has no position"))?;
+                Ok((position, row.try_get("asset_id")?))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! What a delivery leaves out: tenants' days that its source has delivered before.
+
+use chrono::NaiveDate;
+use tokio_postgres::GenericClient;
+use uuid::Uuid;
+
+use super::{ImportSession, LoadKey};
+use crate::{
+    model::{OrganizationId, Source, TenantId},
+    store::{StoreError, TenantKey},
+};
+
+/// Which part of the world a delivery is about.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    /// The organizations and UTC days that it has records of.
+    pub days: Vec<(OrganizationId, NaiveDate)>,
+    /// The tenants' days that it has records of.
+    pub delivered: Vec<LoadKey>,
+    /// The tenants' days that it says are empty.
+    pub omitted: Vec<LoadKey>,
+}
+
+/// A tenant's day that a delivery has no records of, while the source has delivered some before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OmittedDay {
+    /// Whose usage.
+    pub tenant_id: TenantId,
+    /// The tenant and the day.
+    pub key: LoadKey,
+    /// How many records are in force.
+    pub record_count: i32,
+}
+
+impl ImportSession {
+    /// What a delivery leaves out, ordered by tenant id and day.
+    pub async fn omitted(&self, coverage: &Coverage) -> Result<Vec<OmittedDay>, StoreError> {
+        omitted(&self.lookups, &self.source, coverage).await
+    }
+}
+
+/// Nearly all tenants of an organization are delivered together, so those that are not are sorted out first: only their
+/// loads are looked up.
+pub(super) async fn omitted(
+    client: &impl GenericClient,
+    source: &Source,
+    coverage: &Coverage,
+) -> Result<Vec<OmittedDay>, StoreError> {
+    if coverage.days.is_empty() {
+        return Ok(Vec::new());
+    }
+    let organizations: Vec<Uuid> = coverage.days.iter().map(|(organization, _)| organization.as_uuid()).collect();
+    let days: Vec<NaiveDate> = coverage.days.iter().map(|&(_, day)| day).collect();
+    let tenants: Vec<i64> = coverage.delivered.iter().map(|key| key.tenant.0).collect();
+    let tenant_days: Vec<NaiveDate> = coverage.delivered.iter().map(|key| key.usage_day).collect();
+    let rows = client
+        .query(
+            "-- omitted
+            WITH missing AS MATERIALIZED (
+                SELECT t.tenant_key, covered.usage_day
+                FROM unnest($1::uuid[], $2::date[]) AS covered (organization_id, usage_day)
+                JOIN tenant t ON t.organization_id = covered.organization_id
+                EXCEPT
+                SELECT * FROM unnest($3::bigint[], $4::date[])
+            )
+            SELECT t.tenant_id, missing.tenant_key, missing.usage_day, present.record_count
+            FROM missing
+            CROSS JOIN LATERAL (
+                SELECT l.record_count FROM usage_load l
+                WHERE l.tenant_key = missing.tenant_key
+                  AND l.usage_month = date_trunc('month', missing.usage_day)::date
+                  AND l.usage_day = missing.usage_day AND l.source = $5
+                ORDER BY l.published_at DESC LIMIT 1
+            ) AS present
+            JOIN tenant t ON t.tenant_key = missing.tenant_key
+            WHERE present.record_count > 0
+            ORDER BY t.tenant_id, missing.usage_day",
+            &[&organizations, &days, &tenants, &tenant_days, &source.as_str()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(OmittedDay {
+                tenant_id: TenantId::from_uuid(row.try_get("tenant_id")?),
+                key: LoadKey { tenant: TenantKey(row.try_get("tenant_key")?), usage_day: row.try_get("usage_day")? },
+                record_count: row.try_get("record_count")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,339 @@
+//! What a delivery leaves out: it is told, and taken back on request.
+
+use secure_connect_reports::{
+    client::UsageQuery,
+    proto::{
+        ImportUsageRequest, ListTenantsRequest, LoadOutcome, UsageRecord, WithdrawUsageRequest,
+        usage_import_service_client::UsageImportServiceClient,
+    },
+};
+use tonic::transport::Channel;
+
+use super::{CONTOSO, GLOBAL, HQ, Line, Said, assert_refused, file, import, may, report, row, run, sample};
+use crate::support::{
+    Database, Server,
+    calls::{detailed_usage, reason},
+    program,
+};
+
+const FABRIKAM: &str = "a6579ec5-1114-5e8d-bef5-30de1673289d";
+
+async fn withdraw(database: &Database, tenant: &str, day: &str, options: &[&str]) -> Said {
+    let mut command = program();
+    command.args(["withdraw", "--tenant", tenant, "--day", day]).args(options).env("DATABASE_URL", &database.url);
+    run(command, "").await
+}
+
+fn note(tenant: &str, day: &str, rows: usize) -> String {
+    format!(
+        "note: there is nothing of tenant {tenant} on {day}, of which this source has delivered {rows} rows before; they stay in force (`import --complete` or `withdraw` takes them back)\n"
+    )
+}
+
+#[tokio::test]
+async fn usage_that_moved_to_another_tenant_is_noticed() {
+    let database = sample().await;
+    let of = |tenant| Line { tenant, ..Line::new("A", "a", "10") };
+    let next_day = |tenant| Line { start: "2023-05-02T00:00:00Z", end: "2023-05-03T00:00:00Z", ..of(tenant) };
+    let first = file(&[of(HQ), of(GLOBAL), next_day(HQ)]);
+    assert!(import(&database, first, &[]).await.err.is_empty());
+
+    // Only where the source has delivered the tenant's day, and the delivery has the day of its organization.
+    let moved = || file(&[of(GLOBAL), Line { id: "b", ..of(GLOBAL) }]);
+    for options in [&["--dry-run"][..], &[], &[]] {
+        let said = import(&database, moved(), options).await;
+        assert!(said.ok && said.err == note(HQ, "2023-05-01", 1), "{said:?}");
+    }
+    for (delivery, options) in [
+        (file(&[of(HQ), of(GLOBAL)]), &[][..]),
+        (file(&[next_day(HQ)]), &[]),
+        (moved(), &["--source", "other"]),
+        (moved().replace("2023-05-0", "2023-05-1"), &[]),
+    ] {
+        let said = import(&database, delivery, &[&["--dry-run"], options].concat()).await;
+        assert!(said.ok && !said.err.contains("note"), "{said:?}");
+    }
+    // It stays in force: that is what the note says.
+    assert_eq!(may(&database).await, [row("A", "a", "10"), row("A", "a", "10")]);
+}
+
+#[tokio::test]
+async fn a_complete_delivery_withdraws_what_it_leaves_out() {
+    let database = sample().await;
+    let of = |tenant| Line { tenant, ..Line::new("A", "a", "10") };
+    let next_day = |tenant| Line { start: "2023-05-02T00:00:00Z", end: "2023-05-03T00:00:00Z", ..of(tenant) };
+    import(&database, file(&[of(HQ), Line { id: "b", ..of(HQ) }, of(GLOBAL), next_day(HQ)]), &[]).await;
+    import(&database, file(&[of(HQ)]), &["--source", "other"]).await;
+    let server = database.serve();
+    let query = UsageQuery::new(HQ.parse().unwrap(), "2023-05".parse().unwrap());
+    let before = server.csv(&query).await;
+
+    let delivery = || file(&[of(GLOBAL), Line { id: "b", ..of(GLOBAL) }]);
+    let told = format!(
+        "  tenant {HQ} on 2023-05-01: withdraws the load of TIME: 2 -> 0 rows\n    user_hours_essentials: 20 -> 0\n"
+    );
+    let said = import(&database, delivery(), &["--complete", "--dry-run"]).await;
+    assert!(said.ok && said.err.is_empty(), "{said:?}");
+    assert!(said.out.starts_with("-: 2 records; dry run, nothing was published; would be: 0 loads published, 1 restated, 1 withdrawn, 0 unchanged\n"), "{said:?}");
+    assert!(without_times(&said.out).contains(&told), "{said:?}");
+    assert_eq!(server.csv(&query).await, before);
+
+    let said = import(&database, delivery(), &["--complete"]).await;
+    assert!(said.ok && said.err.is_empty(), "{said:?}");
+    assert!(
+        said.out.starts_with("-: 2 records; 0 loads published, 1 restated, 1 withdrawn, 0 unchanged\n"),
+        "{said:?}"
+    );
+    assert!(without_times(&said.out).contains(&told), "{said:?}");
+    // Of this source and this day; what another source says, and another day, stays.
+    let rows = report(&database, HQ, "2023-05").await;
+    let found: Vec<(&str, &str)> = rows.iter().map(|row| (row[7].as_str(), row[3].as_str())).collect();
+    assert_eq!(found, [("2023-05-01T00:00:00Z", "a"), ("2023-05-02T00:00:00Z", "a")]);
+
+    // Again: nothing is left to withdraw, and nothing changes.
+    let said = import(&database, delivery(), &["--complete"]).await;
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("-: unchanged (2 records, 1 loads)\n", ""));
+    // It is kept like any load: who, when, and what it superseded.
+    let sql = database.sql().await;
+    let loads = "SELECT i.file_name || ' ' || l.record_count FROM usage_load l JOIN usage_import i USING (import_id)
+        JOIN tenant t USING (tenant_key) WHERE t.tenant_id = $1::text::uuid AND l.usage_day = '2023-05-01' AND l.source = 'default'
+        ORDER BY l.published_at";
+    let loads: Vec<String> = sql.query(loads, &[&HQ]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(loads, ["- 2", "- 0"]);
+    let view = "SELECT count(*) FROM detailed_usage_report WHERE \"tenantId\" = $1::text::uuid";
+    assert_eq!(sql.query_one(view, &[&HQ]).await.unwrap().get::<_, i64>(0), 2);
+
+    // A day comes back when it is delivered.
+    let said = import(&database, file(&[of(HQ), of(GLOBAL)]), &[]).await;
+    assert!(without_times(&said.out).contains("supersedes the load of TIME: 0 -> 1 rows"), "{said:?}");
+}
+
+/// Times as a word, since they are never the same.
+fn without_times(text: &str) -> String {
+    let word = |word: &str| {
+        let is_time = word.trim_end_matches(':').parse::<secure_connect_reports::model::UtcTime>().is_ok();
+        if is_time { format!("TIME{}", if word.ends_with(':') { ":" } else { "" }) } else { word.to_owned() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn a_day_can_be_withdrawn() {
+    let database = sample().await;
+    import(&database, file(&[Line::new("A", "a", "10")]), &[]).await;
+    let server = database.serve();
+    let query = UsageQuery::new(HQ.parse().unwrap(), "2023-05".parse().unwrap());
+    let (before, first_revision) = server.csv(&query).await;
+    let empty = server.csv(&UsageQuery::new(HQ.parse().unwrap(), "2023-06".parse().unwrap())).await;
+
+    let said = withdraw(&database, HQ, "2023-05-01", &["--dry-run"]).await;
+    assert!(said.ok && said.out.starts_with("dry run, nothing was withdrawn; would be:\n  tenant "), "{said:?}");
+    assert_eq!(server.csv(&query).await.0, before);
+    let said = withdraw(&database, HQ, "2023-05-01", &[]).await;
+    assert!(said.ok && said.err.is_empty(), "{said:?}");
+    assert_eq!(
+        without_times(&said.out),
+        format!(
+            "withdrawn:\n  tenant {HQ} on 2023-05-01: withdraws the load of TIME: 1 -> 0 rows\n    user_hours_essentials: 10 -> 0\n"
+        )
+    );
+    // The month is as one that was never delivered: no rows, no costs, no usage to choose; and it has a revision of its own.
+    let (rows, revision) = server.csv(&query).await;
+    assert_eq!(rows, empty.0);
+    assert_ne!(revision, first_revision);
+    let costs = run(
+        {
+            let mut command = program();
+            command
+                .args(["costs", "--organization", CONTOSO, "--month", "2023-05", "--format", "csv"])
+                .args(["--server", &server.url()]);
+            command
+        },
+        "",
+    )
+    .await;
+    assert_eq!(costs.out.lines().count(), 1, "{costs:?}");
+    let list = ListTenantsRequest { search: HQ.to_owned(), ..Default::default() };
+    let tenant = server.stub().await.list_tenants(list.clone()).await.unwrap().into_inner().tenants.remove(0);
+    assert_eq!((tenant.first_usage_month, tenant.last_usage_month), (None, None));
+
+    // Once more changes nothing; what was never delivered is no day to withdraw.
+    let said = withdraw(&database, HQ, "2023-05-01", &[]).await;
+    assert_eq!(said.out, format!("tenant {HQ} on 2023-05-01: there is nothing left to withdraw\n"));
+    for (tenant, day, options, error) in [
+        (
+            HQ,
+            "2023-05-02",
+            &[][..],
+            "nothing was withdrawn: source default has delivered no usage of this tenant on 2023-05-02",
+        ),
+        (
+            HQ,
+            "2023-05-01",
+            &["--source", "other"],
+            "nothing was withdrawn: source other has delivered no usage of this tenant on 2023-05-01",
+        ),
+        ("00000000-0000-4000-8000-000000000000", "2023-05-01", &[], "nothing was withdrawn: there is no such tenant"),
+    ] {
+        let said = withdraw(&database, tenant, day, options).await;
+        assert!(!said.ok && said.err == format!("error: {error}\n"), "{said:?}");
+    }
+    let said = withdraw(&database, HQ, "2023-02-29", &[]).await;
+    assert!(!said.ok && said.err.contains("there is no such day"), "{said:?}");
+
+    // A month's first and last day of usage are those that have some.
+    let later = |start, end| Line { start, end, ..Line::new("A", "a", "1") };
+    import(
+        &database,
+        file(&[
+            later("2023-06-01T00:00:00Z", "2023-06-02T00:00:00Z"),
+            later("2023-07-01T00:00:00Z", "2023-07-02T00:00:00Z"),
+        ]),
+        &[],
+    )
+    .await;
+    assert!(withdraw(&database, HQ, "2023-07-01", &[]).await.ok);
+    let tenant = server.stub().await.list_tenants(list).await.unwrap().into_inner().tenants.remove(0);
+    let month = |month: Option<secure_connect_reports::proto::YearMonth>| month.map(|month| month.month);
+    assert_eq!((month(tenant.first_usage_month), month(tenant.last_usage_month)), (Some(6), Some(6)));
+
+    // Delivered again, it is what it was.
+    import(&database, file(&[Line::new("A", "a", "10")]), &[]).await;
+    assert_eq!(server.csv(&query).await, (before, first_revision));
+}
+
+/// A report under way, and one as of an earlier moment, still have a day that is withdrawn meanwhile.
+#[tokio::test]
+async fn what_is_withdrawn_is_still_there_as_of_before() {
+    let database = sample().await;
+    import(
+        &database,
+        file(&[
+            Line::new("A", "a", "10"),
+            Line { start: "2023-05-02T00:00:00Z", end: "2023-05-03T00:00:00Z", ..Line::new("B", "b", "1") },
+        ]),
+        &[],
+    )
+    .await;
+    let server = database.serve();
+    let query = UsageQuery::new(HQ.parse().unwrap(), "2023-05".parse().unwrap());
+    let before = server.csv(&query).await;
+    let mut client = server.client().await;
+    let mut running = client.detailed_usage(&query).await.unwrap();
+    let as_of = secure_connect_reports::model::UtcTime::from_chrono(chrono::Utc::now());
+    assert!(withdraw(&database, HQ, "2023-05-01", &[]).await.ok);
+    let mut rows = 0;
+    while let Some(records) = running.next().await.unwrap() {
+        rows += records.len();
+    }
+    assert_eq!(rows, 2);
+    assert_eq!(server.csv(&UsageQuery { as_of: Some(as_of), ..query.clone() }).await, before);
+    assert_eq!(may(&database).await, [row("B", "b", "1")]);
+}
+
+async fn records(server: &Server, tenant: &str) -> Vec<UsageRecord> {
+    let mut request = detailed_usage(tenant);
+    request.month = Some(secure_connect_reports::proto::YearMonth { year: 2023, month: 5 });
+    let mut stream = server.stub().await.get_detailed_usage(request).await.unwrap().into_inner();
+    let mut records = Vec::new();
+    while let Some(message) = stream.message().await.unwrap() {
+        records.extend(message.records);
+    }
+    records
+}
+
+#[tokio::test]
+async fn back_ends_can_do_the_same() {
+    let database = sample().await;
+    let of = |tenant| Line { tenant, ..Line::new("A", "a", "10") };
+    import(&database, file(&[of(HQ), of(GLOBAL)]), &[]).await;
+    let server = database.serve();
+    let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    let mut imports = UsageImportServiceClient::new(channel);
+    let mut record = records(&server, GLOBAL).await.remove(0);
+    record.trial = true;
+    record.trial_expiry = Some(prost_types::Timestamp { seconds: 1, nanos: 0 });
+    let message = |complete, records| ImportUsageRequest { complete, records, ..Default::default() };
+
+    // What is left out and what is odd is told.
+    let answer =
+        imports.import_usage(tokio_stream::iter([message(false, vec![record.clone()])])).await.unwrap().into_inner();
+    let omitted: Vec<_> = answer
+        .omitted_loads
+        .iter()
+        .map(|load| (load.tenant_id.as_str(), load.usage_day.as_str(), load.record_count))
+        .collect();
+    assert_eq!(omitted, [(HQ, "2023-05-01", 1)]);
+    let [warning] = answer.warnings.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((warning.reason.as_str(), warning.count, warning.first_record), ("TRIAL_EXPIRED", 1, 0));
+    assert_eq!(warning.message, "it starts at 2023-05-01T00:00:00Z, and the trial expired at 1970-01-01T00:00:01Z");
+
+    // The first message says whether the stream is complete.
+    let late = tokio_stream::iter([message(false, vec![record.clone()]), message(true, Vec::new())]);
+    let status = imports.import_usage(late).await.unwrap_err();
+    assert_eq!(reason(&status), (tonic::Code::InvalidArgument, "INVALID_ARGUMENT".to_owned()));
+    let parts = tokio_stream::iter([message(true, Vec::new()), message(false, vec![record.clone()])]);
+    let answer = imports.import_usage(parts).await.unwrap().into_inner();
+    let loads: Vec<_> = answer
+        .loads
+        .iter()
+        .map(|load| (load.tenant_id.as_str(), load.outcome(), load.record_count, load.superseded_record_count))
+        .collect();
+    assert_eq!(loads, [(HQ, LoadOutcome::Withdrawn, 0, 1), (GLOBAL, LoadOutcome::Unchanged, 1, 0)]);
+    assert!(answer.published_at.is_some() && answer.omitted_loads.is_empty());
+    assert!(records(&server, HQ).await.is_empty());
+
+    let request = |tenant: &str, day: &str| WithdrawUsageRequest {
+        tenant_id: tenant.to_owned(),
+        usage_day: day.to_owned(),
+        source: String::new(),
+    };
+    let answer = imports.withdraw_usage(request(GLOBAL, "2023-05-01")).await.unwrap().into_inner();
+    let load = answer.load.clone().unwrap();
+    assert_eq!((load.outcome(), load.superseded_record_count, load.record_count), (LoadOutcome::Withdrawn, 1, 0));
+    assert!(answer.published_at.is_some() && records(&server, GLOBAL).await.is_empty());
+    let again = imports.withdraw_usage(request(GLOBAL, "2023-05-01")).await.unwrap().into_inner();
+    assert_eq!((again.load.unwrap().outcome(), again.published_at), (LoadOutcome::Unchanged, None));
+    assert_eq!(server.metric("scr_imported_loads_total{outcome=\"withdrawn\"}").await, 2.0);
+    for (request, code, expected) in [
+        (request(GLOBAL, "2023-05-02"), tonic::Code::NotFound, "USAGE_NOT_FOUND"),
+        (request(FABRIKAM, "2023-05-01"), tonic::Code::NotFound, "TENANT_NOT_FOUND"),
+        (request("", "2023-05-01"), tonic::Code::InvalidArgument, "INVALID_ARGUMENT"),
+        (request(HQ, ""), tonic::Code::InvalidArgument, "INVALID_ARGUMENT"),
+        (request(HQ, "2023-5-1"), tonic::Code::InvalidArgument, "INVALID_ARGUMENT"),
+    ] {
+        let status = imports.withdraw_usage(request).await.unwrap_err();
+        assert_eq!(reason(&status), (code, expected.to_owned()), "{status:?}");
+    }
+}
+
+/// Two importers: what one withdraws, the other may deliver at this very moment. Both hold, in one order or the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_delivery_and_another_import_take_turns() {
+    let database = sample().await;
+    fn of<'a>(tenant: &'a str, quantity: &'a str) -> Line<'a> {
+        Line { tenant, ..Line::new("A", "a", quantity) }
+    }
+    for round in 1..=crate::support::rounds(4) {
+        let quantity = round.to_string();
+        let all = file(&[of(HQ, &quantity), of(GLOBAL, &quantity)]);
+        assert!(import(&database, all, &[]).await.ok);
+        let later = format!("{round}.5");
+        let (without, with) = (file(&[of(GLOBAL, &later)]), file(&[of(HQ, &later)]));
+        let (complete, other) = tokio::join!(import(&database, without, &["--complete"]), import(&database, with, &[]));
+        assert!(other.ok, "{other:?}");
+        let found = may(&database).await;
+        if complete.ok {
+            let is_sound = found.is_empty() || found == [row("A", "a", &later)];
+            assert!(is_sound, "{found:?}: {complete:?} {other:?}");
+        } else {
+            assert!(
+                complete.err.contains("nothing was imported") || complete.err.contains("another import"),
+                "{complete:?}"
+            );
+            assert_eq!(found, [row("A", "a", &later)]);
+        }
+    }
+    let refused = import(&database, "x", &["--complete"]).await;
+    assert_refused(&refused, &["line 1 \"x\": none of these"]);
+}
