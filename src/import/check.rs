@@ -194,6 +194,11 @@ fn check_period(raw: &RawRecord<'_>, row: &mut Row<'_>) -> Option<(UtcTime, UtcT
     let start: Option<UtcTime> = row.parse(START, raw[START]);
     let end: Option<UtcTime> = row.parse(END, raw[END]);
     let (start, end) = (start?, end?);
+    // Nearly all periods lie within a day, and so within its month.
+    let last = UtcTime::from_unix_micros(end.unix_micros() - 1)?;
+    if end > start && last.day_number() == start.day_number() {
+        return Some((start, end));
+    }
     let month = Month::of(start.day())?;
     let reason = if end <= start {
         "the end must be after the start".to_owned()

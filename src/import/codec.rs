@@ -36,7 +36,7 @@ impl<'a> CheckedRow<'a> {
     pub(super) fn put_key(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.tenant_id.as_uuid().as_bytes());
         // Years 1 to 9999 are days above 0.
-        out.extend_from_slice(&chrono::Datelike::num_days_from_ce(&self.start.day()).to_be_bytes());
+        out.extend_from_slice(&self.start.day_number().to_be_bytes());
         out.push(code(self.asset_type.code()));
         out.extend_from_slice(self.asset_id.as_bytes());
         // A text holds no NUL, so the shorter of two texts comes first.

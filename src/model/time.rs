@@ -15,6 +15,7 @@ pub struct UtcTime {
 }
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// 1970-01-01 in days since the day before 0001-01-01.
 const UNIX_EPOCH_DAY: i64 = 719_163;
 /// 0001-01-01T00:00:00Z.
@@ -68,6 +69,12 @@ impl UtcTime {
         DateTime::from_timestamp_micros(self.micros).unwrap_or_default()
     }
 
+    /// The UTC date as a number: days since the one before 0001-01-01.
+    pub fn day_number(self) -> i32 {
+        // Years 1 to 9999 have no more days than that.
+        i32::try_from(self.micros.div_euclid(MICROS_PER_DAY) + UNIX_EPOCH_DAY).unwrap_or_default()
+    }
+
     /// The UTC date.
     pub fn day(self) -> NaiveDate {
         self.as_chrono().date_naive()
@@ -101,6 +108,24 @@ impl UtcTime {
             return Err(InvalidTime::Year);
         }
         Ok(Self::from_chrono(time))
+    }
+
+    /// Writes what reports are full of: whole seconds of years with four digits.
+    fn to_canonical(self) -> Option<[u8; 20]> {
+        let day = NaiveDate::from_num_days_from_ce_opt(self.day_number())?;
+        let micros = self.micros.rem_euclid(MICROS_PER_DAY);
+        if micros % MICROS_PER_SECOND != 0 || day.year() > 9999 {
+            return None;
+        }
+        let second = u32::try_from(micros / MICROS_PER_SECOND).ok()?;
+        let year = day.year().unsigned_abs();
+        let mut text = *b"0000-00-00T00:00:00Z";
+        let numbers = [year / 100, year % 100, day.month(), day.day(), second / 3600, second / 60 % 60, second % 60];
+        for (number, at) in numbers.into_iter().zip([0, 2, 5, 8, 11, 14, 17]) {
+            text[at] += u8::try_from(number / 10).ok()?;
+            text[at + 1] += u8::try_from(number % 10).ok()?;
+        }
+        Some(text)
     }
 
     /// Reads what reports are full of: whole seconds in UTC, in the one spelling that is written.
@@ -140,6 +165,9 @@ impl FromStr for UtcTime {
 /// ISO 8601 with a `Z`; whole seconds where there is no fraction, and no trailing zeros in one.
 impl fmt::Display for UtcTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.to_canonical() {
+            return f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?);
+        }
         let time = self.as_chrono();
         if time.nanosecond() == 0 {
             return f.write_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true));

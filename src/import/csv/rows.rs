@@ -228,7 +228,7 @@ impl<'a> Row<'a> {
 /// Looks at the first row of a window. Nearly all rows have no quote in them, and are then not even copied.
 fn scan(window: &[u8], is_last: bool, delimiter: u8, ends: &mut Vec<usize>, unquoted: &mut Vec<u8>) -> Scan {
     let text = match memchr3(b'\n', b'\r', b'"', window) {
-        Some(at) if window[at] == b'"' => return scan_quoted(window, is_last, delimiter, ends, unquoted),
+        Some(at) if window[at] == b'"' => return scan_quoted(window, at, is_last, delimiter, ends, unquoted),
         None if !is_last => return Scan::Part { open_quote: None },
         found => found.unwrap_or(window.len()),
     };
@@ -239,60 +239,87 @@ fn scan(window: &[u8], is_last: bool, delimiter: u8, ends: &mut Vec<usize>, unqu
     Scan::Row { text, length, is_quoted: false }
 }
 
-/// The same for a row that has a quote in it.
-fn scan_quoted(window: &[u8], is_last: bool, delimiter: u8, ends: &mut Vec<usize>, unquoted: &mut Vec<u8>) -> Scan {
+/// The same for a row that has its first quote at `quote`. What is outside of quotes is copied in pieces of several fields.
+fn scan_quoted(
+    window: &[u8],
+    mut quote: usize,
+    is_last: bool,
+    delimiter: u8,
+    ends: &mut Vec<usize>,
+    unquoted: &mut Vec<u8>,
+) -> Scan {
     ends.clear();
     unquoted.clear();
     // Files that were put together have their marks of UTF-8 within.
-    let mark = "\u{feff}".len();
-    let mut at = if window.starts_with("\u{feff}\"".as_bytes()) { mark } else { 0 };
+    let mark = "\u{feff}";
+    let mut at = if quote == mark.len() && window.starts_with(mark.as_bytes()) { quote } else { 0 };
     loop {
-        let (field, begin) = (ends.len(), at);
-        let fault = |fault| Scan::Fault { field, at: begin, fault };
-        if window.get(at) == Some(&b'"') {
-            loop {
-                at += 1;
-                let Some(length) = memchr(b'"', &window[at..]) else {
-                    return if is_last {
-                        fault(QuotingFault::Unclosed)
-                    } else {
-                        Scan::Part { open_quote: Some((field, begin)) }
-                    };
-                };
-                unquoted.extend_from_slice(&window[at..at + length]);
-                at += length + 1;
-                match window.get(at) {
-                    Some(b'"') => unquoted.push(b'"'),
-                    None if !is_last => return Scan::Part { open_quote: Some((field, begin)) },
-                    _ => break,
-                }
-            }
-            if window.get(at).is_some_and(|&byte| byte != delimiter && !is_line_end(byte)) {
-                return fault(QuotingFault::TextBehind);
-            }
-        } else {
-            let rest = &window[at..];
-            let length = rest.iter().position(|&byte| byte == delimiter || byte == b'"' || is_line_end(byte));
-            match length {
-                Some(length) if rest[length] == b'"' => return fault(QuotingFault::Stray),
-                None if !is_last => return Scan::Part { open_quote: None },
-                _ => {}
-            }
-            let length = length.unwrap_or(rest.len());
-            unquoted.extend_from_slice(&rest[..length]);
-            at += length;
+        // Up to the quote there is neither another one nor the end of a line.
+        let plain = &window[at..quote];
+        ends.extend(memchr_iter(delimiter, plain).map(|end| unquoted.len() + end));
+        unquoted.extend_from_slice(plain);
+        let field = ends.len();
+        let begin = ends.last().map_or(0, |end| end + 1);
+        let fault = |at, fault| Scan::Fault { field, at, fault };
+        if begin < unquoted.len() {
+            return fault(quote - (unquoted.len() - begin), QuotingFault::Stray);
         }
-        ends.push(unquoted.len());
-        if window.get(at) == Some(&delimiter) {
-            unquoted.push(delimiter);
-            at += 1;
-            continue;
-        }
-        return match line_end(window, at, is_last) {
-            Some(length) => Scan::Row { text: at, length, is_quoted: true },
-            None => Scan::Part { open_quote: None },
+        at = match unquote(window, quote, is_last, unquoted) {
+            Unquoted::End(end) => end,
+            Unquoted::Open if is_last => return fault(quote, QuotingFault::Unclosed),
+            Unquoted::Open => return Scan::Part { open_quote: Some((field, quote)) },
         };
+        match window.get(at) {
+            Some(&byte) if byte == delimiter => {
+                ends.push(unquoted.len());
+                unquoted.push(delimiter);
+                at += 1;
+            }
+            Some(&byte) if !is_line_end(byte) => return fault(quote, QuotingFault::TextBehind),
+            _ => {}
+        }
+        let next = memchr3(b'\n', b'\r', b'"', &window[at..]).map(|next| at + next);
+        match next {
+            Some(next) if window[next] == b'"' => quote = next,
+            None if !is_last => return Scan::Part { open_quote: None },
+            next => {
+                let text = next.unwrap_or(window.len());
+                let plain = &window[at..text];
+                ends.extend(memchr_iter(delimiter, plain).map(|end| unquoted.len() + end));
+                unquoted.extend_from_slice(plain);
+                ends.push(unquoted.len());
+                return match line_end(window, text, is_last) {
+                    Some(length) => Scan::Row { text, length, is_quoted: true },
+                    None => Scan::Part { open_quote: None },
+                };
+            }
+        }
     }
+}
+
+/// Where a quoted field ends.
+enum Unquoted {
+    /// Behind its closing quote.
+    End(usize),
+    /// Not within the window.
+    Open,
+}
+
+/// Copies what is in the quotes that begin at `quote`.
+fn unquote(window: &[u8], quote: usize, is_last: bool, unquoted: &mut Vec<u8>) -> Unquoted {
+    let mut at = quote + 1;
+    while let Some(length) = memchr(b'"', &window[at..]) {
+        unquoted.extend_from_slice(&window[at..at + length]);
+        at += length + 1;
+        match window.get(at) {
+            Some(b'"') => unquoted.push(b'"'),
+            // The other half of a pair may be yet to come.
+            None if !is_last => return Unquoted::Open,
+            _ => return Unquoted::End(at),
+        }
+        at += 1;
+    }
+    Unquoted::Open
 }
 
 fn is_line_end(byte: u8) -> bool {

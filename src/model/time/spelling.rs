@@ -242,6 +242,8 @@ mod tests {
         fn the_quick_way_is_the_plain_way(seconds in -62_000_000_000_i64..253_000_000_000) {
             let time = UtcTime::from_unix_micros(seconds * 1_000_000).expect("in range");
             let text = time.to_string();
+            prop_assert_eq!(&text, &time.as_chrono().to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+            prop_assert_eq!(time.day_number(), chrono::Datelike::num_days_from_ce(&time.day()));
             prop_assert_eq!(UtcTime::from_canonical(text.as_bytes()), Some(time));
             prop_assert_eq!(read(&text), Ok(time));
         }
