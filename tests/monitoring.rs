@@ -6,6 +6,7 @@
 mod support;
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -47,17 +48,22 @@ impl Prometheus {
         // JSON is YAML.
         let file = folder.path().join("prometheus.yml");
         std::fs::write(&file, config.to_string()).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let tool = PathBuf::from("target/tools/prometheus/usr/bin/prometheus");
         let program = if tool.exists() { tool } else { PathBuf::from("prometheus") };
-        let child = Command::new(&program)
+        let mut child = Command::new(&program)
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stderr(Stdio::null())
+            .arg("--web.listen-address=127.0.0.1:0")
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; `make monitoring` gets it", program.display()));
-        Self { child, url: format!("http://127.0.0.1:{port}"), _folder: folder }
+        // It says which port it was given, and goes on writing.
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let listening = lines.find(|line| line.contains("msg=\"Listening on\"")).expect("Prometheus does not start");
+        let (_, address) = listening.split_once("address=").expect("an address");
+        let url = format!("http://{}", address.trim());
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url, _folder: folder }
     }
 
     /// What it answers, as soon as it does.

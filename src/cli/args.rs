@@ -12,7 +12,7 @@ use clap::{
 };
 use secrecy::SecretString;
 
-pub(super) use client::ServerArgs;
+pub(super) use client::{ReadArgs, ServerArgs};
 use limits::LimitsArgs;
 pub(super) use serve::ServeArgs;
 
@@ -247,7 +247,7 @@ pub(super) struct TenantsArgs {
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,
     #[command(flatten)]
-    pub(super) server: ServerArgs,
+    pub(super) server: ReadArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -282,17 +282,17 @@ pub(super) struct UsageArgs {
     /// End lines with CR LF.
     #[arg(long, env = "SCR_CRLF", value_parser = FalseyValueParser::new())]
     pub(super) crlf: bool,
+    /// Begin the file with a byte order mark, by which Excel knows UTF-8.
+    #[arg(long, env = "SCR_BOM", value_parser = FalseyValueParser::new())]
+    pub(super) bom: bool,
     /// Put a ' before texts that a spreadsheet would run as a formula. The file no longer imports as it was.
     #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
     pub(super) neutralize_formulas: bool,
     /// Go on with a download that was interrupted, from FILE.part; all other options as before.
     #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
     pub(super) resume: bool,
-    /// How long to try again where the connection is lost, without any progress; 0: not at all.
-    #[arg(long, env = "SCR_RETRY_FOR", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
-    pub(super) retry_for: u64,
     #[command(flatten)]
-    pub(super) server: ServerArgs,
+    pub(super) server: ReadArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -316,7 +316,7 @@ pub(super) struct CostsArgs {
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,
     #[command(flatten)]
-    pub(super) server: ServerArgs,
+    pub(super) server: ReadArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -16,6 +16,9 @@ use crate::client::Checkpoint;
 
 const PART: &str = ".part";
 const STATE: &str = ".part.json";
+const NEW_STATE: &str = ".part.json.new";
+/// The longest name of a file whose temporary names fit file systems, which take 255 bytes.
+pub(super) const MAX_NAME_BYTES: usize = 255 - NEW_STATE.len();
 
 /// The file under its temporary name. No other process writes to it meanwhile.
 pub(super) struct PartialFile {
@@ -43,6 +46,7 @@ impl PartialFile {
         let file = open(target)?;
         remove(&with_suffix(target, STATE))?;
         file.set_len(0)?;
+        sync_folder(target)?;
         Ok(Self { target: target.to_owned(), file, bytes: 0, crc: crc32fast::Hasher::new() })
     }
 
@@ -92,10 +96,12 @@ impl PartialFile {
         Ok(None)
     }
 
-    /// Gives the file its name.
+    /// Gives the file its name, when the disk has all of it.
     pub(super) fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
         std::fs::rename(with_suffix(&self.target, PART), &self.target)?;
-        remove(&with_suffix(&self.target, STATE))
+        remove(&with_suffix(&self.target, STATE))?;
+        sync_folder(&self.target)
     }
 
     /// Removes it: nothing of it can be used.
@@ -133,7 +139,7 @@ impl Output for PartialFile {
     fn checkpoint(&mut self, download: &Checkpoint) -> io::Result<()> {
         let state = State { bytes: self.bytes, crc32: self.crc.clone().finalize(), download: download.clone() };
         let path = with_suffix(&self.target, STATE);
-        let new = with_suffix(&self.target, ".part.json.new");
+        let new = with_suffix(&self.target, NEW_STATE);
         std::fs::write(&new, serde_json::to_vec_pretty(&state)?)?;
         std::fs::rename(new, path)
     }
@@ -167,10 +173,27 @@ fn read_state(path: &Path) -> Result<Option<State>, CommandError> {
     Ok(Some(serde_json::from_slice(&content).map_err(damaged)?))
 }
 
+/// A name beside the file. Where that would be too long, a sum stands for the end of the file's own name.
 fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
-    let mut path = OsString::from(target);
-    path.push(suffix);
-    path.into()
+    let name = target.file_name().unwrap_or_default();
+    let mut short = OsString::from(name);
+    if name.len() > MAX_NAME_BYTES {
+        let text = name.to_string_lossy();
+        let kept = &text[..text.floor_char_boundary(MAX_NAME_BYTES - 9)];
+        short = format!("{kept}~{:08x}", crc32fast::hash(name.as_encoded_bytes())).into();
+    }
+    short.push(suffix);
+    target.with_file_name(short)
+}
+
+/// Has the disk keep the names in the file's folder, where that can be asked for.
+fn sync_folder(target: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Ok(()),
+        synced => synced,
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {

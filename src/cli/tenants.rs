@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::{
     CommandError,
-    args::{Format, ServerArgs, TenantsArgs},
+    args::{Format, ReadArgs, TenantsArgs},
     output::{Rows, month, print_json, text_or_null, time},
 };
 use crate::{client::Client, model::TenantStatus, proto::Tenant};
 
-pub(super) async fn connect(args: &ServerArgs) -> Result<Client, CommandError> {
+pub(super) async fn connect(args: &ReadArgs) -> Result<Client, CommandError> {
     Ok(Client::connect(&args.config()?).await?)
 }
 

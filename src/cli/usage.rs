@@ -13,11 +13,11 @@ use super::{
     args::UsageArgs,
     background::{BackgroundWriter, Output},
     output,
-    partial::PartialFile,
+    partial::{MAX_NAME_BYTES, PartialFile},
 };
 use crate::{
-    client::{Client, ClientConfig, ClientError, CsvDownload, UsageQuery},
-    model::{CsvFormat, CsvWriter, LineEnd, TenantId},
+    client::{Client, ClientError, CsvDownload, UsageQuery},
+    model::{CsvFormat, CsvWriter, LineEnd},
     proto::ReportHeader,
     report::UsageFilter,
 };
@@ -26,13 +26,10 @@ use crate::{
 const WRITE_BYTES: usize = 256 << 10;
 /// How often it is noted how far a file is.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two tries to reach the server, where a download goes on.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
-    let retry_for = Duration::from_secs(args.retry_for);
-    let config = ClientConfig { retry_for, ..args.server.config()? };
-    let (mut client, tenant_id) = find(&config, &args.tenant, args.resume).await?;
+    let mut client = Client::connect(&args.server.config()?).await?;
+    let tenant_id = client.find_tenant(&args.tenant).await?;
     let query = UsageQuery {
         tenant_id,
         month: args.month,
@@ -48,6 +45,7 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     let format = CsvFormat {
         line_end: if args.crlf { LineEnd::Crlf } else { LineEnd::Lf },
         neutralize_formulas: args.neutralize_formulas,
+        byte_order_mark: args.bom,
     };
     let output = args.output;
     if args.resume {
@@ -87,26 +85,6 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     }
 }
 
-/// A client, and the tenant. A download that goes on waits for a server that is away: rows are here already. Whoever starts
-/// one wants to know at once.
-async fn find(config: &ClientConfig, tenant: &str, patient: bool) -> Result<(Client, TenantId), ClientError> {
-    let began = Instant::now();
-    loop {
-        let found = async {
-            let mut client = Client::connect(config).await?;
-            let tenant = client.find_tenant(tenant).await?;
-            Ok::<_, ClientError>((client, tenant))
-        };
-        match found.await {
-            Err(error) if patient && error.is_transient() && began.elapsed() + RETRY_PAUSE < config.retry_for => {
-                tracing::warn!("{error}; trying again in {RETRY_PAUSE:?}");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            found => return found,
-        }
-    }
-}
-
 fn failed(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
@@ -115,13 +93,19 @@ fn is_device(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without what a file name cannot hold.
+/// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without what a file name cannot hold, and no longer than it can be.
 fn default_path(header: &ReportHeader) -> PathBuf {
     let safe =
         |character: char| if character.is_control() || r#"/\:*?"<>|"#.contains(character) { '_' } else { character };
     let name: String = header.tenant_name.chars().map(safe).collect();
     let name = name.trim_start_matches('.');
-    PathBuf::from(format!("{name}_detailed_usage_{}.csv", output::month(header.month)))
+    let end = format!("_detailed_usage_{}.csv", output::month(header.month));
+    let kept = &name[..name.floor_char_boundary(MAX_NAME_BYTES - end.len())];
+    let path = PathBuf::from(format!("{kept}{end}"));
+    if kept != name {
+        eprintln!("the tenant's name is too long for a file name, so the file is {}", path.display());
+    }
+    path
 }
 
 fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {

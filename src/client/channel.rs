@@ -11,7 +11,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::ClientError;
+use super::{ClientError, retry::Backoff};
 use crate::network::{causes, is_loopback};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub struct ClientConfig {
     pub server_name: Option<String>,
     /// Send the token in plain text, too, to a server that is not on this machine.
     pub insecure_plaintext: bool,
-    /// How long a report that was cut is asked for again, without any progress; zero: not at all.
+    /// How long to try again where the server is away or the connection is lost, without any progress; zero: not at all.
     pub retry_for: Duration,
 }
 
@@ -78,10 +78,21 @@ impl ClientConfig {
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(causes(&error)))?;
         }
-        endpoint
-            .connect()
-            .await
-            .map_err(|error| ClientError::Unreachable { server: self.server.clone(), cause: self.explain(&error) })
+        let mut backoff = Backoff::new(self.retry_for);
+        loop {
+            match endpoint.connect().await {
+                Ok(channel) => return Ok(channel),
+                Err(error) => backoff.wait(self.unreachable(&error), Duration::ZERO).await?,
+            }
+        }
+    }
+
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
+        ClientError::Unreachable {
+            server: self.server.clone(),
+            cause: self.explain(error),
+            is_transient: !is_about_tls(error) && !is_about_names(error),
+        }
     }
 
     /// Why there is no connection. What is amiss between TLS and plain text has names of its own in libraries.
@@ -132,6 +143,20 @@ impl ClientConfig {
         }
         Ok(tls)
     }
+}
+
+/// Whether certificates and the like do not agree: they will not the next time.
+fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        // Within an error of input and output, it is no cause of it.
+        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        error.is::<rustls::Error>() || within.and_then(|within| within.downcast_ref::<rustls::Error>()).is_some()
+    })
+}
+
+/// Whether there is no such host. One whose name server is away may be there the next time.
+fn is_about_names(error: &dyn std::error::Error) -> bool {
+    causes(error).contains("Name or service not known")
 }
 
 // === impl Bearer ===

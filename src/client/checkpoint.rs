@@ -18,6 +18,8 @@ pub struct Checkpoint {
     request: String,
     crlf: bool,
     neutralize_formulas: bool,
+    #[serde(default)]
+    byte_order_mark: bool,
     /// Identifies the content.
     pub revision: String,
     /// Where to go on.
@@ -53,6 +55,7 @@ impl Checkpoint {
             request: encoded(request),
             crlf: matches!(format.line_end, LineEnd::Crlf),
             neutralize_formulas: format.neutralize_formulas,
+            byte_order_mark: format.byte_order_mark,
             revision,
             resume_token: request.resume_token.clone(),
             received,
@@ -69,6 +72,7 @@ impl Checkpoint {
         self.request == encoded(request)
             && self.crlf == matches!(format.line_end, LineEnd::Crlf)
             && self.neutralize_formulas == format.neutralize_formulas
+            && self.byte_order_mark == format.byte_order_mark
     }
 }
 

@@ -3,6 +3,9 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::retry::is_transient;
+use crate::network::causes;
+
 /// A call failed, or its answer cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -36,6 +39,21 @@ pub enum ClientError {
         /// The URL.
         server: String,
         /// What the network said.
+        cause: String,
+        /// Whether another try may do better: nothing is wrong with what was asked for.
+        is_transient: bool,
+    },
+    /// The server can be reached, and did not answer.
+    #[error(
+        "{server} did not answer {call}: {cause}. Is it running, and does it speak what the URL says (http:// or https://)? \
+         `secure-connect-reports healthcheck` asks it"
+    )]
+    NoAnswer {
+        /// The URL.
+        server: String,
+        /// The RPC.
+        call: &'static str,
+        /// What the transport said.
         cause: String,
     },
     /// No tenant that the caller may see has the name.
@@ -84,21 +102,28 @@ pub enum ClientError {
 impl ClientError {
     /// Whether another try may do better: the server is away, or says so.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Refused { code: Code::Unavailable, .. })
+        match self {
+            Self::Unreachable { is_transient, .. } => *is_transient,
+            Self::NoAnswer { .. } => true,
+            Self::Refused { code, reason, .. } => is_transient(*code, reason),
+            _ => false,
+        }
     }
 
-    pub(super) fn from_status(server: &str, status: &Status) -> Self {
+    pub(super) fn from_status(server: &str, call: &'static str, status: &Status) -> Self {
         let code = status.code();
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        if reason.is_empty() && is_transient(code, "") {
+            let mut cause = status.message().to_owned();
+            if let Some(source) = std::error::Error::source(status) {
+                let source = causes(source);
+                if !cause.contains(&source) {
+                    cause = format!("{cause}: {source}");
+                }
+            }
+            return Self::NoAnswer { server: server.to_owned(), call, cause };
+        }
         let message = match code {
-            _ if reason.is_empty() && server.starts_with("http:") && status.message().contains("h2 protocol error") => {
-                format!(
-                    "{server} does not speak HTTP/2 in plain text; does it speak TLS? Then its URL begins with https://"
-                )
-            }
-            Code::Unavailable if reason.is_empty() => {
-                format!("the connection to {server} was lost: {}", status.message())
-            }
             Code::Unauthenticated if reason == "TOKEN_MISSING" => {
                 "the server asks who calls: give a token with SCR_TOKEN or --token-file, or a client certificate"
                     .to_owned()

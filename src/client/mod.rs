@@ -22,6 +22,7 @@ mod csv_lines;
 mod error;
 mod from_proto;
 mod resuming;
+mod retry;
 mod usage;
 mod usage_csv;
 mod wire;
@@ -51,13 +52,16 @@ const PAGE_SIZE: i32 = 1000;
 /// Pages of costs with long names may grow past the default of 4 MiB.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
+/// How often costs are asked for from the first page on, where names changed between two pages.
+const MAX_RESTARTS: u32 = 5;
+
 /// A connection to a server.
 #[derive(Clone)]
 pub struct Client {
     channel: InterceptedService<Channel, Bearer>,
     reports: ReportsServiceClient<InterceptedService<Channel, Bearer>>,
     server: String,
-    /// How long a report that was cut is asked for again.
+    /// How long a call that was not answered is made again.
     retry_for: Duration,
 }
 
@@ -101,8 +105,11 @@ impl Client {
                 page_size: PAGE_SIZE,
                 page_token,
             };
-            let page = self.reports.list_tenants(request).await;
-            let page = page.map_err(|status| self.failed(&status))?.into_inner();
+            let list = || {
+                let (mut reports, request) = (self.reports.clone(), request.clone());
+                async move { reports.list_tenants(request).await }
+            };
+            let page = retry::call(&self.server, "ListTenants", self.retry_for, list).await?;
             tenants.extend(page.tenants);
             if page.next_page_token.is_empty() {
                 return Ok(tenants);
@@ -184,9 +191,24 @@ impl Client {
             page_token: String::new(),
         };
         let mut costs = proto::GetMonthlyCostsResponse::default();
+        let mut restarts = 0;
         loop {
-            let page = self.reports.get_monthly_costs(request.clone()).await;
-            let page = page.map_err(|status| self.failed(&status))?.into_inner();
+            let get = || {
+                let (mut reports, request) = (self.reports.clone(), request.clone());
+                async move { reports.get_monthly_costs(request).await }
+            };
+            let page = match retry::call(&self.server, "GetMonthlyCosts", self.retry_for, get).await {
+                // What the pages before showed has changed.
+                Err(ClientError::Refused { reason, .. })
+                    if reason == "PAGE_TOKEN_EXPIRED" && restarts < MAX_RESTARTS =>
+                {
+                    restarts += 1;
+                    request.page_token.clear();
+                    costs = proto::GetMonthlyCostsResponse::default();
+                    continue;
+                }
+                page => page?,
+            };
             costs.lines.extend(page.lines);
             for report in page.tenant_months {
                 // The lines of one report may stand on two pages.
@@ -202,18 +224,14 @@ impl Client {
             request.page_token = page.next_page_token;
         }
     }
-
-    fn failed(&self, status: &Status) -> ClientError {
-        ClientError::from_status(&self.server, status)
-    }
 }
 
-/// Whether the server says that it is SERVING. Everyone may ask.
+/// Whether the server says that it is SERVING. Everyone may ask. It is asked once.
 pub async fn is_serving(config: &ClientConfig) -> Result<bool, ClientError> {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
-    let config = ClientConfig { token: None, ..config.clone() };
+    let config = ClientConfig { token: None, retry_for: Duration::ZERO, ..config.clone() };
     let mut client = HealthClient::new(config.connect().await?);
     let answer = client.check(HealthCheckRequest::default()).await;
-    let answer = answer.map_err(|status| ClientError::from_status(&config.server, &status))?;
+    let answer = answer.map_err(|status| ClientError::from_status(&config.server, "Health/Check", &status))?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }

@@ -10,7 +10,7 @@ use super::{
 
 /// Texts with what CSV, protobuf and spreadsheets make something of.
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-c=+@,\"\r\n\t' -]{0,6}", "\\PC{0,12}", "[a-z]{100,300}"]
+    prop_oneof!["[a-c=+@,\"\r\n\t'\u{ff1d}\u{ff0b}\u{ff0d}\u{ff20} -]{0,6}", "\\PC{0,12}", "[a-z]{100,300}"]
 }
 
 /// Moments to the second and finer, before and after 1970.

@@ -25,8 +25,11 @@ pub enum LineEnd {
 pub struct CsvFormat {
     /// Where lines end.
     pub line_end: LineEnd,
-    /// Puts a `'` before texts that a spreadsheet would run as a formula (OWASP ASVS 1.2.10).
+    /// Puts a `'` before texts that a spreadsheet would run as a formula (OWASP ASVS 1.2.10, and OWASP's page on CSV
+    /// injection).
     pub neutralize_formulas: bool,
+    /// Begins the file with UTF-8's byte order mark, by which Excel knows UTF-8.
+    pub byte_order_mark: bool,
 }
 
 /// Writes records as CSV: UTF-8, quoted by RFC 4180 where needed.
@@ -110,9 +113,12 @@ impl<W: Write> CsvWriter<W> {
         Self { out, format, field: String::new() }
     }
 
-    /// Writes the header line.
+    /// Writes the header line, with what the file begins with.
     pub fn write_header(&mut self) -> io::Result<()> {
-        self.out.write_record(Columns::NAMES).map_err(io::Error::from)
+        let [first, others @ ..] = Columns::NAMES;
+        let mark = if self.format.byte_order_mark { "\u{feff}" } else { "" };
+        self.raw(&format!("{mark}{first}"))?;
+        self.out.write_record(others).map_err(io::Error::from)
     }
 
     /// Writes a record as a line.
@@ -168,12 +174,16 @@ impl<W: Write> CsvWriter<W> {
     }
 }
 
-/// Whether a spreadsheet would take a text for a formula. A number with a sign is none.
+/// Whether a spreadsheet would take a text for a formula: those of OWASP's list, full-width forms among them. A number with
+/// a sign is none.
 fn runs_as_formula(text: &str) -> bool {
     let Some(first) = text.chars().next() else { return false };
     match first {
-        '=' | '@' | '\t' | '\r' => true,
-        '+' | '-' => text.parse::<f64>().is_err(),
+        '=' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}' => true,
+        '+' | '-' => {
+            let is_number = text.parse::<f64>().is_ok() && text.bytes().all(|byte| b"+-.eE0123456789".contains(&byte));
+            !is_number
+        }
         _ => false,
     }
 }
@@ -184,10 +194,26 @@ mod tests {
 
     #[test]
     fn formulas_are_told_from_numbers() {
-        for text in ["=1+1", "+cmd", "-cmd|x", "@SUM(A1)", "\tx", "\rx", "-1-1"] {
+        for text in [
+            "=1+1",
+            "+cmd",
+            "-cmd|x",
+            "@SUM(A1)",
+            "\tx",
+            "\rx",
+            "\nx",
+            "-1-1",
+            "-inf",
+            "+nan",
+            "-",
+            "\u{ff1d}1+1",
+            "\u{ff0b}1",
+            "\u{ff0d}1",
+            "\u{ff20}SUM(A1)",
+        ] {
             assert!(runs_as_formula(text), "{text:?}");
         }
-        for text in ["", "x=1", "-12.5", "+3", "東京", "'=x", " =x"] {
+        for text in ["", "x=1", "-12.5", "+3", "-1.5e+3", "東京", "'=x", " =x"] {
             assert!(!runs_as_formula(text), "{text:?}");
         }
     }

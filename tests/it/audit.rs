@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
+use nix::sys::signal::Signal;
 use secure_connect_reports::proto::{
     ListTenantsRequest, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,
@@ -246,7 +247,7 @@ async fn calls_that_are_cut_off_are_told_so_and_logged() {
         async move { UsageImportServiceClient::new(channel).import_usage(request).await }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    serving.signal("-TERM");
+    serving.signal(Signal::SIGTERM);
     let status = import.await.unwrap().unwrap_err();
     let shutting_down = (tonic::Code::Unavailable, "SHUTTING_DOWN".to_owned());
     assert_eq!(crate::support::calls::reason(&status), shutting_down);

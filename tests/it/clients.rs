@@ -1,6 +1,7 @@
 //! Other people's clients: grpcurl, and the examples in Python and Node.
 
 mod scripted;
+mod service_config;
 
 use std::{
     path::{Path, PathBuf},

@@ -7,6 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
 use crate::support::{
     Database,
     builder::{CATALOG, ORG, Row, TENANT, csv},
@@ -65,7 +70,7 @@ async fn serving_without_authentication_is_for_loopback_and_said_loudly() {
 #[tokio::test]
 async fn a_server_tells_its_health_and_stops_at_a_signal() {
     let database = Database::migrated();
-    for signal in ["-TERM", "-INT"] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut serving = Serving::open(program().env("DATABASE_URL", &database.url));
         let url = serving.url.clone();
         let healthy = || run(program().args(["healthcheck", "--server", &url]));
@@ -114,16 +119,80 @@ async fn a_report_is_written_whole_under_its_name() {
     assert!(!ok && log.contains("nowhere/x.csv: No such file"), "{log}");
 }
 
+/// A name that is too long for a file is cut between two characters, and told; whatever it is called, its file is written.
+#[tokio::test]
+async fn names_of_files_are_no_longer_than_they_can_be() {
+    let (database, server) = served(&[Row::on("2022-02-01", "1")]).await;
+    let expected = csv(&[Row::on("2022-02-01", "1")]);
+    let folder = tempfile::tempdir().unwrap();
+    let usage = |arguments: &[&str]| {
+        let mut command = client(&server, &["usage", "--tenant", TENANT, "--month", "2022-02"]);
+        run(command.args(arguments).current_dir(folder.path()))
+    };
+    let files = || {
+        let names =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    for (name, kept) in
+        [("東".repeat(85), "東".repeat(71)), ("x".repeat(256), "x".repeat(214)), ("y".repeat(214), "y".repeat(214))]
+    {
+        database.apply(&CATALOG.replace("\"acme-hq\"", &format!("\"{name}\""))).await;
+        let (ok, _, log) = usage(&[]);
+        let file = format!("{kept}_detailed_usage_2022-02.csv");
+        assert!(ok && file.len() <= 241, "{log}");
+        assert!(log.contains(&format!("{file}: 1 rows, revision ")), "{log}");
+        let is_told =
+            log.starts_with(&format!("the tenant's name is too long for a file name, so the file is {file}\n"));
+        assert_eq!(is_told, name != kept, "{log}");
+        assert_eq!(files(), [file.clone()]);
+        assert_eq!(std::fs::read_to_string(folder.path().join(&file)).unwrap(), expected);
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+    }
+    // A name that was asked for may be as long as the system lets it be.
+    let longest = "z".repeat(255);
+    let (ok, _, log) = usage(&["-o", &longest]);
+    assert!(ok, "{log}");
+    assert_eq!(files(), [longest]);
+    let (ok, _, log) = usage(&["-o", &"z".repeat(256)]);
+    assert!(!ok && log.contains("File name too long"), "{log}");
+}
+
+#[tokio::test]
+async fn spreadsheets_get_their_mark_of_utf_8_on_request() {
+    let rows = [Row::on("2022-02-01", "1").with("assetName", "Zürich")];
+    let (database, server) = served(&rows).await;
+    let usage = ["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "-", "--bom"];
+    let (_, out, _) = run(&mut client(&server, &usage));
+    assert_eq!(out, format!("\u{feff}{}", csv(&rows)));
+    assert_eq!(database.import(&out).await.published_at, None, "it imports as it is");
+}
+
 #[tokio::test]
 async fn formulas_are_neutralised_on_request() {
     let name = |name: &str, id: &str| Row::on("2022-02-01", "1").with("assetName", name).asset(id);
-    let rows = [name("=1+1", "+id"), name("-5.5", "a"), name("plain", "b")];
+    let rows = [
+        name("=1+1", "+id"),
+        name("-5.5", "a"),
+        name("plain", "b"),
+        name("\n=1", "c"),
+        name("\u{ff1d}1+1", "\u{ff20}d"),
+    ];
     let (_database, server) = served(&rows).await;
     let usage = ["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "-"];
     let (_, out, _) = run(&mut client(&server, &usage));
     assert_eq!(out, csv(&rows));
     let (_, out, _) = run(client(&server, &usage).arg("--neutralize-formulas"));
-    assert_eq!(out, csv(&[name("'=1+1", "'+id"), name("-5.5", "a"), name("plain", "b")]));
+    assert_eq!(
+        out,
+        csv(&[
+            name("'=1+1", "'+id"),
+            name("-5.5", "a"),
+            name("plain", "b"),
+            name("'\n=1", "c"),
+            name("'\u{ff1d}1+1", "'\u{ff20}d"),
+        ])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,7 +380,7 @@ fn a_private_server_is_shared_and_goes_away_with_its_last_user() {
     let (_, out, _) =
         run(program().args(["usage", "--tenant", "acme-hq", "--month", "2022-02", "-o", "-", "--server", &url]));
     assert_eq!(out, csv(&[Row::on("2022-02-01", "1")]));
-    serving.signal("-TERM");
+    serving.signal(Signal::SIGTERM);
     assert!(serving.child.wait().unwrap().success());
     assert!(!is_running(&data_dir), "the last user has left");
 
@@ -330,7 +399,8 @@ fn is_running(data_dir: &Path) -> bool {
     let pid_file = data_dir.join("cluster/postmaster.pid");
     let Ok(text) = std::fs::read_to_string(pid_file) else { return false };
     let pid = text.lines().next().unwrap_or_default();
-    Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    // No signal: it only asks whether one could be sent.
+    pid.parse().is_ok_and(|pid| signal::kill(Pid::from_raw(pid), None).is_ok())
 }
 
 #[test]

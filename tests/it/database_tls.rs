@@ -1,9 +1,9 @@
 //! TLS to PostgreSQL: `sslmode` means what it means to libpq.
 
-use std::{net::TcpListener, path::Path};
+use std::path::Path;
 
 use secure_connect_reports::{
-    postgres::EphemeralServer,
+    postgres::{EphemeralServer, ServerError},
     store::{Store, StoreConfig, StoreError},
 };
 
@@ -19,10 +19,33 @@ async fn ping(url: &str) -> Result<(), StoreError> {
 
 /// A server that speaks TLS on a port of its own, with these files and rules. Returns the connection string of its socket.
 fn start(certificate: &[u8], key: &[u8], authorities: &[u8], rules: &str) -> (EphemeralServer, String, String) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    // PostgreSQL takes no port that is free by itself, so one that is taken is tried and left.
+    let mut tries = 0;
+    loop {
+        let port = fastrand::u16(20_000..32_000).to_string();
+        match start_on(&port, certificate, key, authorities, rules) {
+            Ok(server) => {
+                let socket = format!("{} port={port}", server.database_url("postgres"));
+                return (server, socket, port);
+            }
+            Err(error) => {
+                tries += 1;
+                assert!(tries < 10, "{error}");
+            }
+        }
+    }
+}
+
+fn start_on(
+    port: &str,
+    certificate: &[u8],
+    key: &[u8],
+    authorities: &[u8],
+    rules: &str,
+) -> Result<EphemeralServer, ServerError> {
     let settings = [
         ("listen_addresses", "127.0.0.1"),
-        ("port", port.as_str()),
+        ("port", port),
         ("ssl", "on"),
         ("ssl_cert_file", "server.crt"),
         ("ssl_key_file", "server.key"),
@@ -30,9 +53,7 @@ fn start(certificate: &[u8], key: &[u8], authorities: &[u8], rules: &str) -> (Ep
     ];
     let files: [(&str, &[u8]); 4] =
         [("server.crt", certificate), ("server.key", key), ("ca.crt", authorities), ("pg_hba.conf", rules.as_bytes())];
-    let server = EphemeralServer::start_with(&settings, &files).expect("a server that speaks TLS");
-    let socket = format!("{} port={port}", server.database_url("postgres"));
-    (server, socket, port)
+    EphemeralServer::start_with(&settings, &files)
 }
 
 #[tokio::test]

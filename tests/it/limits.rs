@@ -7,6 +7,7 @@ use jsonwebtoken::Algorithm;
 use prost_types::Timestamp;
 use secure_connect_reports::{
     auth::AuthConfig,
+    client::ClientConfig,
     grpc::{CallLimits, Share},
     proto::{
         GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ImportUsageRequest,
@@ -26,6 +27,7 @@ use crate::support::{
     program,
     raw::Connection,
     rounds,
+    serving::Serving,
 };
 
 const USAGE: &str = "ReportsService/GetDetailedUsage";
@@ -350,25 +352,18 @@ async fn a_peer_that_vanishes_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_few_file_descriptors_serves_those_it_took() {
     let database = Database::with_rows(MANY_ROWS).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let program = program();
     let mut command = std::process::Command::new("sh");
     // The hard limit, which the server cannot raise.
     command.args(["-c", "ulimit -n 144 && exec \"$0\" \"$@\""]).arg(program.get_program());
-    command.args(["serve", "--insecure-no-auth", "--listen", &format!("127.0.0.1:{port}")]);
-    command.env("DATABASE_URL", &database.url).stderr(std::process::Stdio::null());
-    let mut server = command.spawn().unwrap();
-    let config = secure_connect_reports::client::ClientConfig::new(format!("http://127.0.0.1:{port}"));
+    let server = Serving::open(command.env("DATABASE_URL", &database.url));
+    let config = ClientConfig { retry_for: Duration::ZERO, ..ClientConfig::new(&server.url) };
     let connect = async || secure_connect_reports::client::Client::connect(&config).await;
-    let mut client = loop {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if let Ok(client) = connect().await {
-            break client;
-        }
-    };
+    let mut client = connect().await.expect("a server");
+    let address = server.url.trim_start_matches("http://");
     let mut flood = Vec::new();
     for _ in 0..400 {
-        flood.extend(tokio::net::TcpStream::connect(("127.0.0.1", port)).await);
+        flood.extend(tokio::net::TcpStream::connect(address).await);
     }
     let query = secure_connect_reports::client::UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());
     let mut download = client.detailed_usage(&query).await.expect("a report");
@@ -385,6 +380,4 @@ async fn a_server_with_few_file_descriptors_serves_those_it_took() {
         }
     })
     .await;
-    server.kill().unwrap();
-    server.wait().unwrap();
 }

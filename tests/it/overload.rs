@@ -1,10 +1,8 @@
 //! More than there is room for: what has no place is refused, everybody else is served, and memory stays as it is.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use secure_connect_reports::{
     auth::AuthConfig,
     client::{Client, ClientConfig, UsageQuery, is_serving},
@@ -184,7 +182,9 @@ async fn calls_that_wait_do_not_make_the_server_look_ill() {
         assert!(is_serving(&config).await.expect("an answer"));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let status = client(&serving).await.tenants("", None).await.expect_err("there is no connection");
+    let impatient = ClientConfig { retry_for: Duration::ZERO, ..config.clone() };
+    let mut impatient = Client::connect(&impatient).await.expect("a client");
+    let status = impatient.tenants("", None).await.expect_err("there is no connection");
     assert!(status.to_string().contains("database is not available"), "{status}");
     publisher.batch_execute("ROLLBACK").await.unwrap();
     for response in waiting {
@@ -236,10 +236,12 @@ async fn streams_that_are_opened_and_reset_leave_nothing_behind() {
 async fn without_file_descriptors_connections_wait_and_those_that_are_there_are_served() {
     let database = Database::with_rows(MANY_ROWS).await;
     let serving = serve(&database, &[]);
-    let pid = serving.child.id().to_string();
+    let pid = serving.child.id();
     let limit = |files: usize| {
-        let nofile = format!("--nofile={files}:");
-        assert!(Command::new("prlimit").args(["--pid", &pid, &nofile]).status().expect("prlimit").success());
+        let process = Pid::from_raw(pid.cast_signed());
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: u64::try_from(files).ok(), maximum };
+        prlimit(process, Resource::Nofile, limit).expect("it is our own");
     };
     let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).expect("Linux").count();
     let mut there = client(&serving).await;

@@ -1,6 +1,7 @@
 //! A download whose network, server or own process is cut, again and again: the file is that of an undisturbed one.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -10,10 +11,12 @@ use secure_connect_reports::client::{Client, ClientConfig, UsageQuery};
 
 use crate::support::{
     Database, Server,
-    builder::{CATALOG, Row, TENANT, csv},
+    builder::{CATALOG, ORG, Row, TENANT, csv},
     chance, program,
     proxy::{Fate, Proxy},
-    rounds, to_csv,
+    rounds,
+    serving::Serving,
+    to_csv,
 };
 
 /// Some 700 kB of CSV, and as much on the wire.
@@ -71,8 +74,7 @@ async fn a_download_over_a_network_that_breaks_is_that_of_one_revision() {
         // Connections end after 5 to 400 kB: in the middle of a frame, a message, a record.
         let limits: Vec<u64> = (0..64).map(|_| chance.u64(5_000..400_000)).collect();
         let fate = move |connection: u32| Fate {
-            // Before its first record a download is not tried again.
-            cut_after: limits[connection as usize % limits.len()].max(if connection == 0 { 300_000 } else { 0 }),
+            cut_after: limits[connection as usize % limits.len()],
             pause: Duration::from_millis(1),
         };
         let proxy = Proxy::start(server.address, fate).await;
@@ -135,53 +137,155 @@ async fn a_download_that_was_killed_goes_on_where_it_was() {
     }
 }
 
-/// `serve` as a process of its own, on a port of its choice.
-fn serve(database: &Database, port: u16) -> Child {
-    let mut command = program();
-    command.args(["serve", "--insecure-no-auth", "--listen"]);
-    command.arg(format!("127.0.0.1:{port}")).env("DATABASE_URL", &database.url);
-    command.stderr(Stdio::null()).spawn().unwrap()
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// `serve` as a process of its own.
+fn serve(database: &Database) -> (Serving, SocketAddr) {
+    let serving = Serving::open(program().env("DATABASE_URL", &database.url));
+    let address = serving.url.trim_start_matches("http://").parse().unwrap();
+    (serving, address)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_outlives_its_server() {
     let (database, server) = served(MANY_ROWS).await;
-    let port = free_port();
-    let address = format!("127.0.0.1:{port}").parse().unwrap();
     let mut chance = chance();
     let folder = tempfile::tempdir().unwrap();
-    let mut serving = serve(&database, port);
     for round in 0..rounds(2) {
         let undisturbed = server.february().await;
-        wait_for(|| std::net::TcpStream::connect(address).is_ok()).await;
-        let proxy = Proxy::start(address, |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(2) }).await;
+        let (serving, address) = serve(&database);
+        let mut proxy = Proxy::start(address, |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(2) }).await;
         let file = folder.path().join("report.csv");
         let child = download(&proxy.url, &file, &[]).spawn().unwrap();
         wait_for(|| with_suffix(&file, ".part.json").exists()).await;
         tokio::time::sleep(Duration::from_millis(chance.u64(0..200))).await;
-        serving.kill().unwrap();
-        serving.wait().unwrap();
+        drop(serving);
+        proxy.close().await;
         // The last day is restated before the server is back.
         database.import(&csv(&[Row::on("2022-02-28", &format!("{round}.5"))])).await;
         tokio::time::sleep(Duration::from_millis(chance.u64(0..500))).await;
-        serving = serve(&database, port);
+        let (_serving, address) = serve(&database);
+        proxy.lead_to(vec![address]);
         let (ok, log) = finished(child).await;
         assert!(ok, "{log}");
         assert!(log.contains("records are here, asking for the others in"), "round {round}: {log}");
         assert!(std::fs::read_to_string(&file).unwrap() == undisturbed, "round {round}");
     }
-    serving.kill().unwrap();
-    serving.wait().unwrap();
 }
 
-/// Whoever goes on with a download waits for a server that is away; whoever starts one is told at once.
+/// A server that is killed while a command connects, looks its tenant up, or opens its report; or that is not there yet.
+/// Whatever it was, the command goes on when the server is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_outlives_its_server_from_its_first_byte_on() {
+    let (database, server) = served(ROWS).await;
+    let undisturbed = server.february().await;
+    let run = |url: &str, arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments).args(["--server", url]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    // By name, so that it is looked up first.
+    let usage = ["usage", "--tenant", "acme-hq", "--month", "2022-02", "-o", "-"];
+    let tenants = ["tenants", "acme", "--format", "csv"];
+    let costs = ["costs", "--organization", ORG, "--tenant", "acme-hq", "--month", "2022-02", "--format", "csv"];
+    let output = async |child: Child| {
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let mut expected = Vec::new();
+    for command in [&usage[..], &tenants, &costs] {
+        let (ok, out, log) = output(run(&server.url(), command)).await;
+        assert!(ok, "{log}");
+        expected.push(out);
+    }
+    assert_eq!(expected[0], undisturbed);
+
+    let mut chance = chance();
+    let mut tried_again = 0;
+    for round in 0..rounds(6) {
+        let (serving, address) = serve(&database);
+        // Refused, or taken and cut: in turns.
+        let mut proxy = Proxy::closed(|_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(1) });
+        let is_there = round % 3 > 0;
+        if is_there {
+            proxy.lead_to(vec![address]);
+        }
+        let children = [&usage[..], &tenants, &costs].map(|command| run(&proxy.url, command));
+        tokio::time::sleep(Duration::from_micros(chance.u64(0..40_000))).await;
+        drop(serving);
+        if round % 2 == 0 {
+            proxy.close().await;
+        }
+        tokio::time::sleep(Duration::from_millis(chance.u64(0..300))).await;
+        let (_serving, address) = serve(&database);
+        proxy.lead_to(vec![address]);
+        for (child, expected) in children.into_iter().zip(&expected) {
+            let (ok, out, log) = output(child).await;
+            assert!(ok && out == *expected, "round {round}: {log}");
+            tried_again += u32::from(log.contains("trying again") || log.contains("asking for the others"));
+        }
+    }
+    assert!(tried_again >= rounds(6), "{tried_again} of {} tried again", 3 * rounds(6));
+}
+
+/// How long a command waits is up to whoever runs it; it then says which server, which call, and what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_gives_up_says_what_did_not_answer() {
+    let (_database, server) = served(ROWS).await;
+    let run = async |url: &str, arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments).args(["--server", url]).stdout(Stdio::null()).stderr(Stdio::piped());
+        finished(command.spawn().unwrap()).await
+    };
+    let refusing = Proxy::closed(|_| Fate { cut_after: 0, pause: Duration::ZERO });
+    let cutting = Proxy::start(server.address, |_| Fate { cut_after: 60, pause: Duration::ZERO }).await;
+    for command in [
+        &["usage", "--tenant", "acme-hq", "--month", "2022-02", "-o", "-"][..],
+        &["tenants"],
+        &["costs", "--organization", ORG, "--month", "2022-02"],
+    ] {
+        let call = match command[0] {
+            "costs" => "GetMonthlyCosts",
+            _ => "ListTenants",
+        };
+        for (retry_for, least) in [("0", 0), ("1", 1)] {
+            let arguments = [command, &["--retry-for", retry_for]].concat();
+            let started = Instant::now();
+            let (ok, log) = run(&refusing.url, &arguments).await;
+            let last = log.lines().last().unwrap_or_default();
+            let expected = format!("error: cannot reach the server at {}: ", refusing.url);
+            assert!(
+                !ok && last.starts_with(&expected) && last.contains("`secure-connect-reports serve` starts one"),
+                "{log}"
+            );
+            let (ok, log) = run(&cutting.url, &arguments).await;
+            let last = log.lines().last().unwrap_or_default();
+            let expected = format!("error: {} did not answer {call}: ", cutting.url);
+            assert!(
+                !ok && last.starts_with(&expected) && last.contains("`secure-connect-reports healthcheck` asks it"),
+                "{log}"
+            );
+            assert_eq!(log.contains("trying again"), least > 0, "{log}");
+            assert!(started.elapsed() < Duration::from_secs(20 + least), "it gives up");
+        }
+    }
+    // What another try cannot mend is told at once.
+    let started = Instant::now();
+    for (url, expected) in [
+        ("http://nowhere.invalid:1", "error: cannot reach the server at http://nowhere.invalid:1: "),
+        ("ftp://127.0.0.1", "error: \"ftp://127.0.0.1\" is not the URL of a server"),
+    ] {
+        let (ok, log) = run(url, &["tenants"]).await;
+        assert!(!ok && log.starts_with(expected), "{log}");
+    }
+    let (ok, log) = run(&server.url(), &["costs", "--organization", TENANT, "--month", "2022-02"]).await;
+    assert!(!ok && log.starts_with("error: there is no such organization"), "{log}");
+    assert!(started.elapsed() < Duration::from_secs(20), "at once");
+}
+
+/// Whoever goes on with a download waits for a server that is away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_that_goes_on_waits_for_its_server() {
-    let (database, server) = served(ROWS).await;
+    let (_database, server) = served(ROWS).await;
     let undisturbed = server.february().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.csv");
@@ -189,18 +293,13 @@ async fn a_download_that_goes_on_waits_for_its_server() {
     let (ok, log) = finished(download(&proxy.url, &file, &["--retry-for", "0"]).spawn().unwrap()).await;
     assert!(!ok && with_suffix(&file, ".part").exists(), "{log}");
 
-    let port = free_port();
-    let url = format!("http://127.0.0.1:{port}");
-    let (ok, log) = finished(download(&url, &folder.path().join("other.csv"), &[]).spawn().unwrap()).await;
-    assert!(!ok && log.contains("cannot reach the server"), "{log}");
-    let resumed = download(&url, &file, &["--resume"]).spawn().unwrap();
+    let mut proxy = Proxy::closed(|_| Fate { cut_after: u64::MAX, pause: Duration::ZERO });
+    let resumed = download(&proxy.url, &file, &["--resume"]).spawn().unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let mut serving = serve(&database, port);
+    proxy.lead_to(vec![server.address]);
     let (ok, log) = finished(resumed).await;
     assert!(ok && log.contains("trying again"), "{log}");
     assert!(std::fs::read_to_string(&file).unwrap() == undisturbed);
-    serving.kill().unwrap();
-    serving.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

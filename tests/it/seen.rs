@@ -7,6 +7,7 @@ use std::{
 };
 
 use jsonwebtoken::Algorithm;
+use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -221,7 +222,7 @@ async fn calls_are_traced_below_the_span_of_their_caller() {
     imports.import_usage(import).await.expect("an import");
     drop((stub, stream, imports));
     // What was not sent yet is sent at the end.
-    serving.signal("-TERM");
+    serving.signal(Signal::SIGTERM);
     assert!(tokio::task::spawn_blocking(move || serving.child.wait()).await.unwrap().unwrap().success());
 
     let spans = collector.spans.lock().unwrap().clone();

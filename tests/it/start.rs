@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use secure_connect_reports::{
     auth::AuthConfig,
     client::{ClientConfig, is_serving},
@@ -10,7 +11,7 @@ use secure_connect_reports::{
     store::{self, StoreConfig},
 };
 use tokio::{
-    net::{TcpListener, UnixStream},
+    net::UnixStream,
     task::{JoinHandle, JoinSet},
 };
 
@@ -18,39 +19,39 @@ use crate::support::{
     Database, Server,
     builder::{CATALOG, Row, TENANT, csv},
     calls::{detailed_usage, reason},
+    port::Port,
     program,
     serving::Serving,
 };
 
 /// The way to the tests' PostgreSQL by a port of loopback, which can be closed.
 struct Way {
-    port: u16,
+    port: Port,
     socket: String,
     open: Option<JoinHandle<()>>,
 }
 
 impl Way {
     /// Closed, to begin with.
-    async fn to(database: &Database) -> Self {
+    fn to(database: &Database) -> Self {
         let folder = database.url.split_whitespace().find_map(|part| part.strip_prefix("host=")).expect("a socket");
         let folder = folder.trim_matches('\'');
         let socket = std::fs::read_dir(folder).unwrap().find_map(|entry| {
             let path = entry.unwrap().path().to_str().unwrap().to_owned();
             (path.contains(".s.PGSQL.") && !path.ends_with(".lock")).then_some(path)
         });
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        Self { port, socket: socket.expect("a socket"), open: None }
+        Self { port: Port::reserve(), socket: socket.expect("a socket"), open: None }
     }
 
     fn url(&self, database: &Database) -> String {
         let parts =
             database.url.split_whitespace().filter(|part| !part.starts_with("host=") && !part.starts_with("port="));
         let parts: Vec<&str> = parts.collect();
-        format!("host=127.0.0.1 port={} sslmode=disable {}", self.port, parts.join(" "))
+        format!("host=127.0.0.1 port={} sslmode=disable {}", self.port.address.port(), parts.join(" "))
     }
 
-    async fn open(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+    fn open(&mut self) {
+        let listener = self.port.listen();
         let socket = self.socket.clone();
         self.open = Some(tokio::spawn(async move {
             // They end with this task.
@@ -94,11 +95,11 @@ async fn a_server_waits_for_its_database_and_outlives_it() {
     database.apply(CATALOG).await;
     let rows = csv(&[Row::on("2022-02-01", "1.5")]);
     database.import(&rows).await;
-    let mut way = Way::to(&database).await;
+    let mut way = Way::to(&database);
     let server = serve(way.url(&database));
     for _ in 0..2 {
         wait_until(&server, false).await;
-        way.open().await;
+        way.open();
         wait_until(&server, true).await;
         assert_eq!(server.february().await, rows);
         way.close().await;
@@ -108,9 +109,9 @@ async fn a_server_waits_for_its_database_and_outlives_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_comes_without_a_schema_is_not_served_until_it_has_one() {
     let database = Database::empty();
-    let mut way = Way::to(&database).await;
+    let mut way = Way::to(&database);
     let server = serve(way.url(&database));
-    way.open().await;
+    way.open();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(!is_serving(&ClientConfig::new(server.url())).await.unwrap());
     store::migrate(&database.url).await.unwrap();
@@ -168,7 +169,7 @@ async fn a_stop_has_its_bound_whoever_watches_and_whatever_runs() {
     }
 
     let began = Instant::now();
-    serving.signal("-TERM");
+    serving.signal(Signal::SIGTERM);
     assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     let status = call.await.unwrap().expect_err("the server stops");
     assert_eq!(reason(&status), (tonic::Code::Unavailable, "SHUTTING_DOWN".to_owned()));
@@ -185,7 +186,7 @@ async fn a_stop_has_its_bound_whoever_watches_and_whatever_runs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_waits_for_its_database() {
     let database = Database::with_catalog().await;
-    let mut way = Way::to(&database).await;
+    let mut way = Way::to(&database);
     let serving = Serving::open(program().env("DATABASE_URL", way.url(&database)));
     let config = ClientConfig::new(&serving.url);
     assert!(!is_serving(&config).await.expect("an answer"));
@@ -195,7 +196,7 @@ async fn the_program_waits_for_its_database() {
         assert!(Instant::now() < deadline, "{}", serving.everything());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    way.open().await;
+    way.open();
     while !is_serving(&config).await.expect("an answer") {
         assert!(Instant::now() < deadline, "{}", serving.everything());
         tokio::time::sleep(Duration::from_millis(20)).await;

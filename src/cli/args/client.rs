@@ -1,6 +1,6 @@
 //! Which server client commands ask, and as whom.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, builder::FalseyValueParser};
 use secrecy::SecretString;
@@ -34,6 +34,24 @@ pub(in crate::cli) struct ServerArgs {
     /// Send the token over http:// to another machine, too.
     #[arg(long, env = "SCR_INSECURE_PLAINTEXT_TOKEN", value_parser = FalseyValueParser::new())]
     insecure_plaintext_token: bool,
+}
+
+/// Which server, and how long to wait for it.
+#[derive(Clone, Debug, ClapArgs)]
+pub(in crate::cli) struct ReadArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// How long to try again where the server is away or the connection is lost, without any progress; 0: not at all.
+    #[arg(long, env = "SCR_RETRY_FOR", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
+    retry_for: u64,
+}
+
+// === impl ReadArgs ===
+
+impl ReadArgs {
+    pub(in crate::cli) fn config(&self) -> Result<ClientConfig, String> {
+        Ok(ClientConfig { retry_for: Duration::from_secs(self.retry_for), ..self.server.config()? })
+    }
 }
 
 // === impl ServerArgs ===

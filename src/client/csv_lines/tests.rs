@@ -7,7 +7,11 @@ use crate::model::{LineEnd, UsageRecord, arbitrary};
 
 fn format() -> impl Strategy<Value = CsvFormat> {
     let line_end = prop::sample::select(vec![LineEnd::Lf, LineEnd::Crlf]);
-    (line_end, any::<bool>()).prop_map(|(line_end, neutralize_formulas)| CsvFormat { line_end, neutralize_formulas })
+    (line_end, any::<bool>()).prop_map(|(line_end, neutralize_formulas)| CsvFormat {
+        line_end,
+        neutralize_formulas,
+        ..CsvFormat::default()
+    })
 }
 
 fn plain(records: &[UsageRecord], format: CsvFormat) -> String {

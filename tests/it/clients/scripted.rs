@@ -19,8 +19,8 @@ use tonic_types::pb;
 
 use super::{node, python};
 
-type Message = Result<GetDetailedUsageResponse, Status>;
-type Page = Result<GetMonthlyCostsResponse, Status>;
+pub(super) type Message = Result<GetDetailedUsageResponse, Status>;
+pub(super) type Page = Result<GetMonthlyCostsResponse, Status>;
 
 const COSTS: &str = "any 2022-02";
 
@@ -60,7 +60,7 @@ impl ReportsService for Script {
 }
 
 /// Starts a server, and returns its address.
-async fn serve(streams: Vec<Vec<Message>>, pages: Vec<Page>) -> String {
+pub(super) async fn serve(streams: Vec<Vec<Message>>, pages: Vec<Page>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
@@ -71,7 +71,7 @@ async fn serve(streams: Vec<Vec<Message>>, pages: Vec<Page>) -> String {
 }
 
 /// An error of a call, with these bytes as its details.
-fn error(code: Code, details: &[u8]) -> Status {
+pub(super) fn error(code: Code, details: &[u8]) -> Status {
     Status::with_details(code, "of the call", Bytes::copy_from_slice(details))
 }
 
@@ -105,7 +105,7 @@ fn message(header: Option<(&str, i64)>, records: &[UsageRecord], summary: Option
     })
 }
 
-fn page(costs: &[&str], total: &str, next_page_token: &str) -> Page {
+pub(super) fn page(costs: &[&str], total: &str, next_page_token: &str) -> Page {
     let month = Some(YearMonth { year: 2022, month: 2 });
     let currency = "USD".to_owned();
     let line = |cost: &&str| CostLine {

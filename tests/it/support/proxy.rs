@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -12,14 +12,27 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
 };
+
+use super::port::Port;
 
 const PIECE: usize = 8 << 10;
 
-/// A proxy on a port of its own.
+/// A proxy on a port of its own. It ends with the test.
 pub(crate) struct Proxy {
     pub(crate) url: String,
-    connections: Arc<AtomicU32>,
+    port: Port,
+    state: Arc<State>,
+    /// What listens, and its connections.
+    open: JoinSet<()>,
+}
+
+struct State {
+    /// Connections are passed on to these in turns.
+    servers: Mutex<Vec<SocketAddr>>,
+    fate: Box<dyn Fn(u32) -> Fate + Send + Sync>,
+    connections: AtomicU32,
 }
 
 /// What becomes of a connection.
@@ -33,31 +46,59 @@ pub(crate) struct Fate {
 
 impl Proxy {
     /// Passes everything on to a server; `fate` says what becomes of each connection.
-    pub(crate) async fn start(server: SocketAddr, fate: impl Fn(u32) -> Fate + Send + 'static) -> Self {
+    pub(crate) async fn start(server: SocketAddr, fate: impl Fn(u32) -> Fate + Send + Sync + 'static) -> Self {
         Self::between(vec![server], fate).await
     }
 
     /// Passes connections on to servers in turns.
-    pub(crate) async fn between(servers: Vec<SocketAddr>, fate: impl Fn(u32) -> Fate + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let connections = Arc::new(AtomicU32::new(0));
-        let count = Arc::clone(&connections);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let number = count.fetch_add(1, Ordering::Relaxed);
-                let (server, fate) = (servers[number as usize % servers.len()], fate(number));
-                // A server that is away is as good as a connection that is cut.
-                let Ok(server) = connect(server).await else { continue };
-                tokio::spawn(pass(client, server, fate));
-            }
-        });
-        Self { url, connections }
+    pub(crate) async fn between(servers: Vec<SocketAddr>, fate: impl Fn(u32) -> Fate + Send + Sync + 'static) -> Self {
+        let mut proxy = Self::closed(fate);
+        proxy.lead_to(servers);
+        proxy
+    }
+
+    /// Refuses connections until it [leads](Self::lead_to) somewhere.
+    pub(crate) fn closed(fate: impl Fn(u32) -> Fate + Send + Sync + 'static) -> Self {
+        let port = Port::reserve();
+        let state = State { servers: Mutex::default(), fate: Box::new(fate), connections: AtomicU32::new(0) };
+        Self { url: format!("http://{}", port.address), port, state: Arc::new(state), open: JoinSet::new() }
+    }
+
+    /// Takes connections, from now on to these servers.
+    pub(crate) fn lead_to(&mut self, servers: Vec<SocketAddr>) {
+        *self.state.servers.lock().unwrap() = servers;
+        if self.open.is_empty() {
+            self.open.spawn(listen(self.port.listen(), Arc::clone(&self.state)));
+        }
+    }
+
+    /// Cuts all connections, and refuses new ones.
+    pub(crate) async fn close(&mut self) {
+        self.open.shutdown().await;
     }
 
     /// How many connections there were.
     pub(crate) fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
+        self.state.connections.load(Ordering::Relaxed)
+    }
+}
+
+async fn listen(listener: TcpListener, state: Arc<State>) {
+    // They end with this task.
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let number = state.connections.fetch_add(1, Ordering::Relaxed);
+        let fate = (state.fate)(number);
+        let server = {
+            let servers = state.servers.lock().unwrap();
+            servers[number as usize % servers.len()]
+        };
+        // A server that is away is as good as a connection that is cut.
+        connections.spawn(async move {
+            if let Ok(server) = connect(server).await {
+                pass(client, server, fate).await;
+            }
+        });
     }
 }
 

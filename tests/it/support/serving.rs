@@ -7,6 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use serde_json::Value;
 use tonic::transport::Channel;
 
@@ -64,9 +68,9 @@ impl Serving {
         Self { child, url: format!("http://{address}"), log }
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([name, &self.child.id().to_string()]).status();
-        assert!(kill.unwrap().success());
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a process"));
+        signal::kill(pid, signal).expect("it is our own");
     }
 
     pub(crate) async fn channel(&self) -> Channel {

@@ -1,0 +1,120 @@
+//! Trying again: every call here only reads, so one that was not answered may be made once more.
+
+use std::time::{Duration, Instant};
+
+use tonic::{Code, Response, Status};
+use tonic_types::StatusExt as _;
+
+use super::ClientError;
+
+/// The first pause before another try; each further one is twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Pauses between tries.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    /// How long to go on trying without an answer.
+    limit: Duration,
+    since: Option<Instant>,
+    tries: u32,
+}
+
+// === impl Backoff ===
+
+impl Backoff {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, since: None, tries: 0 }
+    }
+
+    /// How long to wait before the next try, at least as long as the server asks; `None`: it has taken too long.
+    pub(super) fn pause(&mut self, asked: Duration) -> Option<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let longest = FIRST_PAUSE.saturating_mul(1 << self.tries.min(16)).min(LONGEST_PAUSE);
+        self.tries += 1;
+        // Many clients lose one server at once, and are not to come back all at once.
+        let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked);
+        (since.elapsed() + pause <= self.limit).then_some(pause)
+    }
+
+    /// There was an answer.
+    pub(super) fn reset(&mut self) {
+        self.since = None;
+        self.tries = 0;
+    }
+
+    /// Waits before the next try; the error where there is to be none.
+    pub(super) async fn wait(&mut self, error: ClientError, asked: Duration) -> Result<(), ClientError> {
+        let pause = if error.is_transient() { self.pause(asked) } else { None };
+        let Some(pause) = pause else { return Err(error) };
+        tracing::warn!("{error}; trying again in {pause:.1?}");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Makes a call until it is answered.
+pub(super) async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
+    server: &str,
+    name: &'static str,
+    limit: Duration,
+    attempt: impl Fn() -> F,
+) -> Result<T, ClientError> {
+    let mut backoff = Backoff::new(limit);
+    loop {
+        match attempt().await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => backoff.wait(ClientError::from_status(server, name, &status), asked_pause(&status)).await?,
+        }
+    }
+}
+
+/// How long the server asks to wait.
+pub(super) fn asked_pause(status: &Status) -> Duration {
+    status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default()
+}
+
+/// Whether another try may do better: the way there failed, or the server says that it cannot just now.
+pub(super) fn is_transient(code: Code, reason: &str) -> bool {
+    match code {
+        Code::Unavailable => true,
+        // The places of streams that were lost are free again when the server has noticed.
+        Code::ResourceExhausted => reason == "CALLER_LIMIT",
+        // What comes without a reason is of the transport, or of a proxy.
+        Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => reason.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        for code in [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled, Code::Aborted] {
+            assert!(is_transient(code, ""), "{code:?}");
+            assert_eq!(is_transient(code, "REASON"), code == Code::Unavailable, "{code:?}");
+        }
+        for code in [Code::Unauthenticated, Code::NotFound, Code::InvalidArgument, Code::ResourceExhausted] {
+            assert!(!is_transient(code, "") && !is_transient(code, "REASON"), "{code:?}");
+        }
+        assert!(is_transient(Code::ResourceExhausted, "CALLER_LIMIT"));
+    }
+
+    #[test]
+    fn pauses_grow_and_end_and_are_as_long_as_the_server_says() {
+        let mut backoff = Backoff::new(Duration::from_secs(60));
+        for expected in [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
+            let pause = backoff.pause(Duration::ZERO).expect("within the limit").as_millis();
+            assert!((expected / 2..=expected).contains(&pause), "{pause} of {expected}");
+        }
+        let asked = Duration::from_secs(20);
+        assert_eq!(backoff.pause(asked), Some(asked));
+        backoff.since = Instant::now().checked_sub(Duration::from_secs(50));
+        assert_eq!(backoff.pause(asked), None, "that would be past the limit");
+        backoff.reset();
+        assert!(backoff.pause(Duration::ZERO).is_some_and(|pause| pause <= FIRST_PAUSE));
+        assert_eq!(Backoff::new(Duration::ZERO).pause(Duration::ZERO), None, "not at all");
+    }
+}
