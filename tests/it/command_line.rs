@@ -145,7 +145,7 @@ async fn names_of_files_are_no_longer_than_they_can_be() {
         let is_told =
             log.starts_with(&format!("the tenant's name is too long for a file name, so the file is {file}\n"));
         assert_eq!(is_told, name != kept, "{log}");
-        assert_eq!(files(), [file.clone()]);
+        assert_eq!(files(), std::slice::from_ref(&file));
         assert_eq!(std::fs::read_to_string(folder.path().join(&file)).unwrap(), expected);
         std::fs::remove_file(folder.path().join(file)).unwrap();
     }

@@ -120,6 +120,12 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
     database.import(&csv(&[Row::on("2022-02-01", "1"), Row::on("2031-05-01", "1")])).await;
     database.import(&csv(&[Row::on("2022-02-01", "2")])).await;
 
+    let withdrawn = crate::support::program()
+        .args(["withdraw", "--tenant", crate::support::builder::TENANT, "--day", "2022-02-01"])
+        .env("DATABASE_URL", &database.url)
+        .output()
+        .unwrap();
+    assert!(withdrawn.status.success(), "{withdrawn:?}");
     let writer = accounts.connect(&accounts.writer).await;
     for statement in [
         OWNERS_TRIGGER,
@@ -153,7 +159,8 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         .await
         .unwrap();
     let after = writer.query_one(counts, &[]).await.unwrap();
-    assert_eq!((after.get::<_, i64>(0), after.get::<_, i64>(1)), (3, 3));
+    // Two days, a restatement, and what withdrew it.
+    assert_eq!((after.get::<_, i64>(0), after.get::<_, i64>(1)), (3, 4));
     assert_eq!(before.get::<_, i64>(0), 3);
 }
 

@@ -73,14 +73,22 @@ async fn back_ends_are_told_which_record_is_wrong() {
         change(&mut record);
         record
     };
+    let time = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });
     let records = [
         wrong(|record| record.quantity = "5".to_owned()),
         wrong(|record| record.quantity = "-1".to_owned()),
         wrong(|record| record.asset_type = 0),
         wrong(|record| record.billing_region = 9),
         wrong(|record| record.start = None),
+        wrong(|record| record.end = None),
         wrong(|record| record.end.as_mut().unwrap().nanos = 1),
-        wrong(|record| record.trial_expiry = Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 })),
+        wrong(|record| record.start.as_mut().unwrap().nanos = 123_456_700),
+        UsageRecord { trial_expiry: time(i64::MAX, 0), ..good.clone() },
+        UsageRecord { trial_expiry: time(253_402_300_800, 0), ..good.clone() },
+        UsageRecord { trial_expiry: time(0, -1), ..good.clone() },
+        wrong(|record| record.tenant_id.clear()),
+        wrong(|record| record.quantity.clear()),
+        wrong(|record| record.asset_id.clear()),
     ];
     let message =
         |source: &str, records| ImportUsageRequest { source: source.to_owned(), records, ..Default::default() };
@@ -89,23 +97,36 @@ async fn back_ends_are_told_which_record_is_wrong() {
     let status = import_usage(&server, messages).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_USAGE");
-    let fields: Vec<_> = status
-        .get_details_bad_request()
-        .unwrap()
-        .field_violations
-        .into_iter()
-        .map(|violation| violation.field)
-        .collect();
+    let violations = status.get_details_bad_request().unwrap().field_violations;
     let expected = [
-        "records[1].quantity",
-        "records[2].asset_type",
-        "records[3].billing_region",
-        "records[4].start",
-        "records[5].end",
-        "records[6].trial_expiry",
+        "records[1].quantity \"-1\": is negative; to correct usage, deliver the whole day again with the quantities that are right",
+        "records[2].asset_type \"\": is missing",
+        "records[3].billing_region \"9\": not one of AF, AP, EU, NA",
+        "records[4].start \"\": is missing",
+        "records[5].end \"\": is missing",
+        "records[6].end \"2022-02-01T01:00:00.000000001Z\": is finer than a microsecond",
+        "records[7].start \"2022-02-01T00:00:00.123456700Z\": is finer than a microsecond",
+        "records[8].trial_expiry \"9223372036854775807 s and 0 ns\": the year must be 1 to 9999",
+        "records[9].trial_expiry \"+10000-01-01T00:00:00Z\": the year must be 1 to 9999",
+        "records[10].trial_expiry \"0 s and -1 ns\": not an ISO 8601 date and time such as 2022-02-01T13:00:00Z",
+        "records[11].tenant_id \"\": is missing",
+        "records[12].quantity \"\": is missing",
+        "records[13].asset_id \"\": is missing",
     ];
-    assert_eq!(fields, expected);
+    let found: Vec<String> =
+        violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
+    assert_eq!(found, expected);
     assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "1")]));
+
+    // Whole microseconds, and every spelling of a number, are taken.
+    let spelled = UsageRecord {
+        start: good.start.map(|start| prost_types::Timestamp { nanos: 123_456_000, ..start }),
+        quantity: "1.5E+1".to_owned(),
+        ..good.clone()
+    };
+    import_usage(&server, vec![message("default", vec![spelled])]).await.unwrap();
+    let expected = Row::new("2022-02-01T00:00:00.123456Z", "2022-02-01T01:00:00Z", "15");
+    assert_eq!(server.february().await, csv(&[expected]));
 
     for messages in [
         vec![message("a b", vec![good.clone()])],

@@ -59,6 +59,26 @@ async fn exact_spellings_are_taken_and_written_canonically() {
     assert!(rows[9..].iter().all(|row| row[12] == "TRUE" && row[13] == "2023-05-31T22:00:00Z"), "{rows:?}");
 }
 
+/// A moment to fix a report to has the same spellings.
+#[tokio::test]
+async fn a_moment_of_the_past_may_be_in_another_zone() {
+    let database = sample().await;
+    assert_taken(&import(&database, file(&[Line::new("A", "a", "1")]), &[]).await, 1);
+    let now = chrono::Utc::now();
+    assert!(import(&database, file(&[Line::new("A", "a", "2")]), &[]).await.ok);
+    let server = database.serve();
+    let kolkata = now.with_timezone(&chrono::FixedOffset::east_opt(5 * 3600 + 1800).unwrap());
+    for as_of in [now.format("%Y-%m-%dT%H:%M:%S%.9f UTC"), kolkata.format("%Y-%m-%d %H:%M:%S%.6f%z")] {
+        // A clock counts nanoseconds, and a report microseconds.
+        let as_of = as_of.to_string().replace(&now.format("%.9f").to_string(), &now.format("%.6f").to_string());
+        let mut command = program();
+        command.args(["usage", "--tenant", HQ, "--month", "2023-05", "-o", "-", "--as-of", &as_of]);
+        command.args(["--server", &server.url()]);
+        let said = run(command, "").await;
+        assert!(said.ok && said.out.contains(",1,EU,") && !said.out.contains(",2,EU,"), "{as_of}: {said:?}");
+    }
+}
+
 #[tokio::test]
 async fn refusals_say_what_is_wrong_and_how_to_mend_it() {
     let database = sample().await;
