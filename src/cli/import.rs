@@ -21,19 +21,28 @@ use crate::{
     store::{Store, StoreConfig},
 };
 
+/// How many names of files are kept with an import.
+const LISTED_FILES: usize = 100;
+
 pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     let database = Database::open(&args.database).await?;
     let inputs: Vec<Input> = args.files.into_iter().map(Input::from).collect();
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let import = open(&database, args.source).await?;
     let bar = show_progress(&inputs, import.progress());
-    let listed = names.join(", ");
-    let delivery = Delivery { name: &listed, is_complete: args.complete, dry_run: args.dry_run };
+    let delivery = Delivery { name: &listed(&names), is_complete: args.complete, dry_run: args.dry_run };
     let imported = async { import.publish(import.read(inputs).await?, &delivery).await }.await;
     bar.abort();
     let report = imported.map_err(|error| told::error(&error, &names))?;
     told::report(&report, &names, args.dry_run);
     Ok(())
+}
+
+/// The files' names, as they are kept with the import.
+fn listed(names: &[String]) -> String {
+    let more = names.len().saturating_sub(LISTED_FILES);
+    let listed = names[..names.len() - more].join(", ");
+    if more == 0 { listed } else { format!("{listed} and {more} more") }
 }
 
 pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {

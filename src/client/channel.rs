@@ -156,7 +156,11 @@ fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Whether there is no such host. One whose name server is away may be there the next time.
 fn is_about_names(error: &dyn std::error::Error) -> bool {
-    causes(error).contains("Name or service not known")
+    let text = causes(error);
+    // glibc, musl, macOS.
+    ["Name or service not known", "Name does not resolve", "nodename nor servname provided"]
+        .iter()
+        .any(|unknown| text.contains(unknown))
 }
 
 // === impl Bearer ===

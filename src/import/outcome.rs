@@ -37,7 +37,9 @@ impl Known {
         for (planned, outcome) in loads.iter().zip(outcomes) {
             if let PublishedLoad::Superseded(load) = outcome {
                 superseded.push((planned.load.key.tenant, load.id));
-                contents.push((planned.load.key, planned.load.digest, load.published_at));
+                if planned.load.record_count > 0 {
+                    contents.push((planned.load.key, planned.load.digest, load.published_at));
+                }
             }
         }
         let mut before: HashMap<_, Vec<_>> = HashMap::new();
@@ -45,7 +47,11 @@ impl Known {
             before.entry(load).or_default().push((meter, quantity));
         }
         let earlier = session.earlier_publications(&contents).await?;
-        let published = loads.iter().zip(outcomes).filter(|(_, outcome)| **outcome != PublishedLoad::Unchanged);
+        // No records are alike whoever delivers them.
+        let published = loads
+            .iter()
+            .zip(outcomes)
+            .filter(|(planned, outcome)| planned.load.record_count > 0 && **outcome != PublishedLoad::Unchanged);
         let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest)).collect();
         let other_sources = session.same_from_other_sources(&published).await?;
         Ok(Self { before, earlier, other_sources, is_there: true })

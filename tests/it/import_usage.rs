@@ -1,7 +1,7 @@
 //! `ImportUsage`: what back ends import is what files import.
 
 use secure_connect_reports::proto::{
-    GetDetailedUsageRequest, ImportUsageRequest, ImportUsageResponse, LoadOutcome as Outcome, UsageRecord, YearMonth,
+    ImportUsageRequest, ImportUsageResponse, LoadOutcome as Outcome, UsageRecord, YearMonth,
     usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Status, transport::Channel};
@@ -10,6 +10,7 @@ use tonic_types::StatusExt as _;
 use crate::support::{
     Database, Server,
     builder::{Row, TENANT, csv},
+    calls::records_of,
 };
 
 async fn import_usage(server: &Server, messages: Vec<ImportUsageRequest>) -> Result<ImportUsageResponse, Status> {
@@ -19,17 +20,7 @@ async fn import_usage(server: &Server, messages: Vec<ImportUsageRequest>) -> Res
 }
 
 async fn records(server: &Server) -> Vec<UsageRecord> {
-    let request = GetDetailedUsageRequest {
-        tenant_id: TENANT.to_owned(),
-        month: Some(YearMonth { year: 2022, month: 2 }),
-        ..Default::default()
-    };
-    let mut stream = server.stub().await.get_detailed_usage(request).await.unwrap().into_inner();
-    let mut records = Vec::new();
-    while let Some(message) = stream.message().await.unwrap() {
-        records.extend(message.records);
-    }
-    records
+    records_of(server, TENANT, YearMonth { year: 2022, month: 2 }).await
 }
 
 #[tokio::test]

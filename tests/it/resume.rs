@@ -270,13 +270,8 @@ async fn a_command_that_gives_up_says_what_did_not_answer() {
     }
     // What another try cannot mend is told at once.
     let started = Instant::now();
-    for (url, expected) in [
-        ("http://nowhere.invalid:1", "error: cannot reach the server at http://nowhere.invalid:1: "),
-        ("ftp://127.0.0.1", "error: \"ftp://127.0.0.1\" is not the URL of a server"),
-    ] {
-        let (ok, log) = run(url, &["tenants"]).await;
-        assert!(!ok && log.starts_with(expected), "{log}");
-    }
+    let (ok, log) = run("ftp://127.0.0.1", &["tenants"]).await;
+    assert!(!ok && log.starts_with("error: \"ftp://127.0.0.1\" is not the URL of a server"), "{log}");
     let (ok, log) = run(&server.url(), &["costs", "--organization", TENANT, "--month", "2022-02"]).await;
     assert!(!ok && log.starts_with("error: there is no such organization"), "{log}");
     assert!(started.elapsed() < Duration::from_secs(20), "at once");

@@ -116,7 +116,7 @@ fn restatement(load: &LoadReport) {
         "  tenant {} on {}: {verb} the load of {superseded_published_at}: {superseded_record_count} -> {} rows",
         load.tenant_id, load.usage_day, load.record_count
     );
-    if let Some(earlier) = returns_to.filter(|_| load.record_count > 0) {
+    if let Some(earlier) = returns_to {
         println!(
             "    note: this is the content that was published at {earlier} and corrected since; is the file an old one?"
         );

@@ -3,7 +3,7 @@
 use secure_connect_reports::{
     client::UsageQuery,
     proto::{
-        ImportUsageRequest, ListTenantsRequest, LoadOutcome, UsageRecord, WithdrawUsageRequest,
+        ImportUsageRequest, ListTenantsRequest, LoadOutcome, UsageRecord, WithdrawUsageRequest, YearMonth,
         usage_import_service_client::UsageImportServiceClient,
     },
 };
@@ -12,7 +12,7 @@ use tonic::transport::Channel;
 use super::{CONTOSO, GLOBAL, HQ, Line, Said, assert_refused, file, import, may, report, row, run, sample};
 use crate::support::{
     Database, Server,
-    calls::{detailed_usage, reason},
+    calls::{reason, records_of},
     program,
 };
 
@@ -157,6 +157,11 @@ async fn a_day_can_be_withdrawn() {
     let tenant = server.stub().await.list_tenants(list.clone()).await.unwrap().into_inner().tenants.remove(0);
     assert_eq!((tenant.first_usage_month, tenant.last_usage_month), (None, None));
 
+    // Nothing from two sources is nothing: it does not count twice.
+    import(&database, file(&[Line::new("A", "a", "10")]), &["--source", "other"]).await;
+    let said = withdraw(&database, HQ, "2023-05-01", &["--source", "other"]).await;
+    assert!(said.ok && said.err.is_empty(), "{said:?}");
+
     // Once more changes nothing; what was never delivered is no day to withdraw.
     let said = withdraw(&database, HQ, "2023-05-01", &[]).await;
     assert_eq!(said.out, format!("tenant {HQ} on 2023-05-01: there is nothing left to withdraw\n"));
@@ -170,8 +175,8 @@ async fn a_day_can_be_withdrawn() {
         (
             HQ,
             "2023-05-01",
-            &["--source", "other"],
-            "nothing was withdrawn: source other has delivered no usage of this tenant on 2023-05-01",
+            &["--source", "third"],
+            "nothing was withdrawn: source third has delivered no usage of this tenant on 2023-05-01",
         ),
         ("00000000-0000-4000-8000-000000000000", "2023-05-01", &[], "nothing was withdrawn: there is no such tenant"),
     ] {
@@ -232,14 +237,7 @@ async fn what_is_withdrawn_is_still_there_as_of_before() {
 }
 
 async fn records(server: &Server, tenant: &str) -> Vec<UsageRecord> {
-    let mut request = detailed_usage(tenant);
-    request.month = Some(secure_connect_reports::proto::YearMonth { year: 2023, month: 5 });
-    let mut stream = server.stub().await.get_detailed_usage(request).await.unwrap().into_inner();
-    let mut records = Vec::new();
-    while let Some(message) = stream.message().await.unwrap() {
-        records.extend(message.records);
-    }
-    records
+    records_of(server, tenant, YearMonth { year: 2023, month: 5 }).await
 }
 
 #[tokio::test]

@@ -1,13 +1,17 @@
 //! Every RPC, called with whatever credentials.
 
 use secure_connect_reports::proto::{
-    GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, WithdrawUsageRequest,
-    YearMonth, reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
+    GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, UsageRecord,
+    WithdrawUsageRequest, YearMonth, reports_service_client::ReportsServiceClient,
+    usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::builder::{ORG, TENANT};
+use super::{
+    Server,
+    builder::{ORG, TENANT},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rpc {
@@ -53,6 +57,17 @@ impl Rpc {
             }
         }
     }
+}
+
+/// The records of a report, as messages.
+pub(crate) async fn records_of(server: &Server, tenant: &str, month: YearMonth) -> Vec<UsageRecord> {
+    let request = GetDetailedUsageRequest { month: Some(month), ..detailed_usage(tenant) };
+    let mut stream = server.stub().await.get_detailed_usage(request).await.expect("a report").into_inner();
+    let mut records = Vec::new();
+    while let Some(message) = stream.message().await.expect("a message") {
+        records.extend(message.records);
+    }
+    records
 }
 
 pub(crate) fn detailed_usage(tenant: &str) -> GetDetailedUsageRequest {
