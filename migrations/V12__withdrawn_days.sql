@@ -44,6 +44,4 @@ COMMENT ON COLUMN usage_block.period_ends IS 'The first moment after it; at most
 -- Composed characters and their parts are one where people search. The service looks for ids by this index.
 CREATE INDEX asset_composed_id ON asset (tenant_key, normalize(asset_id))
     WHERE octet_length(asset_id) <> char_length(asset_id);
--- Databases of other encodings have nothing to normalize.
-UPDATE tenant SET search_text = normalize(search_text)
-WHERE CASE WHEN octet_length(search_text) <> char_length(search_text) THEN search_text IS NOT NORMALIZED ELSE false END;
+UPDATE tenant SET search_text = normalize(search_text) WHERE search_text IS NOT NORMALIZED;

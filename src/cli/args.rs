@@ -180,8 +180,8 @@ pub(super) struct ImportArgs {
     /// Who delivers: a later delivery of a tenant's day supersedes the one before from the same source.
     #[arg(long, env = "SCR_SOURCE", default_value = "default", value_name = "NAME")]
     pub(super) source: Source,
-    /// The files are the whole of the days that they have rows of, for the organizations that they have rows of: what the
-    /// source has delivered before for tenants without a row is withdrawn.
+    /// The files are the whole of all the days that they have rows of, for all the organizations that they have rows of: what
+    /// the source has delivered before for these, and is not in the files, is withdrawn.
     #[arg(long, env = "SCR_COMPLETE", value_parser = FalseyValueParser::new())]
     pub(super) complete: bool,
     /// Check everything and say what would be done, without doing it.

@@ -178,12 +178,19 @@ fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
     let name = target.file_name().unwrap_or_default();
     let mut short = OsString::from(name);
     if name.len() > MAX_NAME_BYTES {
-        let text = name.to_string_lossy();
-        let kept = &text[..text.floor_char_boundary(MAX_NAME_BYTES - 9)];
-        short = format!("{kept}~{:08x}", crc32fast::hash(name.as_encoded_bytes())).into();
+        short = shortened(&name.to_string_lossy(), MAX_NAME_BYTES).into();
     }
     short.push(suffix);
     target.with_file_name(short)
+}
+
+/// A name of at most so many bytes. A sum tells names apart that begin alike.
+pub(super) fn shortened(name: &str, max_bytes: usize) -> String {
+    if name.len() <= max_bytes {
+        return name.to_owned();
+    }
+    let sum = format!("~{:08x}", crc32fast::hash(name.as_bytes()));
+    format!("{}{sum}", &name[..name.floor_char_boundary(max_bytes - sum.len())])
 }
 
 /// Has the disk keep the names in the file's folder, where that can be asked for.

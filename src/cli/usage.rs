@@ -13,7 +13,7 @@ use super::{
     args::UsageArgs,
     background::{BackgroundWriter, Output},
     output,
-    partial::{MAX_NAME_BYTES, PartialFile},
+    partial::{MAX_NAME_BYTES, PartialFile, shortened},
 };
 use crate::{
     client::{Client, ClientError, CsvDownload, UsageQuery},
@@ -100,7 +100,7 @@ fn default_path(header: &ReportHeader) -> PathBuf {
     let name: String = header.tenant_name.chars().map(safe).collect();
     let name = name.trim_start_matches('.');
     let end = format!("_detailed_usage_{}.csv", output::month(header.month));
-    let kept = &name[..name.floor_char_boundary(MAX_NAME_BYTES - end.len())];
+    let kept = shortened(name, MAX_NAME_BYTES - end.len());
     let path = PathBuf::from(format!("{kept}{end}"));
     if kept != name {
         eprintln!("the tenant's name is too long for a file name, so the file is {}", path.display());

@@ -11,7 +11,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::{ClientError, retry::Backoff};
+use super::{
+    ClientError,
+    retry::{Backoff, TRYING_AGAIN},
+};
 use crate::network::{causes, is_loopback};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,11 +81,11 @@ impl ClientConfig {
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(causes(&error)))?;
         }
-        let mut backoff = Backoff::new(self.retry_for);
+        let mut backoff = Backoff::begun(self.retry_for);
         loop {
             match endpoint.connect().await {
                 Ok(channel) => return Ok(channel),
-                Err(error) => backoff.wait(self.unreachable(&error), Duration::ZERO).await?,
+                Err(error) => backoff.wait(self.unreachable(&error), Duration::ZERO, TRYING_AGAIN).await?,
             }
         }
     }

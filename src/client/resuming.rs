@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use super::{
     Client, ClientError,
     from_proto::malformed,
-    retry::{Backoff, asked_pause},
+    retry::{Backoff, TRYING_AGAIN, asked_pause},
 };
 use crate::proto;
 
@@ -45,7 +45,7 @@ impl ResumingStream {
                 }
                 Err(Failure::Status(status)) => {
                     let error = ClientError::from_status(&client.server, CALL, &status);
-                    backoff.wait(error, asked_pause(&status)).await?;
+                    backoff.wait(error, asked_pause(&status), TRYING_AGAIN).await?;
                 }
                 Err(Failure::Other(error)) => return Err(error),
             }
@@ -103,16 +103,11 @@ impl ResumingStream {
         let mut cause = cause.unwrap_or_else(|| cut.clone());
         loop {
             let error = ClientError::from_status(&self.client.server, CALL, &cause);
-            let pause = if error.is_transient() { self.backoff.pause(asked_pause(&cause)) } else { None };
-            let Some(pause) = pause else {
+            let next =
+                format!("{} of {} records are here, asking for the others", self.received, self.header.record_count);
+            if let Err(error) = self.backoff.wait(error, asked_pause(&cause), &next).await {
                 return Err(if cause.message() == cut.message() { self.incomplete() } else { error });
-            };
-            tracing::warn!(
-                "{error}; {} of {} records are here, asking for the others in {pause:.1?}",
-                self.received,
-                self.header.record_count
-            );
-            tokio::time::sleep(pause).await;
+            }
             match open(&self.client, &self.request).await {
                 Ok((stream, first, header)) => {
                     if self.received > 0 && header.revision != self.header.revision {

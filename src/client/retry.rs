@@ -11,6 +11,9 @@ use super::ClientError;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// What a call that was not answered goes on with.
+pub(super) const TRYING_AGAIN: &str = "trying again";
+
 /// Pauses between tries.
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -23,8 +26,14 @@ pub(super) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
+    /// What is tried may take its time, so the limit counts from the first failure on.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, since: None, tries: 0 }
+    }
+
+    /// The limit counts from now on.
+    pub(super) fn begun(limit: Duration) -> Self {
+        Self { since: Some(Instant::now()), ..Self::new(limit) }
     }
 
     /// How long to wait before the next try, at least as long as the server asks; `None`: it has taken too long.
@@ -43,11 +52,11 @@ impl Backoff {
         self.tries = 0;
     }
 
-    /// Waits before the next try; the error where there is to be none.
-    pub(super) async fn wait(&mut self, error: ClientError, asked: Duration) -> Result<(), ClientError> {
+    /// Waits before the next try, and says what will be done; the error where there is to be none.
+    pub(super) async fn wait(&mut self, error: ClientError, asked: Duration, next: &str) -> Result<(), ClientError> {
         let pause = if error.is_transient() { self.pause(asked) } else { None };
         let Some(pause) = pause else { return Err(error) };
-        tracing::warn!("{error}; trying again in {pause:.1?}");
+        tracing::warn!("{error}; {next} in {pause:.1?}");
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -60,11 +69,14 @@ pub(super) async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
     limit: Duration,
     attempt: impl Fn() -> F,
 ) -> Result<T, ClientError> {
-    let mut backoff = Backoff::new(limit);
+    let mut backoff = Backoff::begun(limit);
     loop {
         match attempt().await {
             Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) => backoff.wait(ClientError::from_status(server, name, &status), asked_pause(&status)).await?,
+            Err(status) => {
+                let error = ClientError::from_status(server, name, &status);
+                backoff.wait(error, asked_pause(&status), TRYING_AGAIN).await?;
+            }
         }
     }
 }

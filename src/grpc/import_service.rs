@@ -22,6 +22,11 @@ use crate::{
     store::{Store, StoreConfig},
 };
 
+/// How many loads an answer tells of.
+const MAX_LOADS: usize = 10_000;
+/// How many withdrawn days the audit log names; the database has all of them.
+const MAX_NOTED: usize = 100;
+
 /// Imports usage into a database.
 #[derive(Clone)]
 pub struct ImportService {
@@ -94,6 +99,7 @@ impl UsageImportService for ImportService {
         note_loads(&caller.notes, prepared.tenant_days());
         let delivery = Delivery { name: "ImportUsage", is_complete, dry_run: false };
         let report = import.publish(prepared, &delivery).await?;
+        note_report(&caller.notes, &report, is_complete);
         self.count(&report);
         Ok(Response::new(report.into()))
     }
@@ -119,10 +125,35 @@ impl UsageImportService for ImportService {
 
 fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> std::io::Result<Intake> {
     for (record, number) in records.iter().zip(first..) {
+        let times = [("start", record.start), ("end", record.end), ("trialExpiry", record.trial_expiry)];
+        let broken = times.iter().filter_map(|(column, time)| Some((*column, time.filter(|time| !has_nanos(time))?)));
+        let before = intake.problem_count();
+        for (column, time) in broken {
+            intake.refuse(number, column, &time.nanos.to_string(), &"nanos must be from 0 to 999999999");
+        }
+        if intake.problem_count() > before {
+            continue;
+        }
         let texts = Texts::from(record);
         intake.add(number, &texts.raw(record))?;
     }
     Ok(intake)
+}
+
+/// What was withdrawn, besides what was sent.
+fn note_report(notes: &Notes, report: &ImportReport, is_complete: bool) {
+    if !is_complete {
+        return;
+    }
+    note_loads(notes, report.loads.iter().map(|load| (load.tenant_id, load.usage_day)));
+    let withdrawn = report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Withdrawn(_)));
+    let days: Vec<String> = withdrawn.map(|load| format!("{} on {}", load.tenant_id, load.usage_day)).collect();
+    let shown = days.iter().take(MAX_NOTED).cloned().collect::<Vec<_>>().join(", ");
+    notes.truth(match days.len() {
+        0 => "complete; nothing was withdrawn".to_owned(),
+        count if count <= MAX_NOTED => format!("complete; withdrawn: {shown}"),
+        count => format!("complete; withdrawn: {shown} and {} more", count - MAX_NOTED),
+    });
 }
 
 /// Whose usage it is, and of which months. An import may be of many tenants, and the first stands for them.
@@ -202,12 +233,17 @@ fn name<T>(code: i32, from_code: impl Fn(i32) -> Option<T>, as_str: impl Fn(T) -
 /// With all of its digits, so that the check finds what is wrong with them.
 fn time(time: Option<&Timestamp>) -> String {
     let Some(time) = time else { return String::new() };
-    let nanos = u32::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-    let moment = nanos.and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
+    let moment = u32::try_from(time.nanos).ok().and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
     match moment {
         Some(moment) => moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        None => format!("{} s and {} ns", time.seconds, time.nanos),
+        // Some hundred thousand years away.
+        None => format!("{}-01-01T00:00:00Z", time.seconds),
     }
+}
+
+/// Whether it is a moment as protobuf has it.
+fn has_nanos(time: &Timestamp) -> bool {
+    (0..1_000_000_000).contains(&time.nanos)
 }
 
 impl From<&LoadReport> for proto::ImportedLoad {
@@ -249,7 +285,9 @@ impl From<ImportReport> for proto::ImportUsageResponse {
             first_record: warning.first.1.cast_signed(),
         });
         Self {
-            loads: report.loads.iter().map(Into::into).collect(),
+            loads: report.loads.iter().take(MAX_LOADS).map(Into::into).collect(),
+            load_count: i64::try_from(report.loads.len()).unwrap_or(i64::MAX),
+            omitted_load_count: report.omitted_count.cast_signed(),
             record_count: report.record_count.cast_signed(),
             published_at: report.published_at.map(Into::into),
             omitted_loads: omitted_loads.collect(),

@@ -195,8 +195,8 @@ fn check_period(raw: &RawRecord<'_>, row: &mut Row<'_>) -> Option<(UtcTime, UtcT
     let end: Option<UtcTime> = row.parse(END, raw[END]);
     let (start, end) = (start?, end?);
     // Nearly all periods lie within a day, and so within its month.
-    let last = UtcTime::from_unix_micros(end.unix_micros() - 1)?;
-    if end > start && last.day_number() == start.day_number() {
+    let is_within = |last: UtcTime| last.day_number() == start.day_number();
+    if end > start && UtcTime::from_unix_micros(end.unix_micros() - 1).is_some_and(is_within) {
         return Some((start, end));
     }
     let month = Month::of(start.day())?;

@@ -66,6 +66,11 @@ pub(super) struct Findings {
 }
 
 impl Findings {
+    /// How many problems there are.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
     pub(super) fn refuse(&mut self, place: Place, column: &'static str, value: &str, reason: &dyn fmt::Display) {
         self.total += 1;
         if self.first.len() >= SHOWN {

@@ -52,14 +52,22 @@ impl Intake {
     pub fn add(&mut self, number: u64, raw: &RawRecord<'_>) -> io::Result<()> {
         self.record_count += 1;
         self.progress.rows_read.fetch_add(1, Ordering::Relaxed);
-        if let Some(row) = self.checker.check(Place::new(self.input, number), raw, &mut self.findings) {
-            self.sorter.push(&row)?;
+        let refused = self.findings.total();
+        match self.checker.check(Place::new(self.input, number), raw, &mut self.findings) {
+            Some(row) => self.sorter.push(&row),
+            // Whatever is not taken is refused: a row that is neither would be lost without a word.
+            None if self.findings.total() == refused => Err(io::Error::other(format!("row {number} was lost"))),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// How many problems there are so far.
+    pub fn problem_count(&self) -> u64 {
+        self.findings.total()
     }
 
     /// Takes note of what is no row that could be checked.
-    pub(super) fn refuse(&mut self, number: u64, column: &'static str, value: &str, reason: &dyn std::fmt::Display) {
+    pub fn refuse(&mut self, number: u64, column: &'static str, value: &str, reason: &dyn std::fmt::Display) {
         self.findings.refuse(Place::new(self.input, number), column, value, reason);
     }
 

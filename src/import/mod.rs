@@ -66,8 +66,8 @@ pub struct Progress {
 pub struct Delivery<'a> {
     /// What was delivered, for instance the files' names.
     pub name: &'a str,
-    /// Whether it is the whole of the days that it has records of, for the organizations that it has records of: tenants
-    /// without a record used nothing.
+    /// Whether it is the whole of all the days that it has records of, for all the organizations that it has records of: what
+    /// it has no records of is empty.
     pub is_complete: bool,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -80,7 +80,7 @@ pub enum ImportError {
     #[error(transparent)]
     Invalid(#[from] InvalidUsage),
     /// A file is something else than usage as CSV.
-    #[error("{place}: this is no usage as CSV but {error}")]
+    #[error("{place}: {error}")]
     NotUsage {
         /// The file.
         place: String,

@@ -1,6 +1,7 @@
 //! Publishing what was prepared: loads that differ from those in force, all of them or none.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, atomic::Ordering},
 };
@@ -20,6 +21,9 @@ use crate::{
     store::{Assumed, Coverage, ImportSession, LoadKey, NewLoad, Publication, PublishedLoad, StoreError, UnicodeAsset},
 };
 
+/// How many tenants' days that a delivery leaves out are told one by one.
+const MAX_OMITTED: u16 = 1000;
+
 impl Import {
     /// Publishes every load that differs from the one in force: all of them, or none.
     pub async fn publish(&self, prepared: Prepared, delivery: &Delivery<'_>) -> Result<ImportReport, ImportError> {
@@ -27,28 +31,30 @@ impl Import {
         let Plan { loads, unicode_ids } = plan;
         let session = ImportSession::open(&self.config, self.source.clone()).await?;
         warnings.extend(self.normal_form_warning(&session, &unicode_ids).await?);
-        let mut coverage = self.coverage(&loads);
-        let omitted = session.omitted(&coverage).await?;
+        let mut coverage = self.coverage(&loads, delivery.is_complete);
+        let limit = (!delivery.is_complete).then_some(MAX_OMITTED);
+        let (omitted, omitted_count) = session.omitted(&coverage, limit).await?;
         let with_records = loads.len();
         let mut planned = loads;
-        let mut left_in_force = Vec::new();
+        let mut left_in_force = (Vec::new(), 0);
         if delivery.is_complete {
             let empty = omitted.iter().filter_map(|load| PlannedLoad::empty(load.tenant_id, load.key));
             planned.extend(empty);
             coverage.omitted = omitted.iter().map(|load| load.key).collect();
         } else {
-            let omitted = omitted.into_iter();
-            left_in_force.extend(omitted.map(|load| OmittedLoad {
+            let told = omitted.into_iter().map(|load| OmittedLoad {
                 tenant_id: load.tenant_id,
                 usage_day: load.key.usage_day,
                 record_count: load.record_count,
-            }));
+            });
+            left_in_force = (told.collect(), omitted_count);
         }
         let coverage = delivery.is_complete.then_some(coverage);
         let (mut loads, published_at) =
             self.publish_planned(session, sorted, (planned, with_records), coverage, delivery).await?;
         loads.sort_by_key(|load| (load.tenant_id, load.usage_day));
-        Ok(ImportReport { record_count, loads, omitted: left_in_force, warnings, published_at })
+        let (omitted, omitted_count) = left_in_force;
+        Ok(ImportReport { record_count, loads, omitted, omitted_count, warnings, published_at })
     }
 
     /// Takes back what the source has delivered for a tenant's day: an empty load supersedes it.
@@ -69,7 +75,8 @@ impl Import {
         let sorted =
             Sorter::default().finish().map_err(|error| ImportError::Io { place: "sorting".to_owned(), error })?;
         let (loads, published_at) = self.publish_planned(session, sorted, (planned, 0), None, delivery).await?;
-        Ok(ImportReport { record_count: 0, loads, omitted: Vec::new(), warnings: Vec::new(), published_at })
+        let (omitted, warnings) = (Vec::new(), Vec::new());
+        Ok(ImportReport { record_count: 0, loads, omitted, omitted_count: 0, warnings, published_at })
     }
 
     /// Publishes loads, the first of which have records.
@@ -159,8 +166,9 @@ impl Import {
         }
     }
 
-    /// The organizations and days that there are records of, and the tenants' days.
-    fn coverage(&self, loads: &[PlannedLoad]) -> Coverage {
+    /// Which days of organizations a delivery speaks of: those that it has records of. A complete one speaks of all its days
+    /// for all its organizations.
+    fn coverage(&self, loads: &[PlannedLoad], is_complete: bool) -> Coverage {
         let mut days: Vec<(OrganizationId, NaiveDate)> = loads
             .iter()
             .filter_map(|planned| {
@@ -170,6 +178,12 @@ impl Import {
             .collect();
         days.sort_unstable();
         days.dedup();
+        if is_complete {
+            let organizations: BTreeSet<OrganizationId> = days.iter().map(|&(organization, _)| organization).collect();
+            let all_days: BTreeSet<NaiveDate> = days.iter().map(|&(_, day)| day).collect();
+            let of = |organization| all_days.iter().map(move |&day| (organization, day));
+            days = organizations.into_iter().flat_map(of).collect();
+        }
         Coverage { days, delivered: loads.iter().map(|planned| planned.load.key).collect(), omitted: Vec::new() }
     }
 

@@ -13,8 +13,10 @@ pub struct ImportReport {
     /// What became of each tenant's day, ordered by tenant id and day.
     pub loads: Vec<LoadReport>,
     /// What the source has delivered before for the same organizations and days, and not this time, ordered by tenant id and
-    /// day. It stays in force.
+    /// day: the first thousand. It stays in force.
     pub omitted: Vec<OmittedLoad>,
+    /// How many of these there are.
+    pub omitted_count: u64,
     /// What is allowed and seldom meant.
     pub warnings: Vec<UsageWarning>,
     /// When the loads were published; `None` where nothing changed or nothing was to be published.

@@ -113,8 +113,7 @@ pub struct ImportTenant {
 impl LoadInForce {
     /// Whether this content is there already.
     pub fn has(&self, digest: &[u8; 32]) -> bool {
-        // Where there were no records, none were purged.
-        self.digest == *digest && (!self.is_purged || self.record_count == 0)
+        self.digest == *digest && !self.is_purged
     }
 }
 

@@ -36,6 +36,12 @@ pub enum SchemaError {
         /// This program's.
         known: u32,
     },
+    /// Names are kept in Unicode, and compared so.
+    #[error(
+        "the database is encoded in {0}, and names need UTF8: make another one with CREATE DATABASE ... ENCODING 'UTF8' \
+         TEMPLATE template0"
+    )]
+    Encoding(String),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -45,6 +51,12 @@ pub enum SchemaError {
 pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     // A connection of its own, since the lock lives as long as the session.
     let mut client = connect(database_url, Duration::from_secs(10)).await?;
+    let encoding =
+        client.query_one("-- migrate: encoding\nSHOW server_encoding", &[]).await.map_err(StoreError::from)?;
+    let encoding: String = encoding.try_get(0).map_err(StoreError::from)?;
+    if encoding != "UTF8" {
+        return Err(SchemaError::Encoding(encoding));
+    }
     let lock = client.execute("-- migrate: lock\nSELECT pg_advisory_lock($1)", &[&MIGRATE_LOCK]);
     lock.await.map_err(StoreError::from)?;
     if let Err(newer @ SchemaError::Newer { .. }) = compare(&client).await {

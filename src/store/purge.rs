@@ -121,7 +121,7 @@ async fn purge_superseded(
             "-- purge: superseded loads
             SELECT l.tenant_key, l.usage_month, l.load_id, l.record_count
             FROM usage_load l
-            WHERE l.records_purged_at IS NULL AND ($2::date IS NULL OR l.usage_month >= $2)
+            WHERE l.records_purged_at IS NULL AND l.record_count > 0 AND ($2::date IS NULL OR l.usage_month >= $2)
               AND EXISTS (
                   SELECT FROM usage_load newer
                   WHERE newer.tenant_key = l.tenant_key AND newer.usage_month = l.usage_month
@@ -169,7 +169,7 @@ async fn months(client: &Client, before: Month) -> Result<Vec<(Month, Records)>,
             LEFT JOIN (
                 SELECT usage_month, count(*) AS loads, sum(record_count)::bigint AS records
                 FROM usage_load
-                WHERE usage_month < $1 AND records_purged_at IS NULL
+                WHERE usage_month < $1 AND records_purged_at IS NULL AND record_count > 0
                 GROUP BY usage_month
             ) AS kept ON kept.usage_month = months.usage_month
             WHERE months.usage_month < $1
@@ -191,7 +191,8 @@ async fn months(client: &Client, before: Month) -> Result<Vec<(Month, Records)>,
 /// partitions. Whatever ends it between two of these, the next run goes on with the same months.
 async fn purge_months(client: &mut Client, before: Month, months: &[(Month, Records)]) -> Result<u64, PurgeError> {
     let mark = "-- purge: mark months
-        UPDATE usage_load SET records_purged_at = now() WHERE usage_month < $1 AND records_purged_at IS NULL";
+        UPDATE usage_load SET records_purged_at = now()
+        WHERE usage_month < $1 AND records_purged_at IS NULL AND record_count > 0";
     client.execute(mark, &[&before.first_day()]).await?;
     let days: Vec<NaiveDate> = months.iter().map(|(month, _)| month.first_day()).collect();
     let tenants = "-- purge: tenants\nSELECT DISTINCT tenant_key FROM usage_load WHERE usage_month = ANY ($1)";
@@ -252,7 +253,8 @@ async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError>
     let sql = format!(
         "/* purge: drop a month */ SET LOCAL lock_timeout = {};
         LOCK TABLE ONLY usage_block IN ACCESS EXCLUSIVE MODE;
-        UPDATE usage_load SET records_purged_at = now() WHERE usage_month = '{day}' AND records_purged_at IS NULL;
+        UPDATE usage_load SET records_purged_at = now()
+        WHERE usage_month = '{day}' AND records_purged_at IS NULL AND record_count > 0;
         DROP TABLE {partition}",
         LOCK_LIMIT.as_millis()
     );

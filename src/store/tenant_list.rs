@@ -117,7 +117,8 @@ const MATCHES: &str = "($1::uuid[] IS NULL OR t.organization_id = ANY ($1))
               AND ($2::uuid IS NULL OR t.organization_id = $2)
               AND ($3::text IS NULL OR t.search_text LIKE $3 OR t.tenant_id::text LIKE $4)";
 
-/// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none.
+/// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none. OFFSET
+/// keeps the planner from joining all months: nearly always the first one that is looked at is the one.
 fn usage_month(order: &str) -> String {
     format!(
         "SELECT m.usage_month FROM usage_month m
@@ -128,6 +129,7 @@ fn usage_month(order: &str) -> String {
                       SELECT max(newest.published_at) FROM usage_month newest
                       WHERE newest.tenant_key = m.tenant_key AND newest.usage_month = m.usage_month
                   )
+                OFFSET 0
             )
             ORDER BY m.usage_month {order} LIMIT 1"
     )

@@ -271,7 +271,8 @@ async fn a_file_of_another_form_is_refused_with_the_mend() {
             vec![(
                 2,
                 "assetName",
-                "the quote that begins this field is not closed; a quote within a field is written twice, in a field in quotes",
+                "the quote that begins this field is not closed, so nothing behind it was read; a quote within a field is \
+                 written twice, in a field in quotes",
             )],
         ),
     ] {

@@ -35,6 +35,24 @@ async fn replicas_may_migrate_at_once() {
 }
 
 #[tokio::test]
+async fn a_database_of_another_encoding_is_refused() {
+    let database = Database::empty();
+    let sql = database.sql().await;
+    let name = "latin1_of_a_test";
+    sql.batch_execute(&format!("CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"))
+        .await
+        .unwrap();
+    let url = database.url.replace(&current_name(&database).await, name);
+    let refusal = store::migrate(&url).await.expect_err("a refusal");
+    assert!(refusal.to_string().starts_with("the database is encoded in LATIN1, and names need UTF8"), "{refusal}");
+    sql.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+}
+
+async fn current_name(database: &Database) -> String {
+    database.sql().await.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
 async fn a_schema_that_is_older_or_newer_is_not_served() {
     let database = Database::empty();
     let refusal = RunningServer::bind(server_config(&database)).await.err().expect("a refusal");

@@ -139,7 +139,8 @@ fn omitted(report: &ImportReport) {
             load.tenant_id, load.usage_day, load.record_count
         );
     }
-    say_how_many_more(report.omitted.len(), "tenants' days that were delivered before");
+    let count = usize::try_from(report.omitted_count).unwrap_or(usize::MAX);
+    say_how_many_more(count, "tenants' days that were delivered before");
 }
 
 /// The same day from two sources is usually one delivery with a --source forgotten.

@@ -13,7 +13,6 @@ const COUNT: usize = Report::NAMES.len();
 const ORGANIZATION_ID: usize = 0;
 /// The length of a GUID; no column has a name so long.
 const GUID_BYTES: usize = 36;
-const COMMAS: &str = "save it with commas between fields (in a spreadsheet: CSV UTF-8, comma delimited)";
 
 /// Which field of a row is which column.
 pub(super) struct Columns {
@@ -67,7 +66,7 @@ impl Columns {
                     break;
                 }
             }
-            rows.skip_line();
+            rows.skip_line()?;
         }
         let row = match rows.next() {
             Ok(Some(row)) => row,
@@ -97,6 +96,11 @@ impl Columns {
                 &line,
                 "none of these is a column of the report; the first line must name the columns",
             );
+        }
+        let found: Vec<&str> = known.iter().flatten().map(|&column| Report::NAMES[column]).collect();
+        if found.len() * 2 < COUNT {
+            let reason = format!("this is another report: of the {COUNT} columns it has only {}", found.join(", "));
+            return Start::refused(row.line, "", "", &reason);
         }
         let mut problems = Vec::new();
         for (index, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -208,10 +212,13 @@ impl Start {
     }
 }
 
-/// The column that a header names, whatever its case. A mark of Unicode is what is left of a file's beginning.
+/// The column that a header names, whatever its case and whatever is between its words. A mark of Unicode is what is left
+/// of a file's beginning.
 fn column_of(name: &str) -> Option<usize> {
     let name = name.trim_start_matches('\u{feff}');
-    Report::NAMES.iter().position(|column| column.eq_ignore_ascii_case(name))
+    let letters = || name.chars().filter(|character| !matches!(character, ' ' | '_' | '-'));
+    let lower = |character: char| character.to_ascii_lowercase();
+    Report::NAMES.iter().position(|column| column.chars().map(lower).eq(letters().map(lower)))
 }
 
 /// What separates the names of a header, if they can be recognised.
@@ -229,14 +236,18 @@ fn accepted(delimiter: u8, encoding: Encoding) -> Result<u8, NotUsage> {
     match delimiter {
         b',' => Ok(b','),
         b'\t' if encoding == Encoding::Utf16 => Ok(b'\t'),
-        b'\t' => Err(NotUsage::new("fields are separated by tabs", COMMAS)),
-        b';' => Err(NotUsage::new("fields are separated by semicolons", COMMAS)),
-        b'|' => Err(NotUsage::new("fields are separated by vertical bars", COMMAS)),
-        _ => Err(NotUsage::new("its first line names another separator than a comma", COMMAS)),
+        b'\t' => Err(NotUsage::Separator("tabs")),
+        b';' => Err(NotUsage::Separator("semicolons")),
+        b'|' => Err(NotUsage::Separator("vertical bars")),
+        _ => Err(NotUsage::Separator("what its first line says")),
     }
 }
 
 /// `sep=,` in the middle of files that were put together.
 fn is_separator_line(row: &Row<'_>) -> bool {
-    row.len() == 2 && row.field(0).eq_ignore_ascii_case(b"sep=") && row.field(1).is_empty()
+    let mark = "\u{feff}".as_bytes();
+    row.len() == 2 && {
+        let first = row.field(0);
+        first.strip_prefix(mark).unwrap_or(first).eq_ignore_ascii_case(b"sep=") && row.field(1).is_empty()
+    }
 }

@@ -23,10 +23,21 @@ pub(super) enum Encoding {
 
 /// An input is something else than usage as CSV.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {mend}")]
-pub struct NotUsage {
-    what: &'static str,
-    mend: &'static str,
+pub enum NotUsage {
+    /// Another kind of file.
+    #[error("this is {what}, not CSV: {mend}")]
+    Other {
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// Fields are separated by something else than commas.
+    #[error(
+        "fields are separated by {0}, not by commas: save it with commas between fields (in a spreadsheet: CSV UTF-8, comma \
+         delimited)"
+    )]
+    Separator(&'static str),
 }
 
 const SAVE_AS_CSV: &str = "save it as CSV (UTF-8, with commas)";
@@ -40,12 +51,12 @@ const SIGNATURES: [(&[u8], &str, &str); 21] = [
     (b"PK\x05\x06", "an empty ZIP archive", UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
-    (b"BZh", "compressed with bzip2", RECOMPRESS),
-    (b"\xfd7zXZ\0", "compressed with xz", RECOMPRESS),
-    (b"LZIP", "compressed with lzip", RECOMPRESS),
-    (b"\x04\x22\x4d\x18", "compressed with LZ4", RECOMPRESS),
-    (b"\xff\x06\x00\x00sNaPpY", "compressed with Snappy", RECOMPRESS),
-    (b"\x1f\x9d", "compressed with compress", RECOMPRESS),
+    (b"BZh", "a bzip2 file", RECOMPRESS),
+    (b"\xfd7zXZ\0", "an xz file", RECOMPRESS),
+    (b"LZIP", "an lzip file", RECOMPRESS),
+    (b"\x04\x22\x4d\x18", "an LZ4 file", RECOMPRESS),
+    (b"\xff\x06\x00\x00sNaPpY", "a Snappy file", RECOMPRESS),
+    (b"\x1f\x9d", "a file of compress", RECOMPRESS),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (.xls)", SAVE_AS_CSV),
     (b"%PDF-", "a PDF document", EXPORT),
     (b"PAR1", "a Parquet file", EXPORT),
@@ -54,15 +65,15 @@ const SIGNATURES: [(&[u8], &str, &str); 21] = [
     (b"ORC", "an ORC file", EXPORT),
     (b"SQLite format 3\0", "an SQLite database", EXPORT),
     (b"PGDMP", "a dump of pg_dump", EXPORT),
-    (b"PGCOPY\n\xff\r\n\0", "PostgreSQL's binary COPY format", "write it with FORMAT csv, HEADER"),
-    (b"\xff\xfe\0\0", "UTF-32", SAVE_AS_CSV),
-    (b"\0\0\xfe\xff", "UTF-32", SAVE_AS_CSV),
+    (b"PGCOPY\n\xff\r\n\0", "a file of PostgreSQL's binary COPY", "write it with FORMAT csv, HEADER"),
+    (b"\xff\xfe\0\0", "a text in UTF-32", SAVE_AS_CSV),
+    (b"\0\0\xfe\xff", "a text in UTF-32", SAVE_AS_CSV),
 ];
 
 /// How texts begin that are no CSV, in lower case.
 const BEGINNINGS: [(&str, &str, &str); 7] = [
-    ("version https://git-lfs", "a pointer of Git LFS, not the file itself", "get the file with `git lfs pull`"),
-    ("/annex/objects/", "a pointer of git-annex, not the file itself", "get the file with `git annex get`"),
+    ("version https://git-lfs", "a pointer of Git LFS", "get the file with `git lfs pull`"),
+    ("/annex/objects/", "a pointer of git-annex", "get the file with `git annex get`"),
     ("<!doctype html", "an HTML page, perhaps one that asks to log in", "download the file itself"),
     ("<html", "an HTML page, perhaps one that asks to log in", "download the file itself"),
     ("<", "XML", SAVE_AS_CSV),
@@ -142,10 +153,10 @@ fn is_zstd(prefix: &[u8]) -> bool {
 
 fn foreign(prefix: &[u8]) -> Option<NotUsage> {
     if prefix.starts_with(b"\x1f\x8b") || is_zstd(prefix) {
-        return Some(NotUsage { what: "compressed twice", mend: "decompress it once" });
+        return Some(NotUsage::Other { what: "a file that is compressed twice", mend: "decompress it once" });
     }
     if prefix.get(257..262) == Some(b"ustar") {
-        return Some(NotUsage { what: "a tar archive", mend: UNPACK });
+        return Some(NotUsage::Other { what: "a tar archive", mend: UNPACK });
     }
     let &(signature, what, mend) = SIGNATURES.iter().find(|(signature, ..)| prefix.starts_with(signature))?;
     let is_workbook = signature == b"PK\x03\x04"
@@ -153,15 +164,15 @@ fn foreign(prefix: &[u8]) -> Option<NotUsage> {
             .iter()
             .any(|part| contains(prefix, part));
     if is_workbook {
-        return Some(NotUsage { what: "a workbook of a spreadsheet program", mend: SAVE_AS_CSV });
+        return Some(NotUsage::Other { what: "a workbook of a spreadsheet program", mend: SAVE_AS_CSV });
     }
-    Some(NotUsage { what, mend })
+    Some(NotUsage::Other { what, mend })
 }
 
 fn other_text(prefix: &[u8]) -> Option<NotUsage> {
     let text = String::from_utf8_lossy(prefix).trim_start().to_ascii_lowercase();
     let &(_, what, mend) = BEGINNINGS.iter().find(|(beginning, ..)| text.starts_with(beginning))?;
-    Some(NotUsage { what, mend })
+    Some(NotUsage::Other { what, mend })
 }
 
 fn contains(prefix: &[u8], part: &str) -> bool {
@@ -186,13 +197,5 @@ impl Encoding {
             Self::Utf8 => "is not UTF-8; save the file as UTF-8",
             Self::Utf16 => "holds half a character of UTF-16; save the file as UTF-8",
         }
-    }
-}
-
-// === impl NotUsage ===
-
-impl NotUsage {
-    pub(super) fn new(what: &'static str, mend: &'static str) -> Self {
-        Self { what, mend }
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Rows<R> {
     input: R,
     delimiter: u8,
     buffer: Vec<u8>,
+    /// How much is read at a time.
+    piece: usize,
     /// What is left to read of the buffer.
     start: usize,
     end: usize,
@@ -37,7 +39,7 @@ pub(super) struct Row<'a> {
     ends: &'a [usize],
 }
 
-/// A row cannot be read. Reading may go on with the next line.
+/// A row cannot be read. What is behind it is read all the same, unless nobody knows where that begins.
 #[derive(Debug)]
 pub(super) enum RowError {
     Io(io::Error),
@@ -57,7 +59,8 @@ pub(super) enum RowError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum QuotingFault {
     #[error(
-        "the quote that begins this field is not closed; a quote within a field is written twice, in a field in quotes"
+        "the quote that begins this field is not closed, so nothing behind it was read; a quote within a field is written \
+         twice, in a field in quotes"
     )]
     Unclosed,
     #[error(
@@ -84,10 +87,15 @@ enum Scan {
 
 impl<R: Read> Rows<R> {
     pub(super) fn new(input: R) -> Self {
+        Self::with_pieces(input, BUFFER_BYTES)
+    }
+
+    fn with_pieces(input: R, piece: usize) -> Self {
         Self {
             input,
             delimiter: b',',
             buffer: Vec::new(),
+            piece,
             start: 0,
             end: 0,
             has_ended: false,
@@ -102,20 +110,33 @@ impl<R: Read> Rows<R> {
         self.delimiter = delimiter;
     }
 
-    /// The line that comes next, as far as it is at hand, without its end; `None` at the end of the input.
+    /// The line that comes next, without its end; `None` at the end of the input. Of a line that is longer than any row the
+    /// beginning.
     pub(super) fn peek_line(&mut self) -> io::Result<Option<&[u8]>> {
-        if self.start == self.end {
-            self.fill()?;
-        }
+        self.line_from(0)?;
         let window = &self.buffer[self.start..self.end];
         let length = window.iter().position(|&byte| is_line_end(byte)).unwrap_or(window.len());
         Ok((!window.is_empty()).then(|| &window[..length]))
     }
 
     /// Passes over the line that comes next.
-    pub(super) fn skip_line(&mut self) {
-        self.start += first_line(&self.buffer[self.start..self.end]);
+    pub(super) fn skip_line(&mut self) -> io::Result<()> {
+        self.start += self.line_from(0)?;
         self.line += 1;
+        Ok(())
+    }
+
+    /// How much of the line is left that goes on at this distance from what is read next, with its end.
+    fn line_from(&mut self, at: usize) -> io::Result<usize> {
+        loop {
+            let window = &self.buffer[(self.start + at).min(self.end)..self.end];
+            let text = window.iter().position(|&byte| is_line_end(byte));
+            match text.and_then(|text| line_end(window, text, self.has_ended)) {
+                Some(length) => return Ok(length),
+                None if self.has_ended || window.len() > MAX_ROW_BYTES => return Ok(window.len()),
+                None => self.fill()?,
+            }
+        }
     }
 
     /// The next row; `None` at the end.
@@ -129,14 +150,16 @@ impl<R: Read> Rows<R> {
                 Scan::Row { text, length, is_quoted } => break (text, length, is_quoted),
                 Scan::Part { open_quote } if window.len() > MAX_ROW_BYTES => {
                     if let Some((field, at)) = open_quote {
-                        return Err(self.pass_over(field, at, QuotingFault::Unclosed));
+                        return Err(self.pass_over(field, at, QuotingFault::Unclosed).unwrap_or_else(RowError::Io));
                     }
                     let line = self.line;
                     self.abandon();
                     return Err(RowError::TooLong { line });
                 }
                 Scan::Part { .. } => self.fill().map_err(RowError::Io)?,
-                Scan::Fault { field, at, fault } => return Err(self.pass_over(field, at, fault)),
+                Scan::Fault { field, at, fault } => {
+                    return Err(self.pass_over(field, at, fault).unwrap_or_else(RowError::Io));
+                }
             }
         };
         let (line, start) = (self.line, self.start);
@@ -150,10 +173,10 @@ impl<R: Read> Rows<R> {
     }
 
     /// Goes on with the line behind the one on which a faulty field begins, so that one fault hides no other.
-    fn pass_over(&mut self, field: usize, at: usize, fault: QuotingFault) -> RowError {
+    fn pass_over(&mut self, field: usize, at: usize, fault: QuotingFault) -> io::Result<RowError> {
+        let length = self.line_from(at)?;
         let begin = self.start + at;
         let line = self.line + line_ends(&self.buffer[self.start..begin]);
-        let length = first_line(&self.buffer[begin..self.end]);
         let shown = &self.buffer[begin..begin + length.min(SHOWN_BYTES)];
         let value = String::from_utf8_lossy(shown).trim_end_matches(['\r', '\n']).to_owned();
         if fault == QuotingFault::Unclosed {
@@ -163,7 +186,7 @@ impl<R: Read> Rows<R> {
             self.start = begin + length;
             self.line = line + 1;
         }
-        RowError::Quoting { line, field, value, fault }
+        Ok(RowError::Quoting { line, field, value, fault })
     }
 
     /// Reads no further.
@@ -177,7 +200,7 @@ impl<R: Read> Rows<R> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let room = BUFFER_BYTES.max(2 * self.end);
+        let room = self.piece.max(2 * self.end);
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
@@ -215,9 +238,10 @@ impl<'a> Row<'a> {
         Some(move |index| &text[self.begin(index)..self.ends[index]])
     }
 
-    /// Whether there is nothing in it but blanks and delimiters.
+    /// Whether there is nothing in it but blanks and delimiters; or what DOS ended files with.
     pub(super) fn is_blank(&self) -> bool {
-        (0..self.len()).all(|index| self.field(index).iter().all(u8::is_ascii_whitespace))
+        let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x1a;
+        (0..self.len()).all(|index| self.field(index).iter().all(is_blank))
     }
 
     fn begin(&self, index: usize) -> usize {
@@ -334,12 +358,6 @@ fn line_end(window: &[u8], text: usize, is_last: bool) -> Option<usize> {
         [b'\r'] if !is_last => None,
         _ => Some(text + 1),
     }
-}
-
-/// How long the first line is, with its end.
-fn first_line(bytes: &[u8]) -> usize {
-    let text = bytes.iter().position(|&byte| is_line_end(byte)).unwrap_or(bytes.len());
-    line_end(bytes, text, true).unwrap_or(text)
 }
 
 /// How many lines end within.

@@ -58,8 +58,8 @@ impl Cursor<'_> {
     fn date(&mut self) -> Result<Option<NaiveDate>, InvalidTime> {
         let is_signed = self.skip(|byte| matches!(byte, b'+' | b'-'));
         let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        // Eight are those of the basic format, which has no dashes.
-        if (digits > 4 && digits != 8) || (is_signed && digits == 4) {
+        // Without a dash it is no year: seconds since 1970, say, or the basic format.
+        if (digits > 4 || (is_signed && digits == 4)) && self.0.get(digits) == Some(&b'-') {
             return Err(InvalidTime::Year);
         }
         let form = InvalidTime::Form;
@@ -128,7 +128,7 @@ impl Cursor<'_> {
         let mut parts = [self.two_digits().ok_or(InvalidTime::Form)?, 0, 0];
         let has_colons = self.0.first() == Some(&b':');
         for part in &mut parts[1..] {
-            if self.0.is_empty() {
+            if self.0.is_empty() || self.0[0] == b' ' {
                 break;
             }
             if has_colons && !self.skip(|byte| byte == b':') {
@@ -137,7 +137,9 @@ impl Cursor<'_> {
             *part = self.two_digits().ok_or(InvalidTime::Form)?;
         }
         let [hours, minutes, seconds] = parts;
-        if !self.0.is_empty() {
+        // Go repeats it.
+        let is_utc = parts == [0; 3] && [" UTC", " GMT"].iter().any(|name| self.0 == name.as_bytes());
+        if !self.0.is_empty() && !is_utc {
             return Err(InvalidTime::Form);
         }
         // PostgreSQL's bounds.
@@ -170,6 +172,7 @@ mod tests {
             ("2022-02-01T13:00:00 GMT", "2022-02-01T13:00:00Z"),
             ("2022-02-01T13:00:00UTC", "2022-02-01T13:00:00Z"),
             ("2022-02-01 13:00:00 +0000", "2022-02-01T13:00:00Z"),
+            ("2022-02-01 13:00:00.5 +0000 UTC", "2022-02-01T13:00:00.5Z"),
             ("2022-02-01T00:30:00+01:00", "2022-01-31T23:30:00Z"),
             ("2022-01-31T19:30:00-0330", "2022-01-31T23:00:00Z"),
             ("2022-02-01T05:30+0530", "2022-02-01T00:00:00Z"),
@@ -194,6 +197,9 @@ mod tests {
             ("2022-02-01", InvalidTime::Form),
             ("1/2/2022 13:00", InvalidTime::Form),
             ("20220201T130000Z", InvalidTime::Form),
+            ("1684108800", InvalidTime::Form),
+            ("45047.5", InvalidTime::Form),
+            ("-1684108800", InvalidTime::Form),
             ("2022-2-1T13:00:00Z", InvalidTime::Form),
             ("2022-02-01T13Z", InvalidTime::Form),
             ("2022-02-01T13:00:00.Z", InvalidTime::Form),
@@ -201,6 +207,7 @@ mod tests {
             ("2022-02-01T13:00:00 ", InvalidTime::Form),
             ("2022-02-01T13:00:00 CET", InvalidTime::Form),
             ("2022-02-01T13:00:00+1", InvalidTime::Form),
+            ("2022-02-01 13:00:00 +0100 UTC", InvalidTime::Form),
             ("2022-02-01T13:00:00+01:0000", InvalidTime::Form),
             ("2022-02-01T13:00:00", InvalidTime::NoZone),
             ("2022-02-01 13:00", InvalidTime::NoZone),

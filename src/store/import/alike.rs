@@ -20,7 +20,8 @@ pub struct UnicodeAsset<'a> {
 }
 
 impl ImportSession {
-    /// The other ids that are there and look like those of a delivery: each with the position of the one that it looks like.
+    /// The other ids that are there and look like ids of a delivery that are new: each with the position of the one that it
+    /// looks like. Ids that are there have been told of when they came.
     pub async fn alike_assets(&self, assets: &[UnicodeAsset<'_>]) -> Result<Vec<(usize, String)>, StoreError> {
         if assets.is_empty() {
             return Ok(Vec::new());
@@ -44,6 +45,11 @@ impl ImportSession {
                       AND a.asset_id <> wanted.asset_id
                     OFFSET 0
                 ) AS a
+                WHERE NOT EXISTS (
+                    SELECT FROM asset known
+                    WHERE known.tenant_key = wanted.tenant_key AND known.asset_type = wanted.asset_type
+                      AND known.asset_id = wanted.asset_id
+                )
                 ORDER BY wanted.n, a.asset_id",
                 &[&tenants, &types, &ids, &composed],
             )

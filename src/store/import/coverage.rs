@@ -13,7 +13,7 @@ use crate::{
 /// Which part of the world a delivery is about.
 #[derive(Clone, Debug)]
 pub struct Coverage {
-    /// The organizations and UTC days that it has records of.
+    /// The UTC days of organizations that it speaks of.
     pub days: Vec<(OrganizationId, NaiveDate)>,
     /// The tenants' days that it has records of.
     pub delivered: Vec<LoadKey>,
@@ -33,9 +33,9 @@ pub struct OmittedDay {
 }
 
 impl ImportSession {
-    /// What a delivery leaves out, ordered by tenant id and day.
-    pub async fn omitted(&self, coverage: &Coverage) -> Result<Vec<OmittedDay>, StoreError> {
-        omitted(&self.lookups, &self.source, coverage).await
+    /// What a delivery leaves out, ordered by tenant id and day, but no more than that; and how much there is in all.
+    pub async fn omitted(&self, coverage: &Coverage, limit: Option<u16>) -> Result<(Vec<OmittedDay>, u64), StoreError> {
+        omitted(&self.lookups, &self.source, coverage, limit).await
     }
 }
 
@@ -45,9 +45,10 @@ pub(super) async fn omitted(
     client: &impl GenericClient,
     source: &Source,
     coverage: &Coverage,
-) -> Result<Vec<OmittedDay>, StoreError> {
+    limit: Option<u16>,
+) -> Result<(Vec<OmittedDay>, u64), StoreError> {
     if coverage.days.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let organizations: Vec<Uuid> = coverage.days.iter().map(|(organization, _)| organization.as_uuid()).collect();
     let days: Vec<NaiveDate> = coverage.days.iter().map(|&(_, day)| day).collect();
@@ -63,7 +64,7 @@ pub(super) async fn omitted(
                 EXCEPT
                 SELECT * FROM unnest($3::bigint[], $4::date[])
             )
-            SELECT t.tenant_id, missing.tenant_key, missing.usage_day, present.record_count
+            SELECT t.tenant_id, missing.tenant_key, missing.usage_day, present.record_count, count(*) OVER () AS total
             FROM missing
             CROSS JOIN LATERAL (
                 SELECT l.record_count FROM usage_load l
@@ -74,11 +75,14 @@ pub(super) async fn omitted(
             ) AS present
             JOIN tenant t ON t.tenant_key = missing.tenant_key
             WHERE present.record_count > 0
-            ORDER BY t.tenant_id, missing.usage_day",
-            &[&organizations, &days, &tenants, &tenant_days, &source.as_str()],
+            ORDER BY t.tenant_id, missing.usage_day
+            LIMIT $6",
+            &[&organizations, &days, &tenants, &tenant_days, &source.as_str(), &limit.map(i64::from)],
         )
         .await?;
-    rows.iter()
+    let total: i64 = rows.first().map_or(Ok(0), |row| row.try_get("total"))?;
+    let omitted = rows
+        .iter()
         .map(|row| {
             Ok(OmittedDay {
                 tenant_id: TenantId::from_uuid(row.try_get("tenant_id")?),
@@ -86,5 +90,6 @@ pub(super) async fn omitted(
                 record_count: row.try_get("record_count")?,
             })
         })
-        .collect()
+        .collect::<Result<_, StoreError>>()?;
+    Ok((omitted, u64::try_from(total).unwrap_or(0)))
 }

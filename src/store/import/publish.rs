@@ -154,9 +154,11 @@ async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: 
         return Err(StoreError::Changed("another import restated a day of this one"));
     }
     if let Some(coverage) = &assumed.coverage {
-        let omitted = coverage::omitted(transaction, source, coverage).await?;
+        let (omitted, _) = coverage::omitted(transaction, source, coverage, None).await?;
         if !omitted.iter().map(|day| day.key).eq(coverage.omitted.iter().copied()) {
-            return Err(StoreError::Changed("another import delivered a day that this one says is empty"));
+            return Err(StoreError::Changed(
+                "what this delivery leaves out changed, by another import or in the catalog",
+            ));
         }
     }
     let tenants: Vec<i64> = assumed.tenants.iter().map(|tenant| tenant.key.0).collect();

@@ -17,6 +17,7 @@ use crate::support::{
 };
 
 const FABRIKAM: &str = "a6579ec5-1114-5e8d-bef5-30de1673289d";
+const WERK: &str = "ea6a6e75-43fe-5a8b-b8a1-002ebea5ef98";
 
 async fn withdraw(database: &Database, tenant: &str, day: &str, options: &[&str]) -> Said {
     let mut command = program();
@@ -106,6 +107,54 @@ async fn a_complete_delivery_withdraws_what_it_leaves_out() {
     // A day comes back when it is delivered.
     let said = import(&database, file(&[of(HQ), of(GLOBAL)]), &[]).await;
     assert!(without_times(&said.out).contains("supersedes the load of TIME: 0 -> 1 rows"), "{said:?}");
+}
+
+/// All days for all organizations: a day that another organization has rows of is empty for one that has none.
+#[tokio::test]
+async fn a_complete_delivery_is_the_whole_of_its_days_for_all_its_organizations() {
+    let database = sample().await;
+    let first = |tenant| Line { tenant, ..Line::new("A", "a", "10") };
+    let second = |tenant| Line { start: "2023-05-02T00:00:00Z", end: "2023-05-03T00:00:00Z", ..first(tenant) };
+    let third = |tenant| Line { start: "2023-05-03T00:00:00Z", end: "2023-05-04T00:00:00Z", ..first(tenant) };
+    let fabrikam = |line: Line<'_>| line.text().replace(CONTOSO, FABRIKAM);
+    let lines = |rows: &[String]| format!("{}\n{}\n", super::HEADER, rows.join("\n"));
+    let all = [
+        first(HQ).text(),
+        second(HQ).text(),
+        third(HQ).text(),
+        fabrikam(first(WERK)),
+        fabrikam(second(WERK)),
+        fabrikam(third(WERK)),
+    ];
+    assert!(import(&database, lines(&all), &[]).await.ok);
+    // Nothing is said of the third day.
+    let said = import(&database, lines(&[all[0].clone(), all[1].clone(), all[3].clone()]), &["--complete"]).await;
+    assert!(
+        said.ok && said.out.starts_with("-: 3 records; 0 loads published, 0 restated, 1 withdrawn, 3 unchanged\n"),
+        "{said:?}"
+    );
+    assert!(said.out.contains(&format!("tenant {WERK} on 2023-05-02: withdraws")), "{said:?}");
+    assert_eq!(report(&database, WERK, "2023-05").await.len(), 2);
+    assert_eq!(may(&database).await.len(), 3);
+}
+
+/// What is withdrawn is never purged, since there is nothing of it: the month can still be read.
+#[tokio::test]
+async fn a_month_that_was_withdrawn_outlives_a_purge() {
+    let database = sample().await;
+    import(&database, file(&[Line::new("A", "a", "10")]), &[]).await;
+    assert!(withdraw(&database, HQ, "2023-05-01", &[]).await.ok);
+    for rule in [&["--superseded-days", "0"][..], &["--keep-months", "1"]] {
+        let mut command = program();
+        command.arg("purge").args(rule).env("DATABASE_URL", &database.url);
+        let said = run(command, "").await;
+        assert!(said.ok, "{said:?}");
+        assert_eq!(may(&database).await, Vec::<[String; 3]>::new());
+    }
+    assert_eq!(
+        withdraw(&database, HQ, "2023-05-01", &[]).await.out,
+        format!("tenant {HQ} on 2023-05-01: there is nothing left to withdraw\n")
+    );
 }
 
 /// Times as a word, since they are never the same.
@@ -261,7 +310,7 @@ async fn back_ends_can_do_the_same() {
         .iter()
         .map(|load| (load.tenant_id.as_str(), load.usage_day.as_str(), load.record_count))
         .collect();
-    assert_eq!(omitted, [(HQ, "2023-05-01", 1)]);
+    assert_eq!((omitted, answer.omitted_load_count, answer.load_count), (vec![(HQ, "2023-05-01", 1)], 1, 1));
     let [warning] = answer.warnings.as_slice() else { panic!("{answer:?}") };
     assert_eq!((warning.reason.as_str(), warning.count, warning.first_record), ("TRIAL_EXPIRED", 1, 0));
     assert_eq!(warning.message, "it starts at 2023-05-01T00:00:00Z, and the trial expired at 1970-01-01T00:00:01Z");
@@ -279,6 +328,7 @@ async fn back_ends_can_do_the_same() {
         .collect();
     assert_eq!(loads, [(HQ, LoadOutcome::Withdrawn, 0, 1), (GLOBAL, LoadOutcome::Unchanged, 1, 0)]);
     assert!(answer.published_at.is_some() && answer.omitted_loads.is_empty());
+    assert_eq!((answer.load_count, answer.omitted_load_count), (2, 0));
     assert!(records(&server, HQ).await.is_empty());
 
     let request = |tenant: &str, day: &str| WithdrawUsageRequest {

@@ -53,6 +53,8 @@ async fn what_can_be_recognised_is_taken() {
         ("a line that names the separator", with_sep.clone().into_bytes()),
         ("the same behind a mark", format!("\u{feff}{with_sep}").into_bytes()),
         ("a header in another case", plain.replacen(HEADER, &HEADER.to_uppercase(), 1).into_bytes()),
+        ("words in the header", plain.replacen(HEADER, "Organization ID,tenant_id,asset_name,asset-id,assettype,METER_NAME,meter id,Start,End,Quantity,Billing Region,Platform,Trial,trial_expiry", 1).into_bytes()),
+        ("the end of a file of DOS", format!("{plain}\u{1a}").into_bytes()),
         ("blanks in the header", plain.replacen(HEADER, &HEADER.replace(',', " ,\t"), 1).into_bytes()),
         ("a quoted header", plain.replacen(HEADER, &format!("\"{}\"", HEADER.replace(',', "\",\"")), 1).into_bytes()),
         ("a comma behind every row", trailing.clone().into_bytes()),
@@ -70,6 +72,10 @@ async fn what_can_be_recognised_is_taken() {
         ("files that were put together", pieces.concat().into_bytes()),
         ("files with marks that were put together", marked.concat().into_bytes()),
         ("quoted files with marks that were put together", quoted.concat().into_bytes()),
+        (
+            "the same with marks",
+            pieces.clone().map(|piece| format!("\u{feff}sep=,\n{piece}")).concat().into_bytes(),
+        ),
         (
             "files with separator lines that were put together",
             pieces.map(|piece| format!("sep=,\n{piece}")).concat().into_bytes(),
@@ -115,37 +121,49 @@ async fn what_is_no_usage_is_named_in_one_line() {
     tar[257..262].copy_from_slice(b"ustar");
     let cut = gzip(plain.as_bytes());
     for (bytes, said) in [
-        (semicolons.clone().into_bytes(), "fields are separated by semicolons: save it with commas between fields"),
-        (format!("\u{feff}sep=;\n{semicolons}").into_bytes(), "fields are separated by semicolons: "),
-        (format!("\"{}\"\n", HEADER.replace(',', "\";\"")).into_bytes(), "fields are separated by semicolons: "),
-        (utf16(&semicolons, true, u16::to_le_bytes), "fields are separated by semicolons: "),
-        (tabs.into_bytes(), "fields are separated by tabs: "),
-        (bars.into_bytes(), "fields are separated by vertical bars: "),
-        (b"PK\x03\x04\x14\0\x08\0usage.csv".to_vec(), "a ZIP archive: unpack it, and import the files in it"),
-        (b"PK\x03\x04\x14\0\x06\0[Content_Types].xml".to_vec(), "a workbook of a spreadsheet program: save it as CSV"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), "an Excel workbook (.xls): save it as CSV"),
-        (b"BZh91AY&SY".to_vec(), "compressed with bzip2: decompress it, or compress it with gzip or zstd"),
-        (b"\xfd7zXZ\0\0\x04".to_vec(), "compressed with xz: "),
-        (b"7z\xbc\xaf\x27\x1c".to_vec(), "a 7-Zip archive: "),
-        (b"PAR1\x15\x04".to_vec(), "a Parquet file: export it as CSV"),
-        (tar.clone(), "a tar archive: "),
-        (gzip(&tar), "a tar archive: "),
-        (gzip(&gzip(b"x")), "compressed twice: decompress it once"),
+        (
+            semicolons.clone().into_bytes(),
+            "fields are separated by semicolons, not by commas: save it with commas between fields",
+        ),
+        (format!("\u{feff}sep=;\n{semicolons}").into_bytes(), "fields are separated by semicolons, not by commas: "),
+        (
+            format!("\"{}\"\n", HEADER.replace(',', "\";\"")).into_bytes(),
+            "fields are separated by semicolons, not by commas: ",
+        ),
+        (utf16(&semicolons, true, u16::to_le_bytes), "fields are separated by semicolons, not by commas: "),
+        (tabs.into_bytes(), "fields are separated by tabs, not by commas: "),
+        (bars.into_bytes(), "fields are separated by vertical bars, not by commas: "),
+        (
+            b"PK\x03\x04\x14\0\x08\0usage.csv".to_vec(),
+            "this is a ZIP archive, not CSV: unpack it, and import the files in it",
+        ),
+        (
+            b"PK\x03\x04\x14\0\x06\0[Content_Types].xml".to_vec(),
+            "this is a workbook of a spreadsheet program, not CSV: save it as CSV",
+        ),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), "this is an Excel workbook (.xls), not CSV: save it as CSV"),
+        (b"BZh91AY&SY".to_vec(), "this is a bzip2 file, not CSV: decompress it, or compress it with gzip or zstd"),
+        (b"\xfd7zXZ\0\0\x04".to_vec(), "this is an xz file, not CSV: "),
+        (b"7z\xbc\xaf\x27\x1c".to_vec(), "this is a 7-Zip archive, not CSV: "),
+        (b"PAR1\x15\x04".to_vec(), "this is a Parquet file, not CSV: export it as CSV"),
+        (tar.clone(), "this is a tar archive, not CSV: "),
+        (gzip(&tar), "this is a tar archive, not CSV: "),
+        (gzip(&gzip(b"x")), "this is a file that is compressed twice, not CSV: decompress it once"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n".to_vec(),
-            "a pointer of Git LFS, not the file itself: get the file with `git lfs pull`",
+            "this is a pointer of Git LFS, not CSV: get the file with `git lfs pull`",
         ),
         (
             b"\n<!DOCTYPE html>\n<html>".to_vec(),
-            "an HTML page, perhaps one that asks to log in: download the file itself",
+            "this is an HTML page, perhaps one that asks to log in, not CSV: download the file itself",
         ),
-        (b"<?xml version=\"1.0\"?>".to_vec(), "XML: save it as CSV"),
-        (b"\xef\xbb\xbf{\"records\": []}".to_vec(), "JSON: save it as CSV"),
-        (b"\xff\xfe\0\0o\0\0\0".to_vec(), "UTF-32: save it as CSV"),
+        (b"<?xml version=\"1.0\"?>".to_vec(), "this is XML, not CSV: save it as CSV"),
+        (b"\xef\xbb\xbf{\"records\": []}".to_vec(), "this is JSON, not CSV: save it as CSV"),
+        (b"\xff\xfe\0\0o\0\0\0".to_vec(), "this is a text in UTF-32, not CSV: save it as CSV"),
     ] {
         let answer = import(&database, bytes, &[]).await;
         assert!(!answer.ok && answer.out.is_empty(), "{answer:?}");
-        let expected = format!("error: -: this is no usage as CSV but {said}");
+        let expected = format!("error: -: {said}");
         assert!(answer.err.starts_with(&expected) && answer.err.lines().count() == 1, "{answer:?}, and not {said}");
     }
     for bytes in [
@@ -196,6 +214,10 @@ async fn headers_are_refused_by_the_line() {
                 "line 2 \"trialEnd\": is no column of the report; take it out",
                 "line 2, trialExpiry \"\": the column is missing",
             ],
+        ),
+        (
+            "MeterId,MeterName,Quantity,Cost\n1,2,3,4\n".to_owned(),
+            &["line 1: this is another report: of the 14 columns it has only meterId, meterName, quantity"],
         ),
         (
             usage.replacen("trialExpiry", "trial", 1),

@@ -151,7 +151,7 @@ async fn one_command_is_one_delivery() {
     let said = deliver(&database, &[part_0(), ("page.csv", "<!DOCTYPE html><html>".to_owned())], &[]).await;
     assert_eq!(
         said.err,
-        "error: page.csv: this is no usage as CSV but an HTML page, perhaps one that asks to log in: download the file itself\n"
+        "error: page.csv: this is an HTML page, perhaps one that asks to log in, not CSV: download the file itself\n"
     );
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.csv"), part_0().1).unwrap();

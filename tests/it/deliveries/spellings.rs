@@ -115,6 +115,16 @@ async fn refusals_say_what_is_wrong_and_how_to_mend_it() {
             Line { start: "2023-05-31T12:00:00Z", end: "2023-06-01T12:00:00Z", ..good() },
             "line 2, end \"2023-06-01T12:00:00Z\": the period reaches past the end of 2023-05 (UTC); split it at 2023-06-01T00:00:00Z",
         ),
+        // What other programs write for no time.
+        (
+            Line { end: "0001-01-01T00:00:00Z", ..good() },
+            "line 2, end \"0001-01-01T00:00:00Z\": the end must be after the start",
+        ),
+        (
+            Line { start: "9999-12-31T23:59:59Z", ..good() },
+            "line 2, end \"2023-05-02T00:00:00Z\": the end must be after the start",
+        ),
+        (Line { start: "1684108800", ..good() }, "line 2, start \"1684108800\": not an ISO 8601 date and time"),
         (
             Line { end: "2023-05-02T01:00:01Z", ..good() },
             "line 2, end \"2023-05-02T01:00:01Z\": the period is longer than 25 hours; split it",
@@ -169,15 +179,20 @@ async fn names_are_compared_as_people_see_them() {
     let both = [Line::new(COMPOSED, COMPOSED, "3"), lines[0], Line::new("x", "x", "2")];
     let next_day =
         [Line { start: "2023-05-02T00:00:00Z", end: "2023-05-03T00:00:00Z", ..Line::new("y", COMPOSED, "4") }];
-    for (delivery, line) in [(&both[..], 2), (&next_day, 2)] {
+    const NEW: &str = "Z\\u{fc}rich";
+    const OLD: &str = "Zu\\u{308}rich";
+    for (delivery, line, id, other) in [(&both[..], 3, OLD, NEW), (&next_day, 2, NEW, OLD)] {
         let said = import(&database, file(delivery), &["--dry-run"]).await;
         let warning = format!(
-            "warning: 1 asset ids differ from another one in their Unicode normal form only; the first is line {line}: USER \"Z\\u{{fc}}rich\" and \"Zu\\u{{308}}rich\" of tenant {HQ} are written alike, and stay two assets\n"
+            "warning: 1 asset ids differ from another one in their Unicode normal form only; the first is line {line}: USER \"{id}\" and \"{other}\" of tenant {HQ} are written alike, and stay two assets\n"
         );
         assert!(said.ok && said.err == warning, "{said:?}");
     }
     assert!(import(&database, file(&both), &[]).await.ok);
     assert_eq!(may(&database).await.len(), 3);
+    // It was told when it came.
+    let said = import(&database, file(&next_day), &["--dry-run"]).await;
+    assert!(said.ok && said.err.is_empty(), "{said:?}");
 
     let server = database.serve();
     let client = |arguments: &[&str]| {

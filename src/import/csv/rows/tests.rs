@@ -16,7 +16,8 @@ impl Read for Dribble<'_> {
 type Read1 = Result<(u64, Vec<String>), (u64, usize, QuotingFault)>;
 
 fn read_by(text: &[u8], piece: usize, delimiter: u8) -> Vec<Read1> {
-    let mut rows = Rows::new(Dribble(text, piece));
+    // As much at a time, so that whatever there is lies on a border once.
+    let mut rows = Rows::with_pieces(Dribble(text, piece), piece.min(BUFFER_BYTES));
     rows.set_delimiter(delimiter);
     let mut read = Vec::new();
     loop {
@@ -87,6 +88,25 @@ fn quotes_are_those_of_rfc_4180() {
     }
 }
 
+/// Also where what was read ends in the middle of it.
+#[test]
+fn lines_can_be_looked_at_before_they_are_read() {
+    for end in ["\n", "\r\n", "\r"] {
+        let text = [",,,", "", "sep=,", "a,b", "\"c\",d"].join(end);
+        for piece in 1..20 {
+            let mut rows = Rows::with_pieces(text.as_bytes(), piece);
+            for line in [",,,", "", "sep=,"] {
+                assert_eq!(rows.peek_line().expect("a text"), Some(line.as_bytes()));
+                rows.skip_line().expect("a text");
+            }
+            assert_eq!(rows.peek_line().expect("a text"), Some(&b"a,b"[..]));
+            let lines: Vec<u64> = std::iter::from_fn(|| rows.next().expect("sound").map(|row| row.line)).collect();
+            assert_eq!(lines, [4, 5], "{end:?}, {piece} bytes at a time");
+            assert_eq!(rows.peek_line().expect("a text"), None);
+        }
+    }
+}
+
 #[test]
 fn another_delimiter_is_one() {
     assert_eq!(read_by(b"a,b\tc\n\"d\te\"\tf", 3, b'\t'), [row(1, &["a,b", "c"]), row(2, &["d\te", "f"])]);
@@ -123,6 +143,12 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// Wherever what was read ends: rows, lines and faults are the same.
+    #[test]
+    fn borders_change_nothing(text in "[ab\",\r\n]{0,60}", piece in 1..64_usize) {
+        prop_assert_eq!(read_by(text.as_bytes(), piece, b','), read(&text));
+    }
+
     /// Against a library, on what is sound: both read it alike.
     #[test]
     fn sound_rows_are_read_as_they_were_written(
