@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Cursor, Read};
 
-use super::utf16::Utf16;
+use super::{gzip::Gzip, utf16::Utf16};
 
 const BUFFER_BYTES: usize = 256 << 10;
 /// How much of an input is looked at to see what it is: the signature of a tar archive ends at 262.
@@ -108,7 +108,7 @@ pub(super) fn open(input: impl Read + 'static) -> Result<Envelope, super::ReadEr
     let (prefix, input) = peek(input)?;
     let input: Box<dyn Read> = if prefix.starts_with(b"\x1f\x8b") {
         let input = BufReader::with_capacity(BUFFER_BYTES, input);
-        Box::new(Decompressed { inner: flate2::bufread::MultiGzDecoder::new(input), format: "gzip" })
+        Box::new(Decompressed { inner: Gzip::new(input), format: "gzip" })
     } else if is_zstd(&prefix) {
         let input = BufReader::with_capacity(BUFFER_BYTES, input);
         Box::new(Decompressed { inner: zstd::Decoder::with_buffer(input)?, format: "zstd" })

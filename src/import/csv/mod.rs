@@ -2,6 +2,7 @@
 
 mod columns;
 mod envelope;
+mod gzip;
 mod rows;
 mod utf16;
 

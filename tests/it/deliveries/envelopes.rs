@@ -68,6 +68,8 @@ async fn what_can_be_recognised_is_taken() {
         ("gzip of UTF-16", gzip(&utf16(&plain, true, u16::to_le_bytes))),
         ("two gzip files", [gzip(pieces[0].as_bytes()), gzip(pieces[1].as_bytes())].concat()),
         ("two zstd files", [zstd(pieces[0].as_bytes()), zstd(pieces[1].as_bytes())].concat()),
+        ("gzip with zeros behind it", [gzip(plain.as_bytes()), vec![0; 300_000]].concat()),
+        ("gzip, zeros, and gzip", [gzip(pieces[0].as_bytes()), vec![0; 9], gzip(pieces[1].as_bytes())].concat()),
         ("the header twice", twice.into_bytes()),
         ("files that were put together", pieces.concat().into_bytes()),
         ("files with marks that were put together", marked.concat().into_bytes()),
