@@ -134,7 +134,7 @@ fn restatement(load: &LoadReport) {
 fn omitted(report: &ImportReport) {
     for load in report.omitted.iter().take(SHOWN) {
         eprintln!(
-            "note: there is nothing of tenant {} on {}, of which this source has delivered {} rows before; they stay in force \
+            "note: this delivery has no rows of tenant {} on {}, and an earlier one of this source had {}; those stay in force \
              (`import --complete` or `withdraw` takes them back)",
             load.tenant_id, load.usage_day, load.record_count
         );

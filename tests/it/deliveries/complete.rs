@@ -27,7 +27,7 @@ async fn withdraw(database: &Database, tenant: &str, day: &str, options: &[&str]
 
 fn note(tenant: &str, day: &str, rows: usize) -> String {
     format!(
-        "note: there is nothing of tenant {tenant} on {day}, of which this source has delivered {rows} rows before; they stay in force (`import --complete` or `withdraw` takes them back)\n"
+        "note: this delivery has no rows of tenant {tenant} on {day}, and an earlier one of this source had {rows}; those stay in force (`import --complete` or `withdraw` takes them back)\n"
     )
 }
 
