@@ -145,21 +145,23 @@ fn note_report(notes: &Notes, report: &ImportReport, is_complete: bool) {
     if !is_complete {
         return;
     }
-    note_loads(notes, report.loads.iter().map(|load| (load.tenant_id, load.usage_day)));
+    let others = note_loads(notes, report.loads.iter().map(|load| (load.tenant_id, load.usage_day)));
+    let others = if others > 0 { format!("{others} tenants more; ") } else { String::new() };
     let withdrawn = report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Withdrawn(_)));
     let days: Vec<String> = withdrawn.map(|load| format!("{} on {}", load.tenant_id, load.usage_day)).collect();
     let shown = days.iter().take(MAX_NOTED).cloned().collect::<Vec<_>>().join(", ");
     notes.truth(match days.len() {
-        0 => "complete; nothing was withdrawn".to_owned(),
-        count if count <= MAX_NOTED => format!("complete; withdrawn: {shown}"),
-        count => format!("complete; withdrawn: {shown} and {} more", count - MAX_NOTED),
+        0 => format!("{others}complete; nothing was withdrawn"),
+        count if count <= MAX_NOTED => format!("{others}complete; withdrawn: {shown}"),
+        count => format!("{others}complete; withdrawn: {shown} and {} more", count - MAX_NOTED),
     });
 }
 
 /// Whose usage it is, and of which months. An import may be of many tenants, and the first stands for them.
-fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, NaiveDate)>) {
+/// Returns how many it stands for.
+fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, NaiveDate)>) -> usize {
     let loads: Vec<_> = loads.collect();
-    let Some(&(tenant, _)) = loads.first() else { return };
+    let Some(&(tenant, _)) = loads.first() else { return 0 };
     notes.tenant(tenant);
     let mut others: Vec<_> = loads.iter().map(|&(other, _)| other).filter(|&other| other != tenant).collect();
     others.dedup();
@@ -170,6 +172,7 @@ fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, NaiveDate)>)
     if let (Some(first), Some(last)) = (months().min(), months().max()) {
         notes.months(first, last);
     }
+    others.len()
 }
 
 fn sorting(error: std::io::Error) -> ImportError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use nix::sys::signal::Signal;
 use secure_connect_reports::proto::{
-    ListTenantsRequest, reports_service_client::ReportsServiceClient,
+    ListTenantsRequest, WithdrawUsageRequest, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,
 };
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use tonic::metadata::MetadataValue;
 
 use crate::support::{
     Database,
-    builder::{ORG, ORG_EUR, Row, TENANT, csv},
+    builder::{ORG, ORG_EUR, Row, TENANT, TENANT_2, csv},
     calls::{Rpc, detailed_usage, request},
     issuer::{Issuer, Signer},
     program,
@@ -63,6 +63,19 @@ async fn every_call_is_one_line_that_tells_the_truth() {
     };
     let mut imports = UsageImportServiceClient::new(channel.clone());
     imports.import_usage(request(tokio_stream::iter([message]), &[&own])).await.unwrap();
+    // Another tenant, whose usage takes the place of that of the first one.
+    let complete = secure_connect_reports::proto::ImportUsageRequest {
+        source: "back-end".to_owned(),
+        records: vec![crate::scope::record(ORG, TENANT_2)],
+        complete: true,
+    };
+    imports.import_usage(request(tokio_stream::iter([complete]), &[&own])).await.unwrap();
+    let withdrawal = WithdrawUsageRequest {
+        tenant_id: TENANT_2.to_owned(),
+        usage_day: "2022-02-07".to_owned(),
+        source: "back-end".to_owned(),
+    };
+    imports.withdraw_usage(request(withdrawal, &[&own])).await.unwrap();
 
     let line =
         |rpc: &str, organization: &str, tenant: &str, month: &str, code: &str, reason: &str, truth: &str, rows: u64| {
@@ -101,6 +114,17 @@ async fn every_call_is_one_line_that_tells_the_truth() {
         ),
         line("ReportsService/ListTenants", "", "", "", "INVALID_ARGUMENT", "INVALID_ARGUMENT", "", 0),
         line("UsageImportService/ImportUsage", "", TENANT, "2022-02", "OK", "", "", 1),
+        line(
+            "UsageImportService/ImportUsage",
+            "",
+            TENANT,
+            "2022-02",
+            "OK",
+            "",
+            &format!("1 tenants more; complete; withdrawn: {TENANT} on 2022-02-07"),
+            1,
+        ),
+        line("UsageImportService/WithdrawUsage", "", TENANT_2, "2022-02", "OK", "", "", 0),
     ];
     let calls = serving.calls(expected.len()).await;
     assert_eq!(calls.iter().map(told).collect::<Vec<_>>(), expected);
