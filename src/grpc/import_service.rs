@@ -126,12 +126,13 @@ impl UsageImportService for ImportService {
 fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> std::io::Result<Intake> {
     for (record, number) in records.iter().zip(first..) {
         let times = [("start", record.start), ("end", record.end), ("trialExpiry", record.trial_expiry)];
-        let broken = times.iter().filter_map(|(column, time)| Some((*column, time.filter(|time| !has_nanos(time))?)));
-        let before = intake.problem_count();
+        let times = times.map(|(column, time)| (column, time.filter(|time| !has_nanos(time))));
+        let mut broken = times.into_iter().filter_map(|(column, time)| Some((column, time?))).peekable();
+        let has_broken = broken.peek().is_some();
         for (column, time) in broken {
             intake.refuse(number, column, &time.nanos.to_string(), &"nanos must be from 0 to 999999999");
         }
-        if intake.problem_count() > before {
+        if has_broken {
             continue;
         }
         let texts = Texts::from(record);

@@ -61,11 +61,6 @@ impl Intake {
         }
     }
 
-    /// How many problems there are so far.
-    pub fn problem_count(&self) -> u64 {
-        self.findings.total()
-    }
-
     /// Takes note of what is no row that could be checked.
     pub fn refuse(&mut self, number: u64, column: &'static str, value: &str, reason: &dyn std::fmt::Display) {
         self.findings.refuse(Place::new(self.input, number), column, value, reason);

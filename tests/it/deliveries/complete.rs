@@ -355,6 +355,46 @@ async fn back_ends_can_do_the_same() {
     }
 }
 
+/// A tenant's day that comes while a complete delivery waits to publish is not known to be empty: nothing is published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_delivery_withdraws_nothing_that_it_has_not_looked_at() {
+    let database = sample().await;
+    let of = |tenant, quantity| Line { tenant, ..Line::new("A", "a", quantity) };
+    assert!(import(&database, file(&[of(GLOBAL, "1")]), &[]).await.ok);
+    let mut publisher = database.sql().await;
+    let lock = publisher.transaction().await.unwrap();
+    lock.batch_execute("SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
+    let observer = database.sql().await;
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+    let wait_for = async |count: i64| {
+        while observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < count {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    // They publish in the order in which they came to the lock.
+    let others = async {
+        let first = import(&database, file(&[of(HQ, "7")]), &[]);
+        let second = async {
+            wait_for(1).await;
+            import(&database, file(&[of(GLOBAL, "2")]), &["--complete"]).await
+        };
+        tokio::join!(first, second)
+    };
+    let release = async {
+        wait_for(2).await;
+        lock.rollback().await.unwrap();
+    };
+    let ((first, complete), ()) = tokio::join!(others, release);
+    assert!(first.ok, "{first:?}");
+    assert!(!complete.ok && complete.err.contains("what this delivery leaves out changed"), "{complete:?}");
+    assert_eq!(may(&database).await, [row("A", "a", "7")]);
+    assert_eq!(report(&database, GLOBAL, "2023-05").await[0][9], "1");
+    // Told again, it withdraws what it has looked at by then.
+    let again = import(&database, file(&[of(GLOBAL, "2")]), &["--complete"]).await;
+    assert!(again.ok && again.out.contains("1 restated, 1 withdrawn"), "{again:?}");
+}
+
 /// Two importers: what one withdraws, the other may deliver at this very moment. Both hold, in one order or the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_complete_delivery_and_another_import_take_turns() {
