@@ -48,12 +48,12 @@ bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=100
 
 .PHONY: microbench
 microbench: ## Measure what is done for each record
-	$(CARGO) bench --locked --features bench --bench hot
+	$(CARGO) bench --locked --bench hot
 
 .PHONY: check
 check: tools ## Formatting, lints, the contract, the docs
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets --features bench -- -D warnings
+	$(CARGO) clippy --locked --all-targets -- -D warnings
 	cd proto && $(BUF) format --diff --exit-code
 	cd proto && $(BUF) lint
 	cd proto && $(BUF) breaking --against landed.json

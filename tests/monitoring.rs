@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     ImportUsageRequest, ListTenantsRequest, usage_import_service_client::UsageImportServiceClient,
 };
 use serde_json::Value;

@@ -20,6 +20,7 @@ use crate::{
     auth::Role,
     model::{AssetType, BillingRegion, Month, OrganizationId, Source, TenantId, UsageDay, UtcTime},
     store::Grant,
+    telemetry::logs,
 };
 
 /// What tokens for development say, unless something else is asked for. The name is nobody's (RFC 2606).
@@ -61,6 +62,15 @@ pub(super) enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+impl From<LogFormat> for logs::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Pretty => Self::Pretty,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

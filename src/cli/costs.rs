@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     client::CostsQuery,
+    contract::proto::{CostLine, CostTier, GetMonthlyCostsResponse},
     model::{BillingRegion, MonthRange},
-    proto::{CostLine, CostTier, GetMonthlyCostsResponse},
 };
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {

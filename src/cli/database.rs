@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{CommandError, args::DatabaseArgs};
 use crate::{
-    postgres::{PrivateServer, default_data_dir},
+    embedded::{PrivateServer, default_data_dir},
     store::{self, Store, StoreConfig},
 };
 

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     auth::{AuthConfig, DevelopmentKey, TokenConfig},
     client::{Client, ClientConfig, ClientError, UsageQuery},
-    postgres::EphemeralServer,
-    server::{RunningServer, ServeError, ServerConfig},
+    embedded::EphemeralServer,
+    service::{RunningServer, ServeError, ServerConfig},
     store::{self, StoreConfig},
 };
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    import::{Delivery, Import, Input, Progress},
+    ingest::{Delivery, Import, Input, Progress},
     model::Source,
     store::{Store, StoreConfig},
 };

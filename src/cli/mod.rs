@@ -7,7 +7,6 @@ mod costs;
 mod database;
 mod demo;
 mod import;
-mod log;
 mod output;
 mod partial;
 mod purge;
@@ -19,7 +18,8 @@ mod usage;
 use std::{error::Error, process::ExitCode};
 
 use args::{Args, Command};
-use log::Log;
+
+use crate::telemetry::logs::{LogConfig, Logs, traces};
 
 /// Whatever a command fails with: it is told to a person, and nothing else is done with it.
 type CommandError = Box<dyn Error + Send + Sync>;
@@ -36,7 +36,7 @@ pub fn run() -> ExitCode {
     };
     let log = {
         let _runtime = runtime.enter();
-        Log::start(&args)
+        start_logs(&args)
     };
     let log = match log {
         Ok(log) => log,
@@ -60,6 +60,22 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Begins to log, within the runtime.
+fn start_logs(args: &Args) -> Result<Logs, String> {
+    let serve = if let Command::Serve(serve) = &args.command { Some(serve) } else { None };
+    let traces = match serve {
+        Some(serve) => traces(serve.otlp_endpoint.as_deref())?,
+        None => None,
+    };
+    let config = LogConfig {
+        directives: args.log.clone(),
+        default_level: if serve.is_some() { "info" } else { "warn" },
+        format: args.log_format.into(),
+        audit: serve.is_some(),
+    };
+    Ok(Logs::start(&config, traces))
 }
 
 /// A client does one thing after the other, and does it quicker where nothing goes from thread to thread; files are written

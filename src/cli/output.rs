@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::CommandError;
-use crate::{model::UtcTime, proto};
+use crate::{contract::proto, model::UtcTime};
 
 /// Rows under headers; numbers are aligned to the right.
 pub(super) struct Rows {

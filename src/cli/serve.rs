@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     client::is_serving,
-    server::{RunningServer, ServerConfig},
+    service::{RunningServer, ServerConfig},
     store::StoreConfig,
 };
 

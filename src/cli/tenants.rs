@@ -7,7 +7,7 @@ use super::{
     args::{Format, ReadArgs, TenantsArgs},
     output::{Rows, month, print_json, text_or_null, time},
 };
-use crate::{client::Client, model::TenantStatus, proto::Tenant};
+use crate::{client::Client, contract::proto::Tenant, model::TenantStatus};
 
 pub(super) async fn connect(args: &ReadArgs) -> Result<Client, CommandError> {
     Ok(Client::connect(&args.config()?).await?)

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{CommandError, args::TokenArgs, import::account};
 use crate::{
     auth::{DevelopmentKey, TokenRequest},
-    postgres::default_data_dir,
+    embedded::default_data_dir,
 };
 
 pub(super) fn run(args: TokenArgs) -> Result<(), CommandError> {

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     client::{Client, ClientError, CsvDownload, UsageQuery},
-    model::{CsvFormat, CsvWriter, LineEnd},
-    proto::ReportHeader,
-    report::UsageFilter,
+    contract::proto::ReportHeader,
+    contract::{CsvFormat, CsvWriter, LineEnd},
+    reports::UsageFilter,
 };
 
 /// How much is written at a time.

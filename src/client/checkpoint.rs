@@ -5,10 +5,7 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::UsageQuery;
-use crate::{
-    model::{CsvFormat, LineEnd},
-    proto,
-};
+use crate::contract::{CsvFormat, LineEnd, proto};
 
 /// How far a download is: what was asked for, and what the records that are there add up to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,18 +7,10 @@
 
 use prost::Message as _;
 
-use super::{
-    ClientError,
-    checkpoint::CheckpointSum,
-    from_proto::{RecordReader, malformed, region},
-    wire::{Fields, Value},
-};
+use super::{ClientError, checkpoint::CheckpointSum};
 use crate::{
-    model::{
-        AssetType, BillingRegion, CsvFormat, CsvWriter, Decimal, DecimalSum, Meter, MeterId, Platform, UsageKey,
-        UtcTime,
-    },
-    proto,
+    contract::{CsvFormat, CsvWriter, Fields, RecordReader, Value, billing_region, proto},
+    model::{AssetType, BillingRegion, Decimal, DecimalSum, Meter, MeterId, Platform, UsageKey, UtcTime},
 };
 
 /// How many bits of a part's mixed bytes say where it is kept.
@@ -29,7 +21,7 @@ const END: u8 = 9 << 3 | 2;
 const QUANTITY: u8 = 10 << 3 | 2;
 
 /// Makes lines of records, and adds the records up.
-pub(crate) struct CsvLines {
+pub struct CsvLines {
     format: CsvFormat,
     plain: RecordReader,
     /// Fields 1 and 2.
@@ -73,7 +65,7 @@ struct Tail {
 // === impl CsvLines ===
 
 impl CsvLines {
-    pub(crate) fn new(format: CsvFormat) -> Self {
+    pub fn new(format: CsvFormat) -> Self {
         Self {
             format,
             plain: RecordReader::default(),
@@ -92,10 +84,10 @@ impl CsvLines {
     pub(super) fn resumed(format: CsvFormat, sums: &[CheckpointSum]) -> Result<Self, ClientError> {
         let mut lines = Self::new(format);
         for sum in sums {
-            let id = sum.meter_id.parse().map_err(|_| malformed("checkpoint", &sum.meter_id))?;
+            let id = sum.meter_id.parse().map_err(|_| ClientError::malformed("checkpoint", &sum.meter_id))?;
             let meter = lines.meter_place(&Meter { id, name: sum.meter_name.clone(), unit: String::new() });
-            let quantity = sum.quantity.parse().map_err(|_| malformed("checkpoint", &sum.quantity))?;
-            let key = UsageKey { meter, billing_region: region(sum.billing_region)?, trial: sum.trial };
+            let quantity = sum.quantity.parse().map_err(|_| ClientError::malformed("checkpoint", &sum.quantity))?;
+            let key = UsageKey { meter, billing_region: billing_region(sum.billing_region)?, trial: sum.trial };
             lines.sums.push((key, sum.record_count, DecimalSum::from_total(quantity)));
         }
         Ok(lines)
@@ -124,7 +116,7 @@ impl CsvLines {
     }
 
     /// Adds the line of an encoded record.
-    pub(crate) fn write(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
+    pub fn write(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
         let start = out.len();
         if self.write_fast(record, out).is_some() {
             return Ok(());
@@ -134,14 +126,15 @@ impl CsvLines {
     }
 
     /// The plain way, which knows everything and says what is wrong.
-    pub(crate) fn write_plain(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
-        let message = proto::UsageRecord::decode(record).map_err(|error| malformed("record", error.to_string()))?;
+    pub fn write_plain(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
+        let message =
+            proto::UsageRecord::decode(record).map_err(|error| ClientError::malformed("record", error.to_string()))?;
         let record = self.plain.read(message)?;
         let written = {
             let mut csv = CsvWriter::new(&mut *out, self.format);
             csv.write(&record).and_then(|()| csv.flush())
         };
-        written.map_err(|error| malformed("record", error.to_string()))?;
+        written.map_err(|error| ClientError::malformed("record", error.to_string()))?;
         let meter = self.meter_place(&record.meter);
         self.add(UsageKey { meter, billing_region: record.billing_region, trial: record.trial }, record.quantity);
         Ok(())

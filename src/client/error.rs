@@ -4,7 +4,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::retry::is_transient;
-use crate::network::causes;
+use crate::{contract::InvalidMessage, network::causes};
 
 /// A call failed, or its answer cannot be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,17 @@ pub enum ClientError {
     Malformed(String),
 }
 
+impl From<InvalidMessage> for ClientError {
+    fn from(error: InvalidMessage) -> Self {
+        Self::Malformed(error.0)
+    }
+}
+
 impl ClientError {
+    pub(super) fn malformed(field: &str, value: impl std::fmt::Debug) -> Self {
+        InvalidMessage::new(field, value).into()
+    }
+
     /// Whether another try may do better: the server is away, or says so.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -20,12 +20,11 @@ mod channel;
 mod checkpoint;
 mod csv_lines;
 mod error;
-mod from_proto;
+mod raw_codec;
 mod resuming;
 mod retry;
 mod usage;
 mod usage_csv;
-mod wire;
 
 use std::time::Duration;
 
@@ -36,16 +35,18 @@ use tonic::{Status, Streaming, client::Grpc, service::interceptor::InterceptedSe
 use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
-#[cfg(feature = "bench")]
-pub(crate) use csv_lines::CsvLines;
+pub use csv_lines::CsvLines;
 pub use error::ClientError;
+use raw_codec::RawCodec;
 pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
-use wire::RawCodec;
 
 use crate::{
-    model::{CsvFormat, MonthRange, OrganizationId, TenantId, UtcTime, composed},
-    proto::{self, reports_service_client::ReportsServiceClient},
+    contract::{
+        CsvFormat,
+        proto::{self, reports_service_client::ReportsServiceClient},
+    },
+    model::{MonthRange, OrganizationId, TenantId, UtcTime, composed},
 };
 
 const PAGE_SIZE: i32 = 1000;

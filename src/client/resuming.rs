@@ -7,10 +7,9 @@ use tonic::{Status, Streaming};
 
 use super::{
     Client, ClientError,
-    from_proto::malformed,
     retry::{Backoff, TRYING_AGAIN, asked_pause},
 };
-use crate::proto;
+use crate::contract::proto;
 
 const CALL: &str = "GetDetailedUsage";
 
@@ -91,7 +90,8 @@ impl ResumingStream {
             self.backoff.reset();
         }
         if !token.is_empty() {
-            let token = std::str::from_utf8(token).map_err(|error| malformed("resume_token", error.to_string()))?;
+            let token = std::str::from_utf8(token)
+                .map_err(|error| ClientError::malformed("resume_token", error.to_string()))?;
             token.clone_into(&mut self.request.resume_token);
         }
         Ok(())
@@ -143,7 +143,7 @@ async fn open(
     let first = stream.message().await.map_err(Failure::Status)?;
     let first = first.ok_or_else(|| Failure::Status(Status::unavailable("the stream ended before it began")))?;
     let message = proto::GetDetailedUsageResponse::decode(first.clone());
-    let message = message.map_err(|error| Failure::Other(malformed("message", error.to_string())))?;
+    let message = message.map_err(|error| Failure::Other(ClientError::malformed("message", error.to_string())))?;
     let header =
         message.header.ok_or_else(|| Failure::Other(ClientError::Malformed("first message: no header".to_owned())))?;
     Ok((stream, first, header))

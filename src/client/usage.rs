@@ -5,15 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use bigdecimal::BigDecimal;
 use prost::Message as _;
 
-use super::{
-    Client, ClientError,
-    from_proto::{RecordReader, malformed, region},
-    resuming::ResumingStream,
-};
+use super::{Client, ClientError, resuming::ResumingStream};
 use crate::{
+    contract::{InvalidMessage, RecordReader, billing_region, proto},
     model::{DecimalSum, Meter, Month, TenantId, UsageKey, UsageRecord, UtcTime, plain},
-    proto,
-    report::UsageFilter,
+    reports::UsageFilter,
 };
 
 /// Which report.
@@ -80,7 +76,7 @@ impl UsageDownload {
     pub async fn next(&mut self) -> Result<Option<Vec<UsageRecord>>, ClientError> {
         while self.summary.is_none() {
             let message = proto::GetDetailedUsageResponse::decode(self.stream.next().await?);
-            let message = message.map_err(|error| malformed("message", error.to_string()))?;
+            let message = message.map_err(|error| ClientError::malformed("message", error.to_string()))?;
             self.summary = message.summary;
             self.stream.took(message.records.len() as u64, message.resume_token.as_bytes())?;
             if !message.records.is_empty() {
@@ -93,7 +89,7 @@ impl UsageDownload {
 
     fn take_in(&mut self, records: Vec<proto::UsageRecord>) -> Result<Vec<UsageRecord>, ClientError> {
         let records: Vec<UsageRecord> =
-            records.into_iter().map(|record| self.reader.read(record)).collect::<Result<_, _>>()?;
+            records.into_iter().map(|record| self.reader.read(record)).collect::<Result<_, InvalidMessage>>()?;
         for record in &records {
             let key = UsageKey {
                 meter: Arc::clone(&record.meter),
@@ -141,7 +137,7 @@ pub(super) fn check_summary<'a>(
             name: total.meter_name.clone(),
             unit: String::new(),
         };
-        let region = region(total.billing_region)?;
+        let region = billing_region(total.billing_region)?;
         let key = UsageKey { meter: &meter, billing_region: region, trial: total.trial };
         let (count, sum) = sums.get(&key).cloned().unwrap_or_default();
         let expected: BigDecimal = total.quantity.parse().map_err(|_| ClientError::Malformed("quantity".to_owned()))?;

@@ -4,15 +4,9 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Client, ClientError,
-    checkpoint::Checkpoint,
-    csv_lines::CsvLines,
-    from_proto::malformed,
-    resuming::ResumingStream,
-    usage::check_summary,
-    wire::{Fields, Value},
+    Client, ClientError, checkpoint::Checkpoint, csv_lines::CsvLines, resuming::ResumingStream, usage::check_summary,
 };
-use crate::{model::CsvFormat, proto};
+use crate::contract::{CsvFormat, Fields, Value, proto};
 
 /// A report that is being downloaded as lines of CSV. Where the connection is lost, it goes on by itself.
 pub struct CsvDownload {
@@ -88,7 +82,7 @@ impl CsvDownload {
                 (3, Value::Bytes(after)) => token = after,
                 (4, Value::Bytes(summary)) => {
                     let summary = proto::ReportSummary::decode(summary);
-                    self.summary = Some(summary.map_err(|error| malformed("summary", error.to_string()))?);
+                    self.summary = Some(summary.map_err(|error| ClientError::malformed("summary", error.to_string()))?);
                 }
                 // The header has been read.
                 _ => {}

@@ -2,8 +2,8 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod columns;
 mod composed;
-mod csv_format;
 mod currency;
 mod day;
 mod decimal;
@@ -15,8 +15,8 @@ mod price;
 mod record;
 mod time;
 
+pub use columns::Columns;
 pub use composed::composed;
-pub use csv_format::{Columns, CsvFormat, CsvWriter, LineEnd};
 pub use currency::{Currency, InvalidCurrency};
 pub use day::{InvalidDay, UsageDay};
 pub use decimal::{Decimal, DecimalSum, InvalidDecimal, plain};

@@ -21,7 +21,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{Instrument as _, Span};
 
 use super::StoreError;
-use crate::trace;
+use crate::telemetry::traces;
 
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -43,7 +43,7 @@ impl Lease {
     }
 
     pub(super) async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
-        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = trace::statement(sql);
+        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = traces::statement(sql);
         self.finish(self.object()?.prepare_cached(sql)).await
     }
 
@@ -88,7 +88,7 @@ impl Lease {
             }
             Ok(())
         };
-        copy.instrument(trace::statement(sql)).await.inspect(|()| self.pending.store(false, Ordering::Relaxed))
+        copy.instrument(traces::statement(sql)).await.inspect(|()| self.pending.store(false, Ordering::Relaxed))
     }
 
     /// For what works on any client, such as the comparison of schemas. It must not be cancelled while it runs.

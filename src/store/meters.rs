@@ -11,10 +11,10 @@ use crate::model::{Meter, MeterId, composed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterKey(pub(super) i64);
 
-#[cfg(any(test, feature = "bench"))]
 impl MeterKey {
-    pub(crate) fn made_up(key: i64) -> Self {
-        Self(key)
+    /// The key of a number.
+    pub fn from_number(number: i64) -> Self {
+        Self(number)
     }
 }
 

@@ -35,10 +35,8 @@ use lease::Lease;
 use target::Target;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{metrics::PoolState, model::UtcTime};
+use crate::{model::UtcTime, telemetry::metrics::PoolState};
 
-#[cfg(feature = "bench")]
-pub(crate) use block::blocks_of;
 pub use block::{AssetKey, BLOCK_ROWS, RecordBlock, RecordKind, RecordRow, RecordRows, block_of};
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, Horizon};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use nix::sys::signal::Signal;
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     ListTenantsRequest, WithdrawUsageRequest, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,
 };
@@ -56,7 +56,7 @@ async fn every_call_is_one_line_that_tells_the_truth() {
         reports.list_tenants(request(ListTenantsRequest { page_size: -1, ..Default::default() }, &[&own])).await;
     invalid.unwrap_err();
     let record = crate::scope::record(ORG, TENANT);
-    let message = secure_connect_reports::proto::ImportUsageRequest {
+    let message = secure_connect_reports::contract::proto::ImportUsageRequest {
         source: "back-end".to_owned(),
         records: vec![record],
         complete: false,
@@ -64,7 +64,7 @@ async fn every_call_is_one_line_that_tells_the_truth() {
     let mut imports = UsageImportServiceClient::new(channel.clone());
     imports.import_usage(request(tokio_stream::iter([message]), &[&own])).await.unwrap();
     // Another tenant, whose usage takes the place of that of the first one.
-    let complete = secure_connect_reports::proto::ImportUsageRequest {
+    let complete = secure_connect_reports::contract::proto::ImportUsageRequest {
         source: "back-end".to_owned(),
         records: vec![crate::scope::record(ORG, TENANT_2)],
         complete: true,
@@ -263,7 +263,8 @@ async fn calls_that_are_cut_off_are_told_so_and_logged() {
     // An import whose caller never says that it is done.
     let (sender, messages) = tokio::sync::mpsc::channel(1);
     let record = crate::scope::record(ORG, TENANT);
-    let message = secure_connect_reports::proto::ImportUsageRequest { records: vec![record], ..Default::default() };
+    let message =
+        secure_connect_reports::contract::proto::ImportUsageRequest { records: vec![record], ..Default::default() };
     sender.send(message).await.unwrap();
     let import = tokio::spawn({
         let channel = channel.clone();

@@ -278,9 +278,9 @@ async fn health_is_open_to_everyone_and_reflection_unless_it_is_closed() {
     let database = served().await;
     let issuer = Issuer::start(&[&Signer::new(Algorithm::EdDSA, "ed")]).await;
     for reflection in [true, false] {
-        let config = secure_connect_reports::server::ServerConfig {
+        let config = secure_connect_reports::service::ServerConfig {
             reflection,
-            ..secure_connect_reports::server::ServerConfig::new(database.config(), issuer.auth())
+            ..secure_connect_reports::service::ServerConfig::new(database.config(), issuer.auth())
         };
         let server = Server::start(config);
         let channel = channel(&server).await;
@@ -307,7 +307,8 @@ async fn a_stream_goes_on_when_its_token_expires() {
         crate::support::calls::detailed_usage(crate::support::builder::TENANT),
         &[&token],
     );
-    let mut client = secure_connect_reports::proto::reports_service_client::ReportsServiceClient::new(channel.clone());
+    let mut client =
+        secure_connect_reports::contract::proto::reports_service_client::ReportsServiceClient::new(channel.clone());
     let mut stream = client.get_detailed_usage(request).await.unwrap().into_inner();
     let mut records = stream.message().await.unwrap().unwrap().records.len();
     while now() <= expiry {

@@ -1,6 +1,6 @@
 //! The edges of months, days, quantities and texts.
 
-use secure_connect_reports::{client::UsageQuery, import::ImportError};
+use secure_connect_reports::{client::UsageQuery, ingest::ImportError};
 
 use crate::support::{
     Database,

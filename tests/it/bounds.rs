@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use secure_connect_reports::{
     auth::AuthConfig,
-    grpc::{CallLimits, Share},
-    proto::{
+    contract::proto::{
         ImportUsageRequest, ListTenantsRequest, UsageRecord, usage_import_service_client::UsageImportServiceClient,
     },
-    server::{ConnectionLimits, ServerConfig},
+    service::{CallLimits, Share},
+    service::{ConnectionLimits, ServerConfig},
     store::StoreConfig,
 };
 use tonic::{Code, transport::Channel};

@@ -12,7 +12,7 @@ use std::{
 use secure_connect_reports::{
     client::UsageQuery,
     model::Columns,
-    server::{ServerConfig, TlsConfig},
+    service::{ServerConfig, TlsConfig},
 };
 
 use crate::support::{

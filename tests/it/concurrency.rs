@@ -6,9 +6,9 @@ use prost_types::Timestamp;
 use secure_connect_reports::{
     auth::Principal,
     client::UsageQuery,
-    import::{Delivery, Import, Input, LoadOutcome, Prepared},
+    contract::proto::{GetDetailedUsageRequest, YearMonth, reports_service_client::ReportsServiceClient},
+    ingest::{Delivery, Import, Input, LoadOutcome, Prepared},
     model::{Source, UtcTime},
-    proto::{GetDetailedUsageRequest, YearMonth, reports_service_client::ReportsServiceClient},
     store::Store,
 };
 

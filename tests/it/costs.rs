@@ -1,7 +1,9 @@
 //! `GetMonthlyCosts`: what is owed, and why.
 
 use prost_types::Timestamp;
-use secure_connect_reports::proto::{CostTier, CostTotal, GetMonthlyCostsRequest, GetMonthlyCostsResponse, YearMonth};
+use secure_connect_reports::contract::proto::{
+    CostTier, CostTotal, GetMonthlyCostsRequest, GetMonthlyCostsResponse, YearMonth,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 

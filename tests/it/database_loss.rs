@@ -9,14 +9,14 @@ use std::{
 use secure_connect_reports::{
     auth::{AuthConfig, Principal},
     client::{ClientConfig, UsageQuery, is_serving},
-    import::{Delivery, Import, Input},
-    model::Source,
-    postgres::EphemeralServer,
-    proto::{
+    contract::proto::{
         GetDetailedUsageRequest, ImportUsageRequest, ListTenantsRequest, LoadOutcome,
         usage_import_service_client::UsageImportServiceClient,
     },
-    server::ServerConfig,
+    embedded::EphemeralServer,
+    ingest::{Delivery, Import, Input},
+    model::Source,
+    service::ServerConfig,
     store::{self, Store, StoreConfig},
 };
 use tonic::Code;

@@ -2,7 +2,7 @@
 
 use secure_connect_reports::{
     auth::AuthConfig,
-    server::ServerConfig,
+    service::ServerConfig,
     store::{self, StoreConfig},
 };
 use tokio_postgres::error::SqlState;
@@ -174,9 +174,10 @@ async fn a_server_reads_by_one_account_and_imports_by_another() {
         async move { endpoint.connect().await }
     };
     let import_usage = |channel: Channel| async move {
-        use secure_connect_reports::proto::usage_import_service_client::UsageImportServiceClient;
+        use secure_connect_reports::contract::proto::usage_import_service_client::UsageImportServiceClient;
         let record = crate::scope::record(crate::support::builder::ORG, crate::support::builder::TENANT);
-        let message = secure_connect_reports::proto::ImportUsageRequest { records: vec![record], ..Default::default() };
+        let message =
+            secure_connect_reports::contract::proto::ImportUsageRequest { records: vec![record], ..Default::default() };
         UsageImportServiceClient::new(channel).import_usage(tokio_stream::iter([message])).await
     };
     let server = Server::start(ServerConfig::new(reader.clone(), open()));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use secure_connect_reports::{
-    postgres::{EphemeralServer, ServerError},
+    embedded::{EphemeralServer, ServerError},
     store::{Store, StoreConfig, StoreError},
 };
 

@@ -4,12 +4,12 @@ use prost::Message as _;
 use secure_connect_reports::{
     auth::Principal,
     catalog::{self, CatalogFormat},
-    import::{Delivery, Import, ImportError, Input},
-    model::Source,
-    proto::{
+    contract::proto::{
         GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, UsageFilter,
         UsageRecord, WithdrawUsageRequest, YearMonth,
     },
+    ingest::{Delivery, Import, ImportError, Input},
+    model::Source,
     store::Store,
 };
 use tonic::{Code, Status};

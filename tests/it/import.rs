@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use secure_connect_reports::{
-    import::{ImportError, ImportReport, InvalidUsage, LoadOutcome},
+    ingest::{ImportError, ImportReport, InvalidUsage, LoadOutcome},
     model::Columns,
 };
 

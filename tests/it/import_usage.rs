@@ -1,6 +1,6 @@
 //! `ImportUsage`: what back ends import is what files import.
 
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     ImportUsageRequest, ImportUsageResponse, LoadOutcome as Outcome, UsageRecord, YearMonth,
     usage_import_service_client::UsageImportServiceClient,
 };

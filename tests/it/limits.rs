@@ -8,12 +8,12 @@ use prost_types::Timestamp;
 use secure_connect_reports::{
     auth::AuthConfig,
     client::ClientConfig,
-    grpc::{CallLimits, Share},
-    proto::{
+    contract::proto::{
         GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ImportUsageRequest,
         ListTenantsRequest, ListTenantsResponse,
     },
-    server::{ConnectionLimits, ServerConfig},
+    service::{CallLimits, Share},
+    service::{ConnectionLimits, ServerConfig},
 };
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -160,7 +160,7 @@ async fn an_importer_that_says_nothing_is_not_waited_for() {
     let server = with_calls(&database, CallLimits { import_idle: Duration::from_millis(200), ..CallLimits::default() });
     let channel = tonic::transport::Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
     let mut imports =
-        secure_connect_reports::proto::usage_import_service_client::UsageImportServiceClient::new(channel);
+        secure_connect_reports::contract::proto::usage_import_service_client::UsageImportServiceClient::new(channel);
     let silence = tokio_stream::StreamExt::chain(
         tokio_stream::iter([ImportUsageRequest::default()]),
         tokio_stream::pending::<ImportUsageRequest>(),
@@ -267,7 +267,8 @@ async fn abandoned_streams_leave_nothing_in_the_database() {
         let config = secure_connect_reports::client::ClientConfig::new(url.clone());
         let mut client = secure_connect_reports::client::Client::connect(&config).await.unwrap();
         let channel = tonic::transport::Channel::from_shared(url).unwrap().connect().await.unwrap();
-        let mut stub = secure_connect_reports::proto::reports_service_client::ReportsServiceClient::new(channel);
+        let mut stub =
+            secure_connect_reports::contract::proto::reports_service_client::ReportsServiceClient::new(channel);
         loop {
             for _ in 0..20 {
                 client.tenants("acme", None).await.expect("nobody else is cancelled");
@@ -287,7 +288,7 @@ async fn abandoned_streams_leave_nothing_in_the_database() {
     let mut connection = Connection::open(server.address, WINDOW).await;
     for n in 0..streams {
         let asset_types = if n % 2 == 0 { vec![] } else { vec![1] };
-        let filter = secure_connect_reports::proto::UsageFilter { asset_types, ..Default::default() };
+        let filter = secure_connect_reports::contract::proto::UsageFilter { asset_types, ..Default::default() };
         let usage = GetDetailedUsageRequest { filter: Some(filter), ..detailed_usage(TENANT) };
         let response = connection.call(USAGE, &[], &usage).await.expect("a call");
         // Some are given up before they are answered, some later.

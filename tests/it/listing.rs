@@ -1,6 +1,8 @@
 //! `ListTenants`: search, pages, and what each tenant says of itself.
 
-use secure_connect_reports::proto::{ListTenantsRequest, ListTenantsResponse, Tenant, TenantStatus, YearMonth};
+use secure_connect_reports::contract::proto::{
+    ListTenantsRequest, ListTenantsResponse, Tenant, TenantStatus, YearMonth,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 

@@ -1,6 +1,6 @@
 //! Months as bills see them: the same content as the detail, at every moment, and for what was there before.
 
-use secure_connect_reports::proto::{GetDetailedUsageRequest, ReportHeader};
+use secure_connect_reports::contract::proto::{GetDetailedUsageRequest, ReportHeader};
 
 use crate::support::{
     Database, Server,
@@ -41,7 +41,7 @@ async fn a_bill_is_made_of_the_revision_that_the_detail_shows() {
     let server = database.serve();
     let mut revisions = Vec::new();
     for as_of in moments.iter().copied().map(Some).chain([None]) {
-        let request = secure_connect_reports::proto::GetMonthlyCostsRequest { as_of, ..monthly_costs(ORG) };
+        let request = secure_connect_reports::contract::proto::GetMonthlyCostsRequest { as_of, ..monthly_costs(ORG) };
         let costs = server.stub().await.get_monthly_costs(request).await.unwrap().into_inner();
         for month in &costs.tenant_months {
             let header = detail(&server, &month.tenant_id, as_of).await;

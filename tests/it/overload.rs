@@ -6,11 +6,11 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use secure_connect_reports::{
     auth::AuthConfig,
     client::{Client, ClientConfig, UsageQuery, is_serving},
-    proto::{
+    contract::proto::{
         GetDetailedUsageResponse, GetMonthlyCostsRequest, ListTenantsRequest,
         reports_service_client::ReportsServiceClient,
     },
-    server::{ConnectionLimits, ServerConfig},
+    service::{ConnectionLimits, ServerConfig},
 };
 use tonic::Code;
 use tonic_types::StatusExt as _;

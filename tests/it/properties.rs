@@ -10,8 +10,8 @@ use num_rational::BigRational;
 use proptest::{prelude::*, test_runner::TestRunner};
 use secure_connect_reports::{
     client::{CostsQuery, UsageQuery},
+    contract::proto::{GetMonthlyCostsResponse, ReportSummary},
     model::{MonthRange, plain},
-    proto::{GetMonthlyCostsResponse, ReportSummary},
 };
 
 use crate::support::{Database, Server, builder::Row, csv_rows, to_csv};
@@ -189,9 +189,9 @@ fn rows_summary_totals_and_costs_agree() {
 }
 
 async fn summary(server: &Server, tenant: &str, (year, month): (i32, u32)) -> ReportSummary {
-    let request = secure_connect_reports::proto::GetDetailedUsageRequest {
+    let request = secure_connect_reports::contract::proto::GetDetailedUsageRequest {
         tenant_id: tenant.to_owned(),
-        month: Some(secure_connect_reports::proto::YearMonth { year, month: month.cast_signed() }),
+        month: Some(secure_connect_reports::contract::proto::YearMonth { year, month: month.cast_signed() }),
         ..Default::default()
     };
     let mut stream = server.stub().await.get_detailed_usage(request).await.unwrap().into_inner();

@@ -7,9 +7,9 @@ use std::{
 
 use secure_connect_reports::{
     client::{ClientError, UsageQuery},
-    import::LoadOutcome,
+    contract::proto::{GetDetailedUsageRequest, GetMonthlyCostsRequest, YearMonth},
+    ingest::LoadOutcome,
     model::{Month, UtcTime},
-    proto::{GetDetailedUsageRequest, GetMonthlyCostsRequest, YearMonth},
     store::{PurgeRules, Purged, Records, present_month, purge},
 };
 use tonic::Code;

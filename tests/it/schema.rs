@@ -2,7 +2,7 @@
 
 use secure_connect_reports::{
     auth::AuthConfig,
-    server::{RunningServer, ServeError, ServerConfig},
+    service::{RunningServer, ServeError, ServerConfig},
     store::{self, SchemaError, Store},
 };
 

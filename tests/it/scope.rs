@@ -4,7 +4,7 @@ use jsonwebtoken::Algorithm;
 use secure_connect_reports::{
     auth::Role,
     client::{Client, ClientConfig, UsageQuery},
-    proto::{
+    contract::proto::{
         GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, UsageRecord,
         reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
     },

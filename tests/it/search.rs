@@ -2,7 +2,7 @@
 
 use secure_connect_reports::{
     catalog::{self, CatalogFormat},
-    proto::{ListTenantsRequest, Tenant},
+    contract::proto::{ListTenantsRequest, Tenant},
     store,
 };
 use serde_json::json;

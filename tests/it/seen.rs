@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value},
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     ImportUsageRequest, ListTenantsRequest, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,
 };

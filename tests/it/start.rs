@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use secure_connect_reports::{
     auth::AuthConfig,
     client::{ClientConfig, is_serving},
-    proto::{GetDetailedUsageRequest, reports_service_client::ReportsServiceClient},
-    server::ServerConfig,
+    contract::proto::{GetDetailedUsageRequest, reports_service_client::ReportsServiceClient},
+    service::ServerConfig,
     store::{self, StoreConfig},
 };
 use tokio::{

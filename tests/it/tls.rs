@@ -7,8 +7,8 @@ use rcgen::{DistinguishedName, DnType, SanType};
 use secure_connect_reports::{
     auth::{AuthConfig, CertificateConfig},
     client::{Client, ClientConfig, ClientError},
-    proto::reports_service_client::ReportsServiceClient,
-    server::{ConnectionLimits, RunningServer, ServeError, ServerConfig, TlsConfig},
+    contract::proto::reports_service_client::ReportsServiceClient,
+    service::{ConnectionLimits, RunningServer, ServeError, ServerConfig, TlsConfig},
 };
 use tonic::{
     Code,

@@ -3,7 +3,7 @@
 use prost_types::Timestamp;
 use secure_connect_reports::{
     client::UsageQuery,
-    proto::{GetDetailedUsageRequest, GetDetailedUsageResponse, UsageFilter, UsageRecord, YearMonth},
+    contract::proto::{GetDetailedUsageRequest, GetDetailedUsageResponse, UsageFilter, UsageRecord, YearMonth},
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, value_parser};
 
 use crate::{
-    grpc::{CallLimits, Share},
-    server::ConnectionLimits,
+    service::ConnectionLimits,
+    service::{CallLimits, Share},
 };
 
 /// What callers may take of the server.

@@ -9,7 +9,7 @@ use super::{DatabaseArgs, LimitsArgs};
 use crate::{
     auth::{AuthConfig, CertificateConfig, ClaimPath, TokenConfig},
     reload::RELOAD_INTERVAL,
-    server::TlsConfig,
+    service::TlsConfig,
 };
 
 #[derive(Debug, ClapArgs)]

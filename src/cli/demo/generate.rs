@@ -7,9 +7,8 @@ use flate2::{Compression, write::GzEncoder};
 
 use crate::{
     cli::CommandError,
-    model::{
-        Asset, AssetType, BillingRegion, CsvFormat, CsvWriter, Decimal, Meter, Month, Platform, UsageRecord, UtcTime,
-    },
+    contract::{CsvFormat, CsvWriter},
+    model::{Asset, AssetType, BillingRegion, Decimal, Meter, Month, Platform, UsageRecord, UtcTime},
 };
 
 /// Assets of the tenant; each has usage on every day.

@@ -1,6 +1,6 @@
 //! What `import` and `withdraw` say.
 
-use crate::import::{
+use crate::ingest::{
     ImportError, ImportReport, InvalidUsage, LoadOutcome, LoadReport, Restatement, UsageProblem, UsageWarning,
     WarningKind,
 };

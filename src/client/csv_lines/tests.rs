@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{LineEnd, UsageRecord, arbitrary};
+use crate::{
+    contract::LineEnd,
+    model::{UsageRecord, arbitrary},
+};
 
 fn format() -> impl Strategy<Value = CsvFormat> {
     let line_end = prop::sample::select(vec![LineEnd::Lf, LineEnd::Crlf]);

@@ -25,12 +25,10 @@ impl AssetKey {
     pub fn number(self) -> i64 {
         self.0
     }
-}
 
-#[cfg(any(test, feature = "bench"))]
-impl AssetKey {
-    pub(crate) fn made_up(key: i64) -> Self {
-        Self(key)
+    /// The key of a number.
+    pub fn from_number(number: i64) -> Self {
+        Self(number)
     }
 }
 
@@ -64,34 +62,6 @@ pub fn block_of(row_number: i32) -> i32 {
 /// The last row before a block.
 pub(super) fn rows_before(block: i32) -> i32 {
     (block - 1).saturating_mul(BLOCK_ROWS)
-}
-
-/// Blocks as they come back from a database that was given these rows.
-#[cfg(any(test, feature = "bench"))]
-pub(crate) fn blocks_of(records: &RecordRows) -> Vec<RecordBlock> {
-    const PLACE: Place = Place { tenant_key: 1, load_id: 2, usage_month: chrono::NaiveDate::MIN };
-    let mut written = bytes::BytesMut::new();
-    super::copy::put_header(&mut written);
-    let mut writer = BlockWriter::default();
-    for row in &records.rows {
-        if writer.is_full() {
-            writer.finish_block(&PLACE, &mut written);
-        }
-        writer.push(row.row_number, row.asset, &records.kinds[row.kind], row.quantity);
-    }
-    writer.finish_block(&PLACE, &mut written);
-    super::copy::put_trailer(&mut written);
-    let mut blocks = Vec::new();
-    let read = super::copy_out::CopyReader::default().read(written.freeze(), |columns| {
-        // What is not asked for again: tenant, load and month.
-        columns.value()?;
-        columns.value()?;
-        columns.value()?;
-        blocks.push(RecordBlock::read(columns)?);
-        Ok(())
-    });
-    assert!(read.is_ok(), "{read:?}");
-    blocks
 }
 
 #[cfg(test)]
@@ -145,7 +115,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(records in records()) {
             let mut read = RecordRows::default();
-            for block in blocks_of(&records) {
+            for block in RecordBlock::of_rows(&records) {
                 block.rows(0, &RecordFilter::default(), &mut read).expect("readable");
             }
             prop_assert_eq!(flat(&read), flat(&records));
@@ -170,7 +140,7 @@ mod tests {
                     && asset_type.is_none_or(|asset_type| i32::from(kind.asset_type.code()) == asset_type)
             }).collect();
             let mut read = RecordRows::default();
-            for block in blocks_of(&records) {
+            for block in RecordBlock::of_rows(&records) {
                 block.rows(after, &filter, &mut read).expect("readable");
             }
             prop_assert_eq!(flat(&read), wanted);

@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
-use super::{AssetKey, RecordKind, RecordRow, RecordRows, rows_before};
+use super::{AssetKey, BlockWriter, Place, RecordKind, RecordRow, RecordRows, rows_before};
 use crate::store::{
     RecordFilter, StoreError,
-    copy_out::{CopyColumns, micros_to_time},
+    copy::{put_header, put_trailer},
+    copy_out::{CopyColumns, CopyReader, micros_to_time},
     numeric::get_numeric,
 };
 
@@ -38,6 +39,33 @@ impl RecordBlock {
         let kind_numbers = array_of(count, columns.value()?)?;
         let quantities = array_of(count, columns.value()?)?;
         Ok(Self { number, count, assets, kind_numbers, quantities, kinds: read_kinds(columns)? })
+    }
+
+    /// Blocks as they come back from a database that was given these rows.
+    pub fn of_rows(records: &RecordRows) -> Vec<Self> {
+        const PLACE: Place = Place { tenant_key: 1, load_id: 2, usage_month: chrono::NaiveDate::MIN };
+        let mut written = bytes::BytesMut::new();
+        put_header(&mut written);
+        let mut writer = BlockWriter::default();
+        for row in &records.rows {
+            if writer.is_full() {
+                writer.finish_block(&PLACE, &mut written);
+            }
+            writer.push(row.row_number, row.asset, &records.kinds[row.kind], row.quantity);
+        }
+        writer.finish_block(&PLACE, &mut written);
+        put_trailer(&mut written);
+        let mut blocks = Vec::new();
+        let read = CopyReader::default().read(written.freeze(), |columns| {
+            // What is not asked for again: tenant, load and month.
+            columns.value()?;
+            columns.value()?;
+            columns.value()?;
+            blocks.push(Self::read(columns)?);
+            Ok(())
+        });
+        debug_assert!(read.is_ok(), "{read:?}");
+        blocks
     }
 
     /// Position in the load: 1, 2, 3, ...

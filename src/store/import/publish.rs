@@ -22,7 +22,7 @@ use crate::{
         copy::{put_header, put_trailer},
         purge::ASSET_LOCK,
     },
-    trace,
+    telemetry::traces,
 };
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
@@ -137,7 +137,7 @@ impl ImportSession {
 
 /// A part of the publication, as a span of its own in traces.
 async fn step<T>(name: &str, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    work.instrument(trace::statement(&format!("-- {name}"))).await
+    work.instrument(traces::statement(&format!("-- {name}"))).await
 }
 
 /// Keeps the assets that are found or made from now on from being purged before the records refer to them.

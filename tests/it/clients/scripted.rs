@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     CostLine, CostTotal, GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest,
     GetMonthlyCostsResponse, ListTenantsRequest, ListTenantsResponse, ReportHeader, ReportSummary, UsageRecord,
     YearMonth,

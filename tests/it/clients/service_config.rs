@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use prost::Message as _;
-use secure_connect_reports::proto;
+use secure_connect_reports::contract::proto;
 use serde_json::Value;
 use tonic::Code;
 

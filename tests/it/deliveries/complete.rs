@@ -2,7 +2,7 @@
 
 use secure_connect_reports::{
     client::UsageQuery,
-    proto::{
+    contract::proto::{
         ImportUsageRequest, ListTenantsRequest, LoadOutcome, UsageRecord, WithdrawUsageRequest, YearMonth,
         usage_import_service_client::UsageImportServiceClient,
     },
@@ -248,7 +248,7 @@ async fn a_day_can_be_withdrawn() {
     .await;
     assert!(withdraw(&database, HQ, "2023-07-01", &[]).await.ok);
     let tenant = server.stub().await.list_tenants(list).await.unwrap().into_inner().tenants.remove(0);
-    let month = |month: Option<secure_connect_reports::proto::YearMonth>| month.map(|month| month.month);
+    let month = |month: Option<secure_connect_reports::contract::proto::YearMonth>| month.map(|month| month.month);
     assert_eq!((month(tenant.first_usage_month), month(tenant.last_usage_month)), (Some(6), Some(6)));
 
     // Delivered again, it is what it was.

@@ -1,6 +1,6 @@
 //! Every RPC, called with whatever credentials.
 
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, UsageRecord,
     WithdrawUsageRequest, YearMonth, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,

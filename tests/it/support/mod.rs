@@ -22,11 +22,12 @@ use secure_connect_reports::{
     auth::{AuthConfig, Principal},
     catalog::{self, CatalogFormat},
     client::{Client, ClientConfig, UsageDownload, UsageQuery},
-    import::{Delivery, Import, ImportError, ImportReport, Input},
-    model::{CsvFormat, CsvWriter, Source},
-    postgres::EphemeralServer,
-    proto::reports_service_client::ReportsServiceClient,
-    server::{RunningServer, ServerConfig},
+    contract::proto::reports_service_client::ReportsServiceClient,
+    contract::{CsvFormat, CsvWriter},
+    embedded::EphemeralServer,
+    ingest::{Delivery, Import, ImportError, ImportReport, Input},
+    model::Source,
+    service::{RunningServer, ServerConfig},
     store::{self, Store, StoreConfig},
 };
 use tokio::sync::oneshot;

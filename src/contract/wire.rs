@@ -1,0 +1,69 @@
+//! A walk over the fields of an encoded message (Protocol Buffers' "Encoding").
+
+/// A field of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message, one after the other.
+#[derive(Clone)]
+pub(crate) struct Fields<'a> {
+    pub(crate) rest: &'a [u8],
+}
+
+// === impl Fields ===
+
+impl<'a> Fields<'a> {
+    pub(crate) fn new(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    /// The number and value of the next field. `None`: nothing follows, or nothing that this walk understands, which
+    /// [`rest`](Self::rest) tells apart.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<(u64, Value<'a>)> {
+        let mut rest = self.rest;
+        let key = varint(&mut rest)?;
+        let value = match key & 7 {
+            0 => Value::Varint(varint(&mut rest)?),
+            2 => {
+                let length = usize::try_from(varint(&mut rest)?).ok()?;
+                let (bytes, after) = rest.split_at_checked(length)?;
+                rest = after;
+                Value::Bytes(bytes)
+            }
+            _ => return None,
+        };
+        self.rest = rest;
+        Some((key >> 3, value))
+    }
+}
+
+#[inline]
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    // Keys, codes and nearly all lengths are one byte.
+    if let [byte @ ..0x80, after @ ..] = *rest {
+        *rest = after;
+        return Some((*byte).into());
+    }
+    long_varint(rest)
+}
+
+fn long_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for (index, &byte) in rest.iter().enumerate().take(10) {
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        if index == 9 && bits > 1 {
+            return None;
+        }
+        value |= bits << (7 * index);
+        if byte < 0x80 {
+            *rest = &rest[index + 1..];
+            return Some(value);
+        }
+    }
+    None
+}

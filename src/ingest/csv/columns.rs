@@ -1,0 +1,253 @@
+//! The header line: which field of a row is which column of the report.
+
+use std::io::Read;
+
+use super::{
+    NotUsage, ReadError,
+    envelope::Encoding,
+    rows::{Row, RowError, Rows},
+};
+use crate::{ingest::RawRecord, model::Columns as Report};
+
+const COUNT: usize = Report::NAMES.len();
+const ORGANIZATION_ID: usize = 0;
+/// The length of a GUID; no column has a name so long.
+const GUID_BYTES: usize = 36;
+
+/// Which field of a row is which column.
+pub(super) struct Columns {
+    /// The field of each column of the report.
+    positions: [usize; COUNT],
+    /// How many fields a row must have: up to the last column.
+    width: usize,
+    /// How many fields the header has, those without a name among them.
+    header_width: usize,
+    /// Whether rows of so many fields hold nothing but columns.
+    is_plain: bool,
+    encoding: Encoding,
+}
+
+/// What the beginning of an input says.
+pub(super) enum Start {
+    Columns(Columns),
+    /// Line, column, value and reason of each problem.
+    Refused(Vec<(u64, &'static str, String, String)>),
+}
+
+/// What a row is.
+pub(super) enum Found<'a> {
+    Record(RawRecord<'a>),
+    /// Nothing that is usage: no values, or the header again.
+    Nothing,
+    Problem {
+        column: &'static str,
+        value: String,
+        reason: String,
+    },
+}
+
+// === impl Columns ===
+
+impl Columns {
+    /// Reads the header line, and what may stand before it.
+    pub(super) fn read(rows: &mut Rows<impl Read>, encoding: Encoding) -> Result<Start, ReadError> {
+        // Spreadsheets say so what they separate fields by.
+        let mut separator = None;
+        loop {
+            let Some(line) = rows.peek_line()? else {
+                return Ok(Start::refused(1, "", "", "the file is empty; the first line must name the columns"));
+            };
+            match line {
+                [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', byte] => separator = Some(*byte),
+                line if line.iter().all(|byte| b" \t,;".contains(byte)) => {}
+                line => {
+                    let found = delimiter(line).or(separator).unwrap_or(b',');
+                    rows.set_delimiter(accepted(found, encoding)?);
+                    break;
+                }
+            }
+            rows.skip_line()?;
+        }
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => {
+                return Ok(Start::refused(1, "", "", "the file is empty; the first line must name the columns"));
+            }
+            Err(RowError::Io(error)) => return Err(error.into()),
+            Err(RowError::TooLong { line }) => {
+                return Ok(Start::refused(line, "", "", "the line that must name the columns is longer than 1 MiB"));
+            }
+            Err(RowError::Quoting { line, value, fault, .. }) => {
+                return Ok(Start::refused(line, "", &value, &fault.to_string()));
+            }
+        };
+        Ok(Self::of_header(&row, encoding))
+    }
+
+    fn of_header(row: &Row<'_>, encoding: Encoding) -> Start {
+        let names: Vec<String> =
+            (0..row.len()).map(|index| String::from_utf8_lossy(row.field(index)).trim().to_owned()).collect();
+        let known: Vec<Option<usize>> = names.iter().map(|name| column_of(name)).collect();
+        if known.iter().all(Option::is_none) {
+            let line = names.join(",");
+            return Start::refused(
+                row.line,
+                "",
+                &line,
+                "none of these is a column of the report; the first line must name the columns",
+            );
+        }
+        let found: Vec<&str> = known.iter().flatten().map(|&column| Report::NAMES[column]).collect();
+        if found.len() * 2 < COUNT {
+            let reason = format!("this is another report: of the {COUNT} columns it has only {}", found.join(", "));
+            return Start::refused(row.line, "", "", &reason);
+        }
+        let mut problems = Vec::new();
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let reason = if known[index].is_none() {
+                "is no column of the report; take it out"
+            } else if known[..index].contains(&known[index]) {
+                "is there twice"
+            } else {
+                continue;
+            };
+            problems.push((row.line, "", name.clone(), reason.to_owned()));
+        }
+        let mut positions = [0; COUNT];
+        for (column, position) in positions.iter_mut().enumerate() {
+            match known.iter().position(|known| *known == Some(column)) {
+                Some(found) => *position = found,
+                None => {
+                    problems.push((row.line, Report::NAMES[column], String::new(), "the column is missing".to_owned()));
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Start::Refused(problems);
+        }
+        let width = known.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        Start::Columns(Self { positions, width, header_width: names.len(), is_plain: width == COUNT, encoding })
+    }
+
+    /// The column of a field.
+    pub(super) fn name_of(&self, field: usize) -> &'static str {
+        let column = self.positions.iter().position(|&position| position == field);
+        column.map_or("", |column| Report::NAMES[column])
+    }
+
+    /// The fields of a row in the report's order.
+    pub(super) fn record<'r>(&self, row: &Row<'r>) -> Found<'r> {
+        if row.len() != self.width || !self.is_plain {
+            if row.is_blank() || is_separator_line(row) {
+                return Found::Nothing;
+            }
+            if let Some(problem) = self.check_width(row) {
+                return problem;
+            }
+        }
+        let Some(texts) = row.texts() else { return self.not_text(row) };
+        let record = self.positions.map(&texts);
+        // No row of usage is as short as that, or it lacks what it needs.
+        if record[ORGANIZATION_ID].len() != GUID_BYTES {
+            if row.is_blank() {
+                return Found::Nothing;
+            }
+            if let Some(found) = self.header_again(&record) {
+                return found;
+            }
+        }
+        Found::Record(record)
+    }
+
+    /// What stands in no column must be empty: spreadsheets leave commas behind.
+    fn check_width<'r>(&self, row: &Row<'r>) -> Option<Found<'r>> {
+        let problem = |column, value: &[u8], reason: String| {
+            Some(Found::Problem { column, value: String::from_utf8_lossy(value).into_owned(), reason })
+        };
+        let (fields, width) = (row.len(), self.width);
+        if fields < width {
+            return problem("", b"", format!("the row has {fields} fields; the header has {width}"));
+        }
+        let stray =
+            (0..fields).find(|index| !self.positions.contains(index) && !row.field(*index).trim_ascii().is_empty())?;
+        if stray >= self.header_width {
+            let hint = "does a text with a comma lack its quotes?";
+            return problem("", b"", format!("the row has {fields} fields; the header has {width}; {hint}"));
+        }
+        problem(
+            "",
+            row.field(stray),
+            format!("this value stands in column {}, which the header does not name", stray + 1),
+        )
+    }
+
+    /// Files that were put together have their headers within.
+    fn header_again<'r>(&self, record: &RawRecord<'r>) -> Option<Found<'r>> {
+        let mut names = record.iter().map(|text| column_of(text.trim()));
+        if names.clone().eq((0..COUNT).map(Some)) {
+            return Some(Found::Nothing);
+        }
+        names.all(|name| name.is_some()).then(|| Found::Problem {
+            column: "",
+            value: String::new(),
+            reason: "this header has its columns in another order than the first one: import the files one beside the other, not \
+                     put together"
+                .to_owned(),
+        })
+    }
+
+    fn not_text<'r>(&self, row: &Row<'r>) -> Found<'r> {
+        let is_wrong = |field: &usize| std::str::from_utf8(row.field(*field)).is_err();
+        let field = (0..row.len()).find(is_wrong).unwrap_or_default();
+        let value = String::from_utf8_lossy(row.field(field)).into_owned();
+        Found::Problem { column: self.name_of(field), value, reason: self.encoding.fault().to_owned() }
+    }
+}
+
+// === impl Start ===
+
+impl Start {
+    fn refused(line: u64, column: &'static str, value: &str, reason: &str) -> Self {
+        Self::Refused(vec![(line, column, value.to_owned(), reason.to_owned())])
+    }
+}
+
+/// The column that a header names, whatever its case and whatever is between its words. A mark of Unicode is what is left
+/// of a file's beginning.
+fn column_of(name: &str) -> Option<usize> {
+    let name = name.trim_start_matches('\u{feff}');
+    let letters = || name.chars().filter(|character| !matches!(character, ' ' | '_' | '-'));
+    let lower = |character: char| character.to_ascii_lowercase();
+    Report::NAMES.iter().position(|column| column.chars().map(lower).eq(letters().map(lower)))
+}
+
+/// What separates the names of a header, if they can be recognised.
+fn delimiter(line: &[u8]) -> Option<u8> {
+    let text = String::from_utf8_lossy(line);
+    b",;\t|".iter().copied().find(|&byte| {
+        let names = text.split(char::from(byte)).map(|name| name.trim().trim_matches('"').trim());
+        names.filter(|name| column_of(name).is_some()).count() > 1
+    })
+}
+
+/// Commas, and the tabs of what Excel calls Unicode text. Decimals of a file with semicolons have commas in them: it is not
+/// for us to guess which is which.
+fn accepted(delimiter: u8, encoding: Encoding) -> Result<u8, NotUsage> {
+    match delimiter {
+        b',' => Ok(b','),
+        b'\t' if encoding == Encoding::Utf16 => Ok(b'\t'),
+        b'\t' => Err(NotUsage::Separator("tabs")),
+        b';' => Err(NotUsage::Separator("semicolons")),
+        b'|' => Err(NotUsage::Separator("vertical bars")),
+        _ => Err(NotUsage::Separator("what its first line says")),
+    }
+}
+
+/// `sep=,` in the middle of files that were put together.
+fn is_separator_line(row: &Row<'_>) -> bool {
+    let mark = "\u{feff}".as_bytes();
+    row.len() == 2 && {
+        let first = row.field(0);
+        first.strip_prefix(mark).unwrap_or(first).eq_ignore_ascii_case(b"sep=") && row.field(1).is_empty()
+    }
+}

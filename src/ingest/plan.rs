@@ -1,0 +1,283 @@
+//! From sorted rows to loads: what each one is, and its records.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use bigdecimal::BigDecimal;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    BATCH_ROWS, Checker,
+    codec::{CheckedRow, load_of},
+    findings::Findings,
+    place::{Place, PlaceNames},
+    sort::Sorted,
+    unicode_ids::UnicodeIds,
+};
+use crate::{
+    contract::{CsvFormat, CsvWriter},
+    model::{Asset, DecimalSum, Month, TenantId, UsageKey, UsageRecord, plain},
+    store::{LoadKey, MeterKey, Meters, NewLoad, NewTotal, RecordKind, RecordToWrite, StoreError},
+};
+
+/// The loads of an import, ordered by tenant id and day.
+pub(super) struct Plan {
+    pub(super) loads: Vec<PlannedLoad>,
+    pub(super) unicode_ids: UnicodeIds,
+}
+
+/// A load, with its tenant as the world names it.
+pub(super) struct PlannedLoad {
+    pub(super) tenant_id: TenantId,
+    pub(super) load: NewLoad,
+}
+
+/// A load whose rows are being gone through.
+struct OpenLoad {
+    tenant_id: TenantId,
+    key: LoadKey,
+    month: Month,
+    record_count: i32,
+    /// Digests the rows as lines of the report.
+    lines: CsvWriter<Digesting>,
+    totals: BTreeMap<UsageKey<u32>, (i32, DecimalSum)>,
+}
+
+/// Digests what is written.
+struct Digesting(Sha256);
+
+impl io::Write for Digesting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Gives rows of one asset one [`Asset`].
+#[derive(Default)]
+struct LastAsset(Option<Arc<Asset>>);
+
+impl LastAsset {
+    fn of(&mut self, row: &CheckedRow<'_>) -> Arc<Asset> {
+        let known = self.0.as_ref().filter(|asset| {
+            asset.asset_type == row.asset_type && asset.id == row.asset_id && asset.name == row.asset_name
+        });
+        if let Some(asset) = known {
+            return Arc::clone(asset);
+        }
+        let asset = Arc::new(Asset {
+            asset_type: row.asset_type,
+            id: row.asset_id.to_owned(),
+            name: row.asset_name.to_owned(),
+        });
+        self.0 = Some(Arc::clone(&asset));
+        asset
+    }
+}
+
+/// Sums up every load, and finds rows that are there twice.
+pub(super) fn plan(
+    sorted: &mut Sorted,
+    checker: &Checker,
+    places: &PlaceNames,
+    findings: &mut Findings,
+) -> io::Result<Plan> {
+    let mut loads = Vec::new();
+    let mut unicode_ids = UnicodeIds::default();
+    let mut open: Option<OpenLoad> = None;
+    let mut assets = LastAsset::default();
+    let mut previous = Previous::default();
+    sorted.scan(|key, rest| {
+        let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
+        if let Some(place) = previous.place.filter(|_| previous.key == key) {
+            let reason = format!(
+                "the same asset, meter, period, region, platform and trial as {}; add them up, or give each its period",
+                places.name(place, row.place)
+            );
+            findings.refuse(row.place, "assetId", row.asset_id, &reason);
+            return Ok(true);
+        }
+        if load_of(&previous.key) != load_of(key) {
+            loads.extend(open.take().map(|load| load.close(checker)).transpose()?);
+        }
+        previous.set(key, row.place);
+        let load = match &mut open {
+            Some(load) => load,
+            none => none.insert(OpenLoad::new(&row, checker)?),
+        };
+        load.add(&row, assets.of(&row), checker)?;
+        unicode_ids.add(&row);
+        Ok(true)
+    })?;
+    loads.extend(open.map(|load| load.close(checker)).transpose()?);
+    Ok(Plan { loads, unicode_ids })
+}
+
+/// The row before.
+#[derive(Default)]
+struct Previous {
+    key: Vec<u8>,
+    /// `None`: there is none.
+    place: Option<Place>,
+}
+
+impl Previous {
+    fn set(&mut self, key: &[u8], place: Place) {
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.place = Some(place);
+    }
+}
+
+// === impl PlannedLoad ===
+
+impl PlannedLoad {
+    /// A day without records.
+    pub(super) fn empty(tenant_id: TenantId, key: LoadKey) -> Option<Self> {
+        let digest = Sha256::new().finalize().into();
+        let month = Month::of(key.usage_day)?;
+        Some(Self { tenant_id, load: NewLoad { key, month, digest, record_count: 0, totals: Vec::new() } })
+    }
+}
+
+// === impl OpenLoad ===
+
+impl OpenLoad {
+    fn new(row: &CheckedRow<'_>, checker: &Checker) -> io::Result<Self> {
+        let usage_day = row.start.day();
+        let tenant = checker.tenant(row.tenant_id).ok_or_else(broken)?;
+        Ok(Self {
+            tenant_id: row.tenant_id,
+            key: LoadKey { tenant: tenant.key, usage_day },
+            month: Month::of(usage_day).ok_or_else(broken)?,
+            record_count: 0,
+            lines: CsvWriter::new(Digesting(Sha256::new()), CsvFormat::default()),
+            totals: BTreeMap::new(),
+        })
+    }
+
+    fn add(&mut self, row: &CheckedRow<'_>, asset: Arc<Asset>, checker: &Checker) -> io::Result<()> {
+        let tenant = checker.tenant(row.tenant_id).ok_or_else(broken)?;
+        let (_, meter) = checker.meters().at(row.meter as usize).ok_or_else(broken)?;
+        self.lines.write(&UsageRecord {
+            organization_id: tenant.organization_id,
+            tenant_id: row.tenant_id,
+            asset,
+            meter: Arc::clone(meter),
+            start: row.start,
+            end: row.end,
+            quantity: row.quantity,
+            billing_region: row.billing_region,
+            platform: row.platform,
+            trial: row.trial,
+            trial_expiry: row.trial_expiry,
+        })?;
+        let key = UsageKey { meter: row.meter, billing_region: row.billing_region, trial: row.trial };
+        let (count, sum) = self.totals.entry(key).or_default();
+        *count += 1;
+        sum.add(row.quantity);
+        self.record_count =
+            self.record_count.checked_add(1).ok_or_else(|| io::Error::other("a load has more than 2^31 rows"))?;
+        Ok(())
+    }
+
+    fn close(self, checker: &Checker) -> io::Result<PlannedLoad> {
+        let totals = self.totals.into_iter().map(|(key, (record_count, sum))| {
+            let &(meter, _) = checker.meters().at(key.meter as usize).ok_or_else(broken)?;
+            let UsageKey { billing_region, trial, .. } = key;
+            let key = UsageKey { meter, billing_region, trial };
+            Ok(NewTotal { key, quantity: sum.total(), record_count })
+        });
+        Ok(PlannedLoad {
+            tenant_id: self.tenant_id,
+            load: NewLoad {
+                key: self.key,
+                month: self.month,
+                digest: self.lines.into_inner()?.0.finalize().into(),
+                record_count: self.record_count,
+                totals: totals.collect::<io::Result<_>>()?,
+            },
+        })
+    }
+}
+
+/// Hands the records of the loads at the positions `wanted` (in order) to `send` in batches, until it says `false`.
+pub(super) fn records(
+    sorted: &mut Sorted,
+    checker: &Checker,
+    wanted: &[usize],
+    mut send: impl FnMut(Vec<RecordToWrite>) -> bool,
+) -> io::Result<()> {
+    let mut assets = LastAsset::default();
+    let mut batch = Vec::with_capacity(BATCH_ROWS);
+    let mut load_key: Vec<u8> = Vec::new();
+    let mut position: Option<usize> = None;
+    let mut target: Option<usize> = None;
+    let mut row_number = 0;
+    sorted.scan(|key, rest| {
+        if position.is_none() || load_of(key) != load_key {
+            load_key.clear();
+            load_key.extend_from_slice(load_of(key));
+            let next = position.map_or(0, |position| position + 1);
+            position = Some(next);
+            target = wanted.binary_search(&next).ok();
+            row_number = 0;
+        }
+        let Some(load) = target else { return Ok(true) };
+        row_number += 1;
+        let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
+        let &(meter, _) = checker.meters().at(row.meter as usize).ok_or_else(broken)?;
+        batch.push(RecordToWrite {
+            load,
+            row_number,
+            kind: RecordKind {
+                meter,
+                asset_type: row.asset_type,
+                start: row.start,
+                end: row.end,
+                billing_region: row.billing_region,
+                platform: row.platform,
+                trial: row.trial,
+                trial_expiry: row.trial_expiry,
+            },
+            asset: assets.of(&row),
+            quantity: row.quantity,
+        });
+        if batch.len() < BATCH_ROWS {
+            return Ok(true);
+        }
+        Ok(send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ROWS))))
+    })?;
+    if !batch.is_empty() {
+        send(batch);
+    }
+    Ok(())
+}
+
+/// Per meter, by name: the quantity that a load superseded, and its own.
+pub(super) fn compare_quantities(
+    load: &NewLoad,
+    before: impl Iterator<Item = (MeterKey, BigDecimal)>,
+    meters: &Meters,
+) -> Result<Vec<(String, String, String)>, StoreError> {
+    let mut sums: BTreeMap<usize, (BigDecimal, BigDecimal)> = BTreeMap::new();
+    for (meter, quantity) in before {
+        sums.entry(meters.position(meter)?).or_default().0 += quantity;
+    }
+    for total in &load.totals {
+        sums.entry(meters.position(total.key.meter)?).or_default().1 += &total.quantity;
+    }
+    let named = sums.into_iter().filter_map(|(position, (before, after))| {
+        let (_, meter) = meters.at(position)?;
+        Some((meter.name.clone(), plain(&before), plain(&after)))
+    });
+    Ok(named.collect())
+}
+
+/// Rows come back as they were put, unless a file of ours was damaged.
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a row that was set aside for sorting is damaged")
+}

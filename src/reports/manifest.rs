@@ -1,0 +1,62 @@
+//! The manifest of a report: the loads that it is made of, fixed at a horizon.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{InvalidField, ReportError};
+use crate::{
+    model::{Month, TenantId, UtcTime},
+    store::{AsOf, Horizon, Load, Store},
+};
+
+/// Identifies the content of a tenant's month: equal content, equal revision.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Revision(pub(in crate::reports) [u8; 32]);
+
+impl std::fmt::Display for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// The revision of loads, which are ordered by day and source. It knows their contents and nothing of when or how often
+/// they were delivered. The database computes the same for bills (`add_usage_months`).
+pub(super) fn revision(tenant: TenantId, month: Month, loads: &[Load]) -> Revision {
+    let mut digest = Sha256::new();
+    digest.update(format!("{tenant} {month}\n"));
+    // A day that was withdrawn is as good as one that was never delivered.
+    for load in loads.iter().filter(|load| load.record_count > 0) {
+        // A source holds no spaces.
+        digest.update(format!("{} {} ", load.usage_day, load.source));
+        digest.update(load.digest);
+    }
+    Revision(digest.finalize().into())
+}
+
+/// When the newest of the loads was published.
+pub(super) fn data_as_of(loads: &[Load]) -> Option<UtcTime> {
+    loads.iter().map(|load| load.published_at).max()
+}
+
+/// The horizon that an earlier answer was fixed to. A standby may not have come so far yet.
+pub(super) async fn known_horizon(store: &Store, time: UtcTime) -> Result<Horizon, ReportError> {
+    match store.horizon_as_of(time).await? {
+        AsOf::Final(horizon) => Ok(horizon),
+        AsOf::Future | AsOf::NotReplicated => Err(ReportError::NotReplicated),
+    }
+}
+
+/// The horizon that a request asks for.
+pub(super) async fn horizon(store: &Store, as_of: Option<UtcTime>) -> Result<Horizon, ReportError> {
+    let Some(as_of) = as_of else { return Ok(store.horizon().await?) };
+    match store.horizon_as_of(as_of).await? {
+        AsOf::Final(horizon) => Ok(horizon),
+        AsOf::Future => Err(InvalidField::new("as_of", format!("{as_of} is in the future")).into()),
+        AsOf::NotReplicated => Err(ReportError::NotReplicated),
+    }
+}

@@ -1,0 +1,159 @@
+//! Positions in a report, and the tokens that hold them.
+
+use crate::{
+    model::{Month, TenantId, UtcTime},
+    reports::{
+        manifest::Revision,
+        token::{self, InvalidToken, Kind, take},
+    },
+    store::Load,
+};
+
+/// A position in a manifest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Which load of the manifest.
+    pub(super) load: usize,
+    /// The last row of the load before the position; 0: none.
+    pub(super) row: i32,
+    /// How many records of the report (after the filter) are before the position.
+    pub(super) records_before: u64,
+}
+
+/// The report that a position is in. Everything that is needed to find it again is here, so that any replica can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resume {
+    pub(super) tenant_id: TenantId,
+    pub(super) month: Month,
+    pub(super) horizon: UtcTime,
+    pub(super) revision: Revision,
+    pub(super) filter_digest: [u8; 8],
+}
+
+/// A token cannot be used with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WrongReport {
+    #[error("a token of another tenant or month; repeat the request that it came from")]
+    Report,
+    #[error("a token of another filter; repeat the request that it came from")]
+    Filter,
+}
+
+// === impl Position ===
+
+impl Position {
+    /// Whether so many records can come before it: without a filter all rows, with one at most those.
+    pub(super) fn can_be_of(&self, loads: &[Load], unfiltered: bool, record_count: u64) -> bool {
+        let rows = |rows: i32| u64::try_from(rows).unwrap_or(0);
+        let before: u64 = loads.iter().take(self.load).map(|load| rows(load.record_count)).sum();
+        let before = before + rows(self.row);
+        let fits = if unfiltered { self.records_before == before } else { self.records_before <= before };
+        fits && self.records_before <= record_count
+    }
+
+    /// Whether there is such a row.
+    pub(super) fn is_in(&self, loads: &[Load]) -> bool {
+        loads.get(self.load).is_some_and(|load| (0..=load.record_count).contains(&self.row))
+    }
+}
+
+// === impl Resume ===
+
+impl Resume {
+    /// The token of a position.
+    pub(super) fn seal(&self, position: Position) -> String {
+        let mut payload = Vec::with_capacity(84);
+        payload.extend_from_slice(self.tenant_id.as_uuid().as_bytes());
+        payload.extend_from_slice(&self.month.year().to_be_bytes());
+        payload.extend_from_slice(&self.month.number().to_be_bytes());
+        payload.extend_from_slice(&self.horizon.unix_micros().to_be_bytes());
+        payload.extend_from_slice(&self.revision.0);
+        payload.extend_from_slice(&self.filter_digest);
+        payload.extend_from_slice(&u32::try_from(position.load).unwrap_or(u32::MAX).to_be_bytes());
+        payload.extend_from_slice(&position.row.to_be_bytes());
+        payload.extend_from_slice(&position.records_before.to_be_bytes());
+        token::seal(Kind::Usage, &payload)
+    }
+
+    /// Reads a token.
+    pub(super) fn open(token: &str) -> Result<(Self, Position), InvalidToken> {
+        let payload = token::open(Kind::Usage, token)?;
+        let payload = &mut payload.as_slice();
+        let tenant_id = TenantId::from_uuid(uuid::Uuid::from_bytes(take(payload)?));
+        let year = i32::from_be_bytes(take(payload)?);
+        let month = i32::from_be_bytes(take(payload)?);
+        let resume = Self {
+            tenant_id,
+            month: Month::new(year, month).map_err(|_| InvalidToken::Damaged)?,
+            horizon: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
+            revision: Revision(take(payload)?),
+            filter_digest: take(payload)?,
+        };
+        let position = Position {
+            load: usize::try_from(u32::from_be_bytes(take(payload)?)).map_err(|_| InvalidToken::Damaged)?,
+            row: i32::from_be_bytes(take(payload)?),
+            records_before: u64::from_be_bytes(take(payload)?),
+        };
+        if payload.is_empty() { Ok((resume, position)) } else { Err(InvalidToken::Damaged) }
+    }
+
+    /// Whether it is the token of this request.
+    pub(super) fn check(&self, tenant_id: TenantId, month: Month, filter_digest: [u8; 8]) -> Result<(), WrongReport> {
+        if (self.tenant_id, self.month) != (tenant_id, month) {
+            return Err(WrongReport::Report);
+        }
+        if self.filter_digest != filter_digest {
+            return Err(WrongReport::Filter);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_made_up_count_is_told_from_a_position() {
+        let load = |id, record_count| Load {
+            id,
+            usage_day: chrono::NaiveDate::MIN,
+            source: "default".to_owned(),
+            digest: [0; 32],
+            record_count,
+            published_at: UtcTime::from_unix_micros(0).expect("in range"),
+            is_purged: false,
+        };
+        let loads = [load(1, 10), load(2, 5)];
+        let position = |records_before| Position { load: 1, row: 3, records_before };
+        assert!(position(13).can_be_of(&loads, true, 15));
+        assert!(!position(12).can_be_of(&loads, true, 15), "without a filter every row counts");
+        assert!(position(12).can_be_of(&loads, false, 12));
+        assert!(!position(12).can_be_of(&loads, false, 11), "more than the whole report");
+        assert!(!position(u64::MAX).can_be_of(&loads, false, u64::MAX), "more than there are rows");
+        assert!(position(13).is_in(&loads));
+        assert!(!Position { row: 6, ..position(0) }.is_in(&loads));
+        assert!(!Position { load: 2, ..position(0) }.is_in(&loads));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            tenant in any::<u128>(), year in 1..=9999, month in 1..=12, micros in 0..4_000_000_000_000_000_i64,
+            revision in any::<[u8; 32]>(), filter_digest in any::<[u8; 8]>(), load in any::<u32>(), row in any::<i32>(),
+            records_before in any::<u64>(),
+        ) {
+            let resume = Resume {
+                tenant_id: TenantId::from_uuid(uuid::Uuid::from_u128(tenant)),
+                month: Month::new(year, month).expect("in range"),
+                horizon: UtcTime::from_unix_micros(micros).expect("in range"),
+                revision: Revision(revision),
+                filter_digest,
+            };
+            let position = Position { load: load as usize, row, records_before };
+            prop_assert_eq!(Resume::open(&resume.seal(position)), Ok((resume, position)));
+        }
+    }
+}

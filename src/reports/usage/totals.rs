@@ -1,0 +1,72 @@
+//! What a report must add up to, and whether it does.
+
+use std::sync::Arc;
+
+use super::{UsageHeader, UsageReport, UsageTotal};
+use crate::{
+    model::UsageKey,
+    reports::ReportError,
+    store::{MeterKey, StoreError},
+};
+
+impl UsageReport {
+    /// What the records must add up to, ordered by meter name, region and trial.
+    pub(super) async fn stored_totals(&self) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
+        let Self { store, header: UsageHeader { tenant, month, .. }, loads, filter, .. } = self;
+        let stored = if filter.is_by_asset() {
+            store.added_up_totals(tenant, *month, loads, filter).await?
+        } else {
+            store.stored_totals(tenant, loads, filter).await?
+        };
+        // Records that are missing from both the totals and the stream would be missed by nobody.
+        let Some(stored) = stored else {
+            let purged = store.are_purged(tenant, loads).await?;
+            let behind = || StoreError::Unavailable("what was published is not all there: is it a standby?".to_owned());
+            return Err(if purged { ReportError::Purged } else { behind().into() });
+        };
+        let mut totals = stored
+            .into_iter()
+            .map(|total| {
+                let record_count = u64::try_from(total.record_count)
+                    .map_err(|_| StoreError::Corrupt("a total has a negative count".to_owned()))?;
+                let named = UsageTotal {
+                    meter: Arc::clone(self.meters.get(total.key.meter)?),
+                    billing_region: total.key.billing_region,
+                    trial: total.key.trial,
+                    quantity: total.quantity,
+                    record_count,
+                };
+                Ok((total.key.meter, named))
+            })
+            .collect::<Result<Vec<_>, ReportError>>()?;
+        totals.sort_by(|(_, a), (_, b)| {
+            (&a.meter.name, a.billing_region, a.trial).cmp(&(&b.meter.name, b.billing_region, b.trial))
+        });
+        Ok(totals)
+    }
+
+    /// The promise: the records add up to the totals that bills are made from. A stream that was resumed has not read
+    /// them all, so there only the count is held against them; its reader, who has them all, checks the rest.
+    pub(super) fn check_totals(&self) -> Result<(), StoreError> {
+        let whole = self.header.resumed_record_count == 0;
+        let agrees = if whole {
+            self.read.len() == self.totals.len()
+                && self.totals.iter().all(|(meter, total)| {
+                    let key = UsageKey { meter: *meter, billing_region: total.billing_region, trial: total.trial };
+                    let read = self.read.iter().find(|(read, ..)| *read == key);
+                    read.is_some_and(|(_, count, sum)| *count == total.record_count && sum.total() == total.quantity)
+                })
+        } else {
+            self.position.records_before == self.header.record_count
+        };
+        if agrees {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt(format!(
+            "the records of tenant {} in {} do not add up to their stored totals (revision {})",
+            self.header.tenant.id(),
+            self.header.month,
+            self.header.revision
+        )))
+    }
+}

@@ -1,0 +1,63 @@
+//! The health service, kept true.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    store::{Store, check_schema},
+    telemetry::metrics::Metrics,
+};
+
+/// How often the database is asked for a sign of life.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// The empty name stands for the server as a whole.
+const SERVICES: [&str; 3] =
+    ["", "secureconnect.reports.v1.ReportsService", "secureconnect.reports.v1.UsageImportService"];
+
+/// Asks the database again and again whether it has our schema: it may have been away, it may come back as another one, from
+/// a backup, and it may be migrated for a newer version while this one runs.
+pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc<Metrics>) {
+    let mut serving = None;
+    let mut told = String::new();
+    loop {
+        let alive = match look(&store, &metrics).await {
+            Ok(()) => true,
+            Err(error) => {
+                // Once for each reason: the database that was away may come back without a schema.
+                if serving != Some(false) || error != told {
+                    tracing::warn!(%error, "not serving");
+                    told = error;
+                }
+                false
+            }
+        };
+        if serving != Some(alive) {
+            set(&reporter, alive).await;
+            metrics.set_serving(alive);
+            if alive {
+                tracing::info!("serving");
+            }
+            serving = Some(alive);
+        }
+        tokio::time::sleep(PING_INTERVAL).await;
+    }
+}
+
+/// Whether the database has our schema, and when the newest load came.
+async fn look(store: &Store, metrics: &Metrics) -> Result<(), String> {
+    check_schema(store).await.map_err(|error| error.to_string())?;
+    if let Ok(Some(newest)) = store.newest_load().await {
+        // Seconds to the microsecond fit into 53 bits.
+        #[expect(clippy::cast_precision_loss)]
+        metrics.set_newest_load(newest.unix_micros() as f64 / 1e6);
+    }
+    Ok(())
+}
+
+pub(super) async fn set(reporter: &HealthReporter, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for service in SERVICES {
+        reporter.set_service_status(service, status).await;
+    }
+}

@@ -1,0 +1,13 @@
+//! `GetDetailedUsage`: its messages are encoded without a detour through generated types.
+
+mod asset_cache;
+mod encoder;
+mod raw_server;
+mod stream;
+
+pub(in crate::service) use raw_server::ReportsServer;
+pub(in crate::service) use stream::{PREFIX_BYTES, UsageStream};
+pub use {
+    asset_cache::{AssetCache, CurrentAssets},
+    encoder::RecordEncoder,
+};
