@@ -7,6 +7,7 @@
 //! client      service
 //!             reports     ingest
 //!             store
+//!             database
 //!             auth        catalog     telemetry     embedded
 //! contract
 //! model
@@ -19,6 +20,7 @@ pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod contract;
+pub mod database;
 pub mod embedded;
 pub mod ingest;
 pub mod model;

@@ -129,17 +129,17 @@ async fn hidden(store: &Store, scope: &TenantScope, request: &CostsRequest) -> R
 pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
     let token = PageToken::open(&request.page_token, query)?;
-    let horizon = async {
+    let snapshot = async {
         match &token {
-            Some(token) => manifest::known_horizon(store, token.horizon()).await,
-            None => manifest::horizon(store, request.as_of).await,
+            Some(token) => manifest::known_snapshot(store, token.snapshot()).await,
+            None => manifest::snapshot(store, request.as_of).await,
         }
     };
-    let (organization, horizon, meters) =
-        tokio::join!(store.find_organization(scope, request.organization_id), horizon, store.meters());
+    let (organization, snapshot, meters) =
+        tokio::join!(store.find_organization(scope, request.organization_id), snapshot, store.meters());
     let organization = organization?.visible().map_err(ReportError::OrganizationNotFound)?;
-    let (horizon, meters) = (horizon?, meters?);
-    let data = store.organization_costs(&organization, request.tenant_id, request.months, horizon).await?;
+    let (snapshot, meters) = (snapshot?, meters?);
+    let data = store.organization_costs(&organization, request.tenant_id, request.months, snapshot).await?;
     if request.tenant_id.is_some() && data.tenants.is_empty() {
         return Err(ReportError::TenantNotFound(hidden(store, scope, request).await?));
     }
@@ -154,7 +154,7 @@ pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsReques
     };
     let end = page_end(&lines, start, request.page_size);
     let next_page_token =
-        if end < lines.len() { PageToken::new(query, horizon, order, end).seal() } else { String::new() };
+        if end < lines.len() { PageToken::new(query, snapshot, order, end).seal() } else { String::new() };
     let lines: Vec<CostLine> = lines.into_iter().skip(start).take(end - start).collect();
     Ok(Costs {
         organization_id: organization.id(),

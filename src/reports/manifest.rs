@@ -1,11 +1,11 @@
-//! The manifest of a report: the loads that it is made of, fixed at a horizon.
+//! The manifest of a report: the loads that it is made of, fixed at a snapshot.
 
 use sha2::{Digest as _, Sha256};
 
 use super::{InvalidField, ReportError};
 use crate::{
     model::{Month, TenantId, UtcTime},
-    store::{AsOf, Horizon, Load, Store},
+    store::{AsOf, Load, SnapshotTime, Store},
 };
 
 /// Identifies the content of a tenant's month: equal content, equal revision.
@@ -43,19 +43,19 @@ pub(super) fn data_as_of(loads: &[Load]) -> Option<UtcTime> {
     loads.iter().map(|load| load.published_at).max()
 }
 
-/// The horizon that an earlier answer was fixed to. A standby may not have come so far yet.
-pub(super) async fn known_horizon(store: &Store, time: UtcTime) -> Result<Horizon, ReportError> {
-    match store.horizon_as_of(time).await? {
-        AsOf::Final(horizon) => Ok(horizon),
+/// The snapshot that an earlier answer was fixed to. A standby may not have come so far yet.
+pub(super) async fn known_snapshot(store: &Store, time: UtcTime) -> Result<SnapshotTime, ReportError> {
+    match store.snapshot_as_of(time).await? {
+        AsOf::Final(snapshot) => Ok(snapshot),
         AsOf::Future | AsOf::NotReplicated => Err(ReportError::NotReplicated),
     }
 }
 
-/// The horizon that a request asks for.
-pub(super) async fn horizon(store: &Store, as_of: Option<UtcTime>) -> Result<Horizon, ReportError> {
-    let Some(as_of) = as_of else { return Ok(store.horizon().await?) };
-    match store.horizon_as_of(as_of).await? {
-        AsOf::Final(horizon) => Ok(horizon),
+/// The snapshot that a request asks for.
+pub(super) async fn snapshot(store: &Store, as_of: Option<UtcTime>) -> Result<SnapshotTime, ReportError> {
+    let Some(as_of) = as_of else { return Ok(store.snapshot().await?) };
+    match store.snapshot_as_of(as_of).await? {
+        AsOf::Final(snapshot) => Ok(snapshot),
         AsOf::Future => Err(InvalidField::new("as_of", format!("{as_of} is in the future")).into()),
         AsOf::NotReplicated => Err(ReportError::NotReplicated),
     }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
+    database::DatabaseError,
     model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UtcTime},
     store::{
         BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordKind, RecordRow, RecordRows,
@@ -143,18 +144,18 @@ impl UsageReport {
             resume.0.check(tenant_id, month, filter_digest).map_err(invalid_resume)?;
             Some(resume)
         };
-        let horizon = async {
+        let snapshot = async {
             match &resumed {
-                Some((resume, _)) => manifest::known_horizon(&store, resume.horizon).await,
-                None => manifest::horizon(&store, request.as_of).await,
+                Some((resume, _)) => manifest::known_snapshot(&store, resume.snapshot).await,
+                None => manifest::snapshot(&store, request.as_of).await,
             }
         };
         // Side by side: none of them needs another one, and the caller waits for all of them.
-        let (tenant, horizon, meters) = tokio::join!(store.find_tenant(scope, tenant_id), horizon, store.meters());
+        let (tenant, snapshot, meters) = tokio::join!(store.find_tenant(scope, tenant_id), snapshot, store.meters());
         // Whoever may not see the tenant is told no more than that.
         let tenant = tenant?.visible().map_err(ReportError::TenantNotFound)?;
-        let (horizon, meters) = (horizon?, meters?);
-        let loads = store.loads_in_force(&tenant, month, horizon).await?;
+        let (snapshot, meters) = (snapshot?, meters?);
+        let loads = store.loads_in_force(&tenant, month, snapshot).await?;
         let revision = manifest::revision(tenant_id, month, &loads);
         let position = match &resumed {
             Some((resume, position)) if resume.revision == revision && position.is_in(&loads) => *position,
@@ -174,7 +175,7 @@ impl UsageReport {
                 record_count: 0,
                 resumed_record_count: position.records_before,
             },
-            resume: Resume { tenant_id, month, horizon: horizon.time(), revision, filter_digest },
+            resume: Resume { tenant_id, month, snapshot: snapshot.time(), revision, filter_digest },
             store,
             loads,
             filter,
@@ -238,7 +239,7 @@ impl UsageReport {
         }
         // Connections may lead to standbys that have come to different places.
         if self.store.is_standby().await.unwrap_or(false) {
-            return StoreError::Unavailable(format!("a standby is behind another one: {error}")).into();
+            return StoreError::unavailable(format!("a standby is behind another one: {error}")).into();
         }
         error
     }
@@ -352,7 +353,7 @@ impl UsageChunk {
 
 impl Ahead {
     async fn finish(&mut self) -> Result<Vec<RecordBlock>, StoreError> {
-        (&mut self.blocks).await.unwrap_or_else(|error| Err(StoreError::Database(error.to_string())))
+        (&mut self.blocks).await.unwrap_or_else(|error| Err(DatabaseError::Failed(error.to_string()).into()))
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     auth::{AuthConfig, AuthConfigError, Authenticator},
     contract::proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer},
+    database::DatabaseError,
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
     telemetry::metrics::Metrics,
 };
@@ -358,7 +359,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
 /// A database that is away may come; health says NOT_SERVING and why until then. What is wrong for good is an error.
 fn unless_away(checked: Result<(), SchemaError>) -> Result<(), SchemaError> {
     match checked {
-        Err(SchemaError::Store(StoreError::Unavailable(_))) => Ok(()),
+        Err(SchemaError::Store(StoreError::Database(DatabaseError::Unavailable(_)))) => Ok(()),
         checked => checked,
     }
 }

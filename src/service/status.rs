@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::layers::Full;
 use crate::{
     auth::{Denied, Unauthenticated},
+    database::DatabaseError,
     ingest::{ImportError, InvalidUsage},
     reports::{InvalidField, ReportError},
     store::{Hidden, StoreError},
@@ -159,22 +160,34 @@ impl From<ReportError> for Status {
     }
 }
 
-/// What the database said is for the log, not for the caller.
 impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Database(error) => error.into(),
+            StoreError::Changed(_) => status(Code::Aborted, "IMPORT_CONFLICT", error.to_string()),
+            StoreError::Corrupt(_) => {
+                tracing::error!(%error, "a call failed");
+                internal()
+            }
+        }
+    }
+}
+
+/// What the database said is for the log, not for the caller.
+impl From<DatabaseError> for Status {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Unavailable(_) => {
                 tracing::warn!(%error, "a call failed");
                 unavailable("DATABASE_UNAVAILABLE", "the database is not available; try again")
             }
-            StoreError::Changed(_) => status(Code::Aborted, "IMPORT_CONFLICT", error.to_string()),
             // Another try would take as long.
-            StoreError::TooSlow => {
+            DatabaseError::StatementTimeout => {
                 tracing::warn!(%error, "a call failed");
                 status(Code::DeadlineExceeded, "STATEMENT_TIMEOUT", error.to_string())
             }
             // The configuration is at fault, and its owner reads the log.
-            StoreError::Forbidden(_) => {
+            DatabaseError::Forbidden(_) => {
                 tracing::error!(
                     %error,
                     "a call failed; `migrate --grant-to` gives rights again after an upgrade, and imports need \
@@ -183,7 +196,7 @@ impl From<StoreError> for Status {
                 let message = "the server's database account may not do this; its log has the details";
                 status(Code::FailedPrecondition, "DATABASE_RIGHT_MISSING", message)
             }
-            StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::Unusable(_) => {
+            DatabaseError::Failed(_) | DatabaseError::Malformed(_) | DatabaseError::InvalidOptions(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
             }

@@ -1,7 +1,7 @@
 //! The publication clock: moments that reports can be fixed to.
 //!
 //! A publisher takes [`PUBLISH_LOCK`], moves the clock on, and commits. So whoever has read the clock knows that nothing
-//! will ever appear at or before what it showed: that is a [`Horizon`].
+//! will ever appear at or before what it showed: that is a [`SnapshotTime`].
 
 use tokio_postgres::Transaction;
 
@@ -13,20 +13,20 @@ pub(super) const PUBLISH_LOCK: i64 = 0x0053_4352_0000_0001;
 
 /// A moment such that the set of what was published until then is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizon(UtcTime);
+pub struct SnapshotTime(UtcTime);
 
 /// Whether a report can be fixed to a moment that a caller named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsOf {
     /// It can.
-    Final(Horizon),
+    Final(SnapshotTime),
     /// The moment is yet to come.
     Future,
     /// This is a standby, which may not know yet all that was published until then.
     NotReplicated,
 }
 
-impl Horizon {
+impl SnapshotTime {
     /// The moment.
     pub fn time(self) -> UtcTime {
         self.0
@@ -34,26 +34,26 @@ impl Horizon {
 }
 
 impl Store {
-    /// The newest horizon: everything that is published now.
-    pub async fn horizon(&self) -> Result<Horizon, StoreError> {
+    /// The newest snapshot: everything that is published now.
+    pub async fn snapshot(&self) -> Result<SnapshotTime, StoreError> {
         let client = self.short().await?;
-        let statement = client.prepare_cached("-- horizon\nSELECT last_published_at FROM publication_clock").await?;
+        let statement = client.prepare_cached("-- snapshot\nSELECT last_published_at FROM publication_clock").await?;
         let row = client.query_one(&statement, &[]).await?;
-        Ok(Horizon(UtcTime::from_chrono(row.try_get("last_published_at")?)))
+        Ok(SnapshotTime(UtcTime::from_chrono(row.try_get("last_published_at")?)))
     }
 
-    /// The horizon at a moment of the past.
-    pub async fn horizon_as_of(&self, as_of: UtcTime) -> Result<AsOf, StoreError> {
-        let newest = self.horizon().await?;
+    /// The snapshot at a moment of the past.
+    pub async fn snapshot_as_of(&self, as_of: UtcTime) -> Result<AsOf, StoreError> {
+        let newest = self.snapshot().await?;
         if as_of <= newest.0 {
-            return Ok(AsOf::Final(Horizon(as_of)));
+            return Ok(AsOf::Final(SnapshotTime(as_of)));
         }
         // A publisher that has drawn its time but not committed yet holds the lock: wait for it. One that comes later draws
         // a later time, since the present is read while the lock is held, to the end of the statement.
         let client = self.short().await?;
         let statement = client
             .prepare_cached(
-                "-- horizon_as_of
+                "-- snapshot_as_of
                 WITH waited AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared($1))
                 SELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby FROM waited",
             )
@@ -66,7 +66,7 @@ impl Store {
         if row.try_get("standby")? {
             return Ok(AsOf::NotReplicated);
         }
-        Ok(AsOf::Final(Horizon(as_of)))
+        Ok(AsOf::Final(SnapshotTime(as_of)))
     }
 }
 

@@ -4,12 +4,14 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 
 use super::{
-    Horizon, MeterKey, Store, StoreError,
+    MeterKey, SnapshotTime, Store, StoreError,
     loads::{billing_region, usage_key},
-    numeric::{Numeric, parse_sum},
     tenants::{TenantKey, VisibleOrganization},
 };
-use crate::model::{BillingRegion, Month, MonthRange, PriceTier, TenantId, UsageKey, UtcTime};
+use crate::{
+    database::numeric::{Numeric, parse_sum},
+    model::{BillingRegion, Month, MonthRange, PriceTier, TenantId, UsageKey, UtcTime},
+};
 
 /// A tenant of an organization, as a bill names it.
 #[derive(Clone, Debug)]
@@ -65,7 +67,7 @@ pub struct Price {
     pub tiers: Vec<PriceTier>,
 }
 
-/// Everything that the costs of an organization are computed from, at one horizon.
+/// Everything that the costs of an organization are computed from, at one snapshot.
 #[derive(Clone, Debug)]
 pub struct OrganizationCosts {
     /// The tenants, ordered by name and id.
@@ -85,13 +87,13 @@ impl Store {
         organization: &VisibleOrganization,
         tenant_id: Option<TenantId>,
         months: MonthRange,
-        horizon: Horizon,
+        snapshot: SnapshotTime,
     ) -> Result<OrganizationCosts, StoreError> {
         let tenants = self.cost_tenants(organization, tenant_id).await?;
         let keys: Vec<i64> = tenants.iter().map(|tenant| tenant.key.0).collect();
-        // Side by side; the horizon keeps the two alike.
+        // Side by side; the snapshot keeps the two alike.
         let ((months, usage), prices) =
-            tokio::try_join!(self.month_usage(&keys, months, horizon), self.prices(organization, months, horizon),)?;
+            tokio::try_join!(self.month_usage(&keys, months, snapshot), self.prices(organization, months, snapshot),)?;
         Ok(OrganizationCosts { tenants, months, usage, prices })
     }
 
@@ -124,12 +126,12 @@ impl Store {
             .collect()
     }
 
-    /// The months as they stood at the horizon, and what they add up to.
+    /// The months as they stood at the snapshot, and what they add up to.
     async fn month_usage(
         &self,
         tenants: &[i64],
         months: MonthRange,
-        horizon: Horizon,
+        snapshot: SnapshotTime,
     ) -> Result<(Vec<CostMonth>, Vec<MonthUsage>), StoreError> {
         let client = self.short().await?;
         let statement = client
@@ -151,7 +153,7 @@ impl Store {
             )
             .await?;
         let first_days: Vec<NaiveDate> = months.iter().map(Month::first_day).collect();
-        let rows = client.query(&statement, &[&tenants, &first_days, &horizon.time().as_chrono()]).await?;
+        let rows = client.query(&statement, &[&tenants, &first_days, &snapshot.time().as_chrono()]).await?;
         let mut months: Vec<CostMonth> = Vec::new();
         let mut usage = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -180,7 +182,7 @@ impl Store {
         &self,
         organization: &VisibleOrganization,
         months: MonthRange,
-        horizon: Horizon,
+        snapshot: SnapshotTime,
     ) -> Result<Vec<Price>, StoreError> {
         let client = self.short().await?;
         let statement = client
@@ -196,7 +198,7 @@ impl Store {
         let rows = client
             .query(
                 &statement,
-                &[&organization.currency().code(), &months.end().first_day(), &horizon.time().as_chrono()],
+                &[&organization.currency().code(), &months.end().first_day(), &snapshot.time().as_chrono()],
             )
             .await?;
         let mut prices: Vec<(i64, Price)> = Vec::new();

@@ -1,31 +1,18 @@
 //! What can go wrong in the store, apart from what the domain calls wrong.
 
-use std::error::Error as _;
-
-use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
+
+use crate::database::DatabaseError;
 
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection, or it was lost: another try may succeed.
-    #[error("the database is not available: {0}")]
-    Unavailable(String),
-    /// The connection string makes no sense.
-    #[error("the database's connection string: {0}")]
-    Unusable(String),
-    /// A statement took longer than it may.
-    #[error("the database took longer than a statement may take")]
-    TooSlow,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// What an import went by has changed while it ran: nothing was published, and it may be run again.
     #[error("{0} while the import ran; nothing was published, run it again")]
     Changed(&'static str),
-    /// The account may not do this.
-    #[error("the database account may not do this: {0}")]
-    Forbidden(String),
-    /// The database refused a statement.
-    #[error("the database failed: {0}")]
-    Database(String),
     /// The database holds what this version cannot have written.
     #[error("the database holds unexpected data: {0}")]
     Corrupt(String),
@@ -35,52 +22,22 @@ impl StoreError {
     pub(super) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
     }
+
+    /// Another try may succeed.
+    pub(crate) fn unavailable(why: impl Into<String>) -> Self {
+        Self::Database(DatabaseError::Unavailable(why.into()))
+    }
 }
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        let Some(db_error) = error.as_db_error() else {
-            // The library's own message leaves out the cause.
-            let cause = error.source();
-            let text = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-            let lost = error.is_closed() || cause.is_none_or(<dyn std::error::Error>::is::<std::io::Error>);
-            return if lost { Self::Unavailable(text) } else { Self::Database(text) };
-        };
-        let code = db_error.code();
-        let detail = db_error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        let text = format!("{} [{}]{detail}", db_error.message(), code.code());
-        if *code == SqlState::QUERY_CANCELED {
-            return Self::TooSlow;
-        }
-        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-            return Self::Forbidden(text);
-        }
+        let is_without_partition = error.as_db_error().is_some_and(|error| {
+            *error.code() == SqlState::CHECK_VIOLATION && error.message().starts_with("no partition of relation")
+        });
         // Of the tables, only that of records has partitions.
-        if *code == SqlState::CHECK_VIOLATION && db_error.message().starts_with("no partition of relation") {
+        if is_without_partition {
             return Self::Changed("a month of the import was purged");
         }
-        // A standby, after a fail-over perhaps: another try may find the new primary.
-        if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-            return Self::Unavailable(text);
-        }
-        // Class 08: connection; 53: resources; 57P: the operator or a restart ended it.
-        let transient = ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));
-        if transient || *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
-            Self::Unavailable(text)
-        } else {
-            Self::Database(text)
-        }
-    }
-}
-
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(_) => Self::Unavailable("no connection was free or could be made in time".to_owned()),
-            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                Self::Unavailable(error.to_string())
-            }
-        }
+        Self::Database(error.into())
     }
 }

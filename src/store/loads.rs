@@ -4,8 +4,11 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::{Horizon, MeterKey, RecordFilter, Store, StoreError, VisibleTenant, block_of, numeric::parse_sum};
-use crate::model::{BillingRegion, Month, UsageKey, UtcTime};
+use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant};
+use crate::{
+    database::numeric::parse_sum,
+    model::{BillingRegion, Month, UsageKey, UtcTime},
+};
 
 /// A load in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl Load {
 // === impl StoredTotal ===
 
 impl StoredTotal {
-    pub(super) fn from_row(row: &Row) -> Result<Self, StoreError> {
+    pub(in crate::store) fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             key: usage_key(row)?,
             quantity: parse_sum(row.try_get("quantity")?)?,
@@ -67,12 +70,12 @@ impl StoredTotal {
 }
 
 impl Store {
-    /// The loads of a month that are in force at a horizon, ordered by day and source.
+    /// The loads of a month that are in force at a snapshot, ordered by day and source.
     pub async fn loads_in_force(
         &self,
         tenant: &VisibleTenant,
         month: Month,
-        horizon: Horizon,
+        snapshot: SnapshotTime,
     ) -> Result<Vec<Load>, StoreError> {
         let client = self.short().await?;
         let statement = client
@@ -91,10 +94,10 @@ impl Store {
                 ORDER BY l.usage_day, l.source",
             )
             .await?;
-        let rows = client.query(&statement, &[&tenant.key(), &month.first_day(), &horizon.time().as_chrono()]).await?;
-        // The horizon may be that of another standby.
+        let rows = client.query(&statement, &[&tenant.key(), &month.first_day(), &snapshot.time().as_chrono()]).await?;
+        // The snapshot may be that of another standby.
         if rows.first().map_or(Ok(false), |row| row.try_get("is_behind"))? {
-            return Err(StoreError::Unavailable("this standby is behind another one".to_owned()));
+            return Err(StoreError::unavailable("this standby is behind another one"));
         }
         let there = rows.iter().filter(|row| !matches!(row.try_get::<_, Option<i64>>("load_id"), Ok(None)));
         there.map(Load::from_row).collect()
@@ -148,69 +151,9 @@ impl Store {
         totals.retain(|total| filter.passes_total(&total.key));
         Ok(Some(totals))
     }
-
-    /// What the records of loads add up to, for filters that the stored totals cannot answer; `None` where some are missing.
-    pub async fn added_up_totals(
-        &self,
-        tenant: &VisibleTenant,
-        month: Month,
-        loads: &[Load],
-        filter: &RecordFilter,
-    ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
-        let client = self.export().await?;
-        let statement = client
-            .prepare_cached(
-                "-- added_up_totals
-                SELECT present.blocks, total.*
-                FROM (
-                    SELECT count(*) AS blocks FROM usage_block
-                    WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
-                ) AS present
-                LEFT JOIN (
-                SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
-                FROM usage_block b,
-                     -- Out of its compressed form once for a block.
-                     LATERAL (SELECT b.kind_codes || '{}'::bigint[] OFFSET 0) AS c (codes),
-                     LATERAL unnest(asset_keys, kind_numbers, quantities) AS r (asset_key, kind_number, quantity),
-                     LATERAL (SELECT codes[kind_number]) AS p (code),
-                     LATERAL (SELECT code >> 9, (code >> 6 & 7)::smallint, (code >> 3 & 7)::smallint, code & 1 = 1)
-                         AS k (meter_key, asset_type, billing_region, trial)
-                WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
-                  AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))
-                  AND ($5::smallint[] IS NULL OR billing_region = ANY ($5))
-                  AND ($6::boolean IS NULL OR trial = $6)
-                  AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
-                  AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
-                GROUP BY meter_key, billing_region, trial
-                ) AS total ON true",
-            )
-            .await?;
-        let rows = client
-            .query(
-                &statement,
-                &[
-                    &tenant.key(),
-                    &month.first_day(),
-                    &load_ids(loads),
-                    &filter.meter_keys,
-                    &filter.billing_regions,
-                    &filter.trial,
-                    &filter.asset_types,
-                    &filter.asset_keys,
-                ],
-            )
-            .await?;
-        let blocks: i64 = rows.first().map_or(Ok(0), |row| row.try_get("blocks"))?;
-        let expected = loads.iter().filter(|load| load.record_count > 0).map(|load| block_of(load.record_count));
-        if blocks != expected.map(i64::from).sum::<i64>() {
-            return Ok(None);
-        }
-        let there = rows.iter().filter(|row| !matches!(row.try_get::<_, Option<i64>>("meter_key"), Ok(None)));
-        there.map(StoredTotal::from_row).collect::<Result<_, _>>().map(Some)
-    }
 }
 
-fn load_ids(loads: &[Load]) -> Vec<i64> {
+pub(super) fn load_ids(loads: &[Load]) -> Vec<i64> {
     loads.iter().map(|load| load.id).collect()
 }
 

@@ -128,11 +128,11 @@ async fn a_statement_is_cancelled_by_tls_too() {
         authority.file().display()
     );
     let store = Store::new(&StoreConfig::new(url)).unwrap();
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '-- horizon_as_of%' AND state = 'active'";
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '-- snapshot_as_of%' AND state = 'active'";
     let count = || async { observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) };
     let abandoned = tokio::spawn({
         let store = store.clone();
-        async move { store.horizon_as_of("2100-01-01T00:00:00Z".parse().unwrap()).await }
+        async move { store.snapshot_as_of("2100-01-01T00:00:00Z".parse().unwrap()).await }
     });
     while count().await == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -1,4 +1,4 @@
-//! Tokens for pages of costs: the query, the horizon, and how many lines came before.
+//! Tokens for pages of costs: the query, the snapshot, and how many lines came before.
 
 use super::{CostLine, CostsRequest};
 use crate::{
@@ -7,21 +7,21 @@ use crate::{
         InvalidField,
         token::{self, InvalidToken, Kind, short_digest, take},
     },
-    store::Horizon,
+    store::SnapshotTime,
 };
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageToken {
     query: [u8; 8],
-    horizon: UtcTime,
-    /// Which lines there are, in which order: names may change between two pages, and the horizon does not fix them.
+    snapshot: UtcTime,
+    /// Which lines there are, in which order: names may change between two pages, and the snapshot does not fix them.
     order: [u8; 8],
     offset: u32,
 }
 
 impl PageToken {
-    pub(super) fn new(query: [u8; 8], horizon: Horizon, order: [u8; 8], offset: usize) -> Self {
-        Self { query, horizon: horizon.time(), order, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
+    pub(super) fn new(query: [u8; 8], snapshot: SnapshotTime, order: [u8; 8], offset: usize) -> Self {
+        Self { query, snapshot: snapshot.time(), order, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
     }
 
     /// Tells queries apart.
@@ -36,7 +36,7 @@ impl PageToken {
     pub(super) fn seal(&self) -> String {
         let mut payload = Vec::with_capacity(28);
         payload.extend_from_slice(&self.query);
-        payload.extend_from_slice(&self.horizon.unix_micros().to_be_bytes());
+        payload.extend_from_slice(&self.snapshot.unix_micros().to_be_bytes());
         payload.extend_from_slice(&self.order);
         payload.extend_from_slice(&self.offset.to_be_bytes());
         token::seal(Kind::Costs, &payload)
@@ -60,14 +60,14 @@ impl PageToken {
         let payload = &mut payload.as_slice();
         Ok(Self {
             query: take(payload)?,
-            horizon: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
+            snapshot: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
             order: take(payload)?,
             offset: u32::from_be_bytes(take(payload)?),
         })
     }
 
-    pub(super) fn horizon(&self) -> UtcTime {
-        self.horizon
+    pub(super) fn snapshot(&self) -> UtcTime {
+        self.snapshot
     }
 
     /// How many lines came before; `None` where the lines are not the same any more.

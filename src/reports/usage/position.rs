@@ -25,7 +25,7 @@ pub(super) struct Position {
 pub(super) struct Resume {
     pub(super) tenant_id: TenantId,
     pub(super) month: Month,
-    pub(super) horizon: UtcTime,
+    pub(super) snapshot: UtcTime,
     pub(super) revision: Revision,
     pub(super) filter_digest: [u8; 8],
 }
@@ -66,7 +66,7 @@ impl Resume {
         payload.extend_from_slice(self.tenant_id.as_uuid().as_bytes());
         payload.extend_from_slice(&self.month.year().to_be_bytes());
         payload.extend_from_slice(&self.month.number().to_be_bytes());
-        payload.extend_from_slice(&self.horizon.unix_micros().to_be_bytes());
+        payload.extend_from_slice(&self.snapshot.unix_micros().to_be_bytes());
         payload.extend_from_slice(&self.revision.0);
         payload.extend_from_slice(&self.filter_digest);
         payload.extend_from_slice(&u32::try_from(position.load).unwrap_or(u32::MAX).to_be_bytes());
@@ -85,7 +85,7 @@ impl Resume {
         let resume = Self {
             tenant_id,
             month: Month::new(year, month).map_err(|_| InvalidToken::Damaged)?,
-            horizon: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
+            snapshot: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
             revision: Revision(take(payload)?),
             filter_digest: take(payload)?,
         };
@@ -148,7 +148,7 @@ mod tests {
             let resume = Resume {
                 tenant_id: TenantId::from_uuid(uuid::Uuid::from_u128(tenant)),
                 month: Month::new(year, month).expect("in range"),
-                horizon: UtcTime::from_unix_micros(micros).expect("in range"),
+                snapshot: UtcTime::from_unix_micros(micros).expect("in range"),
                 revision: Revision(revision),
                 filter_digest,
             };

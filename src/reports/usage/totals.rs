@@ -21,7 +21,7 @@ impl UsageReport {
         // Records that are missing from both the totals and the stream would be missed by nobody.
         let Some(stored) = stored else {
             let purged = store.are_purged(tenant, loads).await?;
-            let behind = || StoreError::Unavailable("what was published is not all there: is it a standby?".to_owned());
+            let behind = || StoreError::unavailable("what was published is not all there: is it a standby?");
             return Err(if purged { ReportError::Purged } else { behind().into() });
         };
         let mut totals = stored

@@ -8,7 +8,8 @@ use tokio_postgres::Transaction;
 use super::{CatalogError, Changes};
 use crate::{
     catalog::{Price, Problem},
-    store::{StoreError, clock, numeric::Numeric},
+    database::numeric::Numeric,
+    store::{StoreError, clock},
 };
 
 /// What a price is for: meter, currency, region (0: every), first month.

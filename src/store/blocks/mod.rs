@@ -3,12 +3,14 @@
 //!
 //! Every block of a load but its last has [`BLOCK_ROWS`] records, so a row's number says which block it is in.
 
-mod kind;
+mod dimensions;
+mod query;
 mod read;
 mod write;
 
 use crate::model::Decimal;
-pub use kind::RecordKind;
+pub use dimensions::RecordKind;
+pub use query::{BlockRange, RecordFilter};
 pub(super) use read::BLOCK_COLUMNS;
 pub use read::RecordBlock;
 pub(super) use write::{BlockWriter, COPY_BLOCKS, Place};

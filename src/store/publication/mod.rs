@@ -12,11 +12,12 @@ use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
 use super::{
-    MeterKey, Meters, RecordKind, Store, StoreConfig, StoreError, connect,
+    MeterKey, Meters, RecordKind, Store, StoreConfig, StoreError,
     tenants::{TenantKey, scope_filter},
 };
 use crate::{
     auth::TenantScope,
+    database::{connect, numeric::parse_sum},
     model::{Asset, Decimal, Month, OrganizationId, Source, TenantId, UsageKey, UtcTime},
 };
 
@@ -262,7 +263,7 @@ impl ImportSession {
         rows.iter()
             .map(|row| {
                 let load = (TenantKey(row.try_get("tenant_key")?), row.try_get("load_id")?);
-                let quantity = super::numeric::parse_sum(row.try_get("quantity")?)?;
+                let quantity = parse_sum(row.try_get("quantity")?)?;
                 Ok((load, MeterKey(row.try_get("meter_key")?), quantity))
             })
             .collect()

@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 
-use super::{StoreError, copy::EPOCH_MICROS, copy::SIGNATURE};
+use super::{
+    DatabaseError,
+    copy_in::{EPOCH_MICROS, SIGNATURE},
+};
 use crate::model::UtcTime;
 
 /// Reads pieces, each of whole rows.
 #[derive(Default)]
-pub(super) struct CopyReader {
+pub(crate) struct CopyReader {
     past_header: bool,
 }
 
 /// The columns of a row, read one after the other.
-pub(super) struct CopyColumns {
+pub(crate) struct CopyColumns {
     rest: Bytes,
 }
 
@@ -20,17 +23,17 @@ pub(super) struct CopyColumns {
 
 impl CopyReader {
     /// Reads the rows of a piece.
-    pub(super) fn read(
+    pub(crate) fn read<E: From<DatabaseError>>(
         &mut self,
         piece: Bytes,
-        mut row: impl FnMut(&mut CopyColumns) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        mut row: impl FnMut(&mut CopyColumns) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut columns = CopyColumns { rest: piece };
         if !self.past_header {
             let signature = columns.take(SIGNATURE.len())?;
             let (_flags, extension) = (columns.array::<4>()?, columns.array::<4>()?);
             if signature != SIGNATURE {
-                return Err(damaged());
+                return Err(damaged().into());
             }
             columns.take(usize::try_from(i32::from_be_bytes(extension)).map_err(|_| damaged())?)?;
             self.past_header = true;
@@ -48,21 +51,21 @@ impl CopyReader {
 // === impl CopyColumns ===
 
 impl CopyColumns {
-    pub(super) fn i32(&mut self) -> Result<i32, StoreError> {
+    pub(crate) fn i32(&mut self) -> Result<i32, DatabaseError> {
         self.fixed().map(i32::from_be_bytes)
     }
 
     /// A column as it is.
-    pub(super) fn value(&mut self) -> Result<Bytes, StoreError> {
+    pub(crate) fn value(&mut self) -> Result<Bytes, DatabaseError> {
         let length = i32::from_be_bytes(self.array()?);
         self.take(usize::try_from(length).map_err(|_| damaged())?)
     }
 
     /// A column that may be null.
-    pub(super) fn optional<T>(
+    pub(crate) fn optional<T, E: From<DatabaseError>>(
         &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
+        read: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
         if self.rest.starts_with(&(-1_i32).to_be_bytes()) {
             self.take(4)?;
             return Ok(None);
@@ -71,28 +74,28 @@ impl CopyColumns {
     }
 
     /// A column of a fixed length.
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DatabaseError> {
         if usize::try_from(i32::from_be_bytes(self.array()?)) != Ok(N) {
             return Err(damaged());
         }
         self.array()
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DatabaseError> {
         self.take(N)?.as_ref().try_into().map_err(|_| damaged())
     }
 
-    fn take(&mut self, length: usize) -> Result<Bytes, StoreError> {
+    fn take(&mut self, length: usize) -> Result<Bytes, DatabaseError> {
         if length > self.rest.len() { Err(damaged()) } else { Ok(self.rest.split_to(length)) }
     }
 }
 
 /// A time as PostgreSQL counts it.
-pub(super) fn micros_to_time(micros: i64) -> Result<UtcTime, StoreError> {
+pub(crate) fn micros_to_time(micros: i64) -> Result<UtcTime, DatabaseError> {
     let time = micros.checked_add(EPOCH_MICROS).and_then(UtcTime::from_unix_micros);
-    time.ok_or_else(|| StoreError::corrupt("a time is outside the calendar"))
+    time.ok_or_else(|| DatabaseError::Malformed("a time is outside the calendar".to_owned()))
 }
 
-fn damaged() -> StoreError {
-    StoreError::corrupt("rows came in a form that COPY does not have")
+fn damaged() -> DatabaseError {
+    DatabaseError::Malformed("rows came in a form that COPY does not have".to_owned())
 }

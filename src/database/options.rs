@@ -12,14 +12,14 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    StoreError,
+    DatabaseError,
     hosts::{Hosts, share},
     tls::{Roots, TlsSettings, Verification},
 };
 
-/// A database, ready to be connected to.
+/// How to connect to a database.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(crate) struct ConnectOptions {
     pub(super) config: Config,
     pub(super) hosts: Hosts,
     pub(super) tls: MakeRustlsConnect,
@@ -62,12 +62,12 @@ const KNOWN: [&str; 20] = [
     "sslrootcert",
 ];
 
-// === impl Target ===
+// === impl ConnectOptions ===
 
-impl Target {
+impl ConnectOptions {
     /// Reads a connection string, and the files that it names. It may hold a password, so no error quotes it.
-    pub(super) fn parse(database_url: &str, connect_timeout: Duration) -> Result<Self, StoreError> {
-        let unusable = |reason: String| StoreError::Unusable(reason);
+    pub(crate) fn parse(database_url: &str, connect_timeout: Duration) -> Result<Self, DatabaseError> {
+        let unusable = |reason: String| DatabaseError::InvalidOptions(reason);
         let (rest, settings) = split(database_url).ok_or_else(|| unusable(NOT_A_URL.to_owned()))?;
         let mut config = Config::from_str(&rest).map_err(|_| unusable(settings.refusal()))?;
         // As libpq has it: nobody stands between the ends of a unix socket, so nothing of this matters there.
@@ -107,9 +107,9 @@ impl Target {
     }
 
     /// A connection of its own, outside the pools. It closes when the client is dropped.
-    pub(super) async fn connect(&self) -> Result<Client, StoreError> {
+    pub(crate) async fn connect(&self) -> Result<Client, DatabaseError> {
         let connect = tokio::time::timeout(self.limit, self.hosts.connect());
-        let late = |_| StoreError::Unavailable("no host answered in time".to_owned());
+        let late = |_| DatabaseError::Unavailable("no host answered in time".to_owned());
         let (client, connection) = connect.await.map_err(late)??;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -338,7 +338,8 @@ mod tests {
 
     #[test]
     fn what_tls_needs_and_what_is_not_supported_is_told() {
-        let parse = |text: &str| Target::parse(text, Duration::from_secs(1)).map(|target| target.config.get_ssl_mode());
+        let parse =
+            |text: &str| ConnectOptions::parse(text, Duration::from_secs(1)).map(|target| target.config.get_ssl_mode());
         for text in ["host=/tmp sslmode=verify-full", "host=/tmp sslmode=require"] {
             assert_eq!(parse(text).ok(), Some(SslMode::Disable), "{text}");
         }
@@ -364,7 +365,7 @@ mod tests {
         for url in
             ["postgres://joe:hunter2@h:x/d", "password=hunter2 host", "postgres://joe:hunter2@h/d?sslmode=hunter3"]
         {
-            let Err(error) = Target::parse(url, Duration::from_secs(1)) else { panic!("{url}") };
+            let Err(error) = ConnectOptions::parse(url, Duration::from_secs(1)) else { panic!("{url}") };
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

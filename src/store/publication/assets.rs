@@ -7,10 +7,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio_postgres::{Client, Statement};
 
-use super::{super::tenants::TenantKey, RecordToWrite};
+use super::RecordToWrite;
 use crate::{
     model::Asset,
-    store::{AssetKey, StoreError},
+    store::{AssetKey, StoreError, TenantKey},
 };
 
 /// Past so many assets, what was looked up for a tenant is forgotten: records come sorted, so little is lost.

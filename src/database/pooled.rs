@@ -20,13 +20,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use tracing::{Instrument as _, Span};
 
-use super::StoreError;
+use super::DatabaseError;
 use crate::telemetry::traces;
 
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 
-pub(super) struct Lease {
-    /// There until the lease is dropped.
+pub(crate) struct PooledConnection {
+    /// There until the connection is given back.
     object: Option<Object>,
     /// Whether a statement was sent whose answer has not come.
     pending: AtomicBool,
@@ -35,56 +35,56 @@ pub(super) struct Lease {
     tls: MakeRustlsConnect,
 }
 
-// === impl Lease ===
+// === impl PooledConnection ===
 
-impl Lease {
-    pub(super) fn new(object: Object, tls: &MakeRustlsConnect) -> Self {
+impl PooledConnection {
+    pub(crate) fn new(object: Object, tls: &MakeRustlsConnect) -> Self {
         Self { object: Some(object), pending: AtomicBool::new(false), span: Mutex::new(Span::none()), tls: tls.clone() }
     }
 
-    pub(super) async fn prepare_cached(&self, sql: &str) -> Result<Statement, StoreError> {
+    pub(crate) async fn prepare_cached(&self, sql: &str) -> Result<Statement, DatabaseError> {
         *self.span.lock().unwrap_or_else(PoisonError::into_inner) = traces::statement(sql);
         self.finish(self.object()?.prepare_cached(sql)).await
     }
 
-    pub(super) async fn query(
+    pub(crate) async fn query(
         &self,
         statement: &Statement,
         binds: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<Vec<Row>, DatabaseError> {
         self.finish(self.object()?.query(statement, binds)).await
     }
 
-    pub(super) async fn query_one(
+    pub(crate) async fn query_one(
         &self,
         statement: &Statement,
         binds: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, StoreError> {
+    ) -> Result<Row, DatabaseError> {
         self.finish(self.object()?.query_one(statement, binds)).await
     }
 
-    pub(super) async fn query_opt(
+    pub(crate) async fn query_opt(
         &self,
         statement: &Statement,
         binds: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, StoreError> {
+    ) -> Result<Option<Row>, DatabaseError> {
         self.finish(self.object()?.query_opt(statement, binds)).await
     }
 
     /// Reads what a COPY TO STDOUT sends, piece by piece: PostgreSQL puts a row into each.
-    pub(super) async fn copy_out(
+    pub(crate) async fn copy_out<E: From<DatabaseError>>(
         &self,
         sql: &str,
-        mut take: impl FnMut(Bytes) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        mut take: impl FnMut(Bytes) -> Result<(), E>,
+    ) -> Result<(), E> {
         let object = self.object()?;
         self.pending.store(true, Ordering::Relaxed);
         let copy = async {
-            let stream = object.copy_out(sql).await?;
+            let stream = object.copy_out(sql).await.map_err(DatabaseError::from)?;
             let mut stream = std::pin::pin!(stream);
             while let Some(piece) = stream.next().await {
                 // After an error the rest is still on its way, so the connection is given up.
-                take(piece?)?;
+                take(piece.map_err(DatabaseError::from)?)?;
             }
             Ok(())
         };
@@ -92,18 +92,18 @@ impl Lease {
     }
 
     /// For what works on any client, such as the comparison of schemas. It must not be cancelled while it runs.
-    pub(super) fn client(&self) -> Result<&tokio_postgres::Client, StoreError> {
+    pub(crate) fn client(&self) -> Result<&tokio_postgres::Client, DatabaseError> {
         Ok(self.object()?)
     }
 
-    fn object(&self) -> Result<&Object, StoreError> {
-        self.object.as_ref().ok_or_else(|| StoreError::Unavailable("the connection was given back".to_owned()))
+    fn object(&self) -> Result<&Object, DatabaseError> {
+        self.object.as_ref().ok_or_else(|| DatabaseError::Unavailable("the connection was given back".to_owned()))
     }
 
     async fn finish<T>(
         &self,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, DatabaseError> {
         self.pending.store(true, Ordering::Relaxed);
         let span = self.span.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let result = statement.instrument(span).await;
@@ -113,7 +113,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
         if !self.pending.load(Ordering::Relaxed) {

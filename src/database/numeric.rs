@@ -5,7 +5,7 @@ use bigdecimal::BigDecimal;
 use bytes::{BufMut as _, BytesMut};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
-use super::StoreError;
+use super::DatabaseError;
 use crate::model::Decimal;
 
 type BoxError = Box<dyn std::error::Error + Sync + Send>;
@@ -16,15 +16,15 @@ const POSITIVE: u16 = 0;
 
 /// A quantity of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Numeric(pub(super) Decimal);
+pub(crate) struct Numeric(pub(crate) Decimal);
 
 /// Reads a sum, which may have more digits than a quantity; statements cast sums to `text`.
-pub(super) fn parse_sum(text: &str) -> Result<BigDecimal, StoreError> {
-    text.parse().map_err(|_| StoreError::corrupt(format!("{text:?} is not a sum")))
+pub(crate) fn parse_sum(text: &str) -> Result<BigDecimal, DatabaseError> {
+    text.parse().map_err(|_| DatabaseError::Malformed(format!("{text:?} is not a sum")))
 }
 
 /// Writes a quantity in binary form; returns nothing, since every quantity fits.
-pub(super) fn put_numeric(decimal: Decimal, out: &mut BytesMut) {
+pub(crate) fn put_numeric(decimal: Decimal, out: &mut BytesMut) {
     let scale = decimal.scale();
     // Whole groups behind the point: pad with zeros on the right.
     let padding = (GROUP_DIGITS - scale % GROUP_DIGITS) % GROUP_DIGITS;
@@ -66,7 +66,7 @@ fn group(value: u128) -> u16 {
 }
 
 /// Reads a quantity in binary form.
-pub(super) fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
+pub(crate) fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
     let (words, rest) = raw.as_chunks::<2>();
     let [count, weight, sign, scale, groups @ ..] = words else {
         return Err("a numeric is cut short".into());

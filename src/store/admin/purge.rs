@@ -9,14 +9,14 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use tokio_postgres::{Client, error::SqlState};
 
-use super::{StoreError, connect};
 use crate::model::Month;
+use crate::{database::connect, store::StoreError};
 
 /// One purge at a time.
 const PURGE_LOCK: i64 = 0x0053_4352_0000_0004;
 /// Imports share it from when they look assets up until they commit. Who has it alone may delete assets that nothing
 /// refers to.
-pub(super) const ASSET_LOCK: i64 = 0x0053_4352_0000_0005;
+pub(in crate::store) const ASSET_LOCK: i64 = 0x0053_4352_0000_0005;
 /// Loads in one transaction.
 const LOADS_AT_ONCE: usize = 50;
 /// A lock that readers wait behind is asked for so long at a time, with a pause after each try.
@@ -76,14 +76,14 @@ impl From<tokio_postgres::Error> for PurgeError {
 
 /// The present month (UTC), by the clock of the database: that of this machine may be wrong, and what is purged is gone.
 pub async fn present_month(database_url: &str) -> Result<Month, StoreError> {
-    let client = connect(database_url, Duration::from_secs(10)).await?;
+    let client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     let row = client.query_one("-- present_month\nSELECT (now() AT TIME ZONE 'UTC')::date AS today", &[]).await?;
     Month::of(row.try_get("today")?).ok_or_else(|| StoreError::corrupt("the database is of no year that there is"))
 }
 
 /// Purges by rules, by an account that owns the tables. With `dry_run`, it only says what it would do.
 pub async fn purge(database_url: &str, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
-    let mut client = connect(database_url, Duration::from_secs(10)).await?;
+    let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     let locked = client.query_one("-- purge: lock\nSELECT pg_try_advisory_lock($1) AS locked", &[&PURGE_LOCK]).await?;
     if !locked.try_get::<_, bool>("locked")? {
         return Err(PurgeError::Running);

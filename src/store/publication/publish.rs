@@ -14,13 +14,16 @@ use super::{
     Assumed, ImportSession, LoadInForce, LoadKey, NewLoad, RecordToWrite, assets::AssetKeys, coverage, in_force,
 };
 use crate::{
+    database::{
+        DatabaseError,
+        copy_in::{put_header, put_trailer},
+    },
     model::{Source, UtcTime},
     store::{
         StoreError,
-        block::{BlockWriter, COPY_BLOCKS, Place},
+        admin::ASSET_LOCK,
+        blocks::{BlockWriter, COPY_BLOCKS, Place},
         clock,
-        copy::{put_header, put_trailer},
-        purge::ASSET_LOCK,
     },
     telemetry::traces,
 };
@@ -69,9 +72,10 @@ impl ImportSession {
         assets.finish().await?;
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
-            return Err(StoreError::Database(format!(
+            return Err(DatabaseError::Failed(format!(
                 "only {count} of {expected} records arrived; nothing was published"
-            )));
+            ))
+            .into());
         }
 
         step("lock_publishing", clock::lock_publishing(&transaction)).await?;

@@ -7,9 +7,9 @@ use chrono::NaiveDate;
 
 use super::{AssetKey, BLOCK_ROWS, RecordKind, block_of};
 use crate::{
+    database::copy_in::{put_date, put_i16, put_i32, put_i64, put_null, put_sized, time_to_micros},
+    database::numeric::put_numeric,
     model::Decimal,
-    store::copy::{put_date, put_i16, put_i32, put_i64, put_null, put_sized, time_to_micros},
-    store::numeric::put_numeric,
 };
 
 /// The statement whose input a [`BlockWriter`] writes; the columns are in the same order.

@@ -3,10 +3,11 @@
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{Store, StoreError, tenants::scope_filter};
+use super::scope_filter;
 use crate::{
     auth::TenantScope,
     model::{Month, OrganizationId, TenantId, TenantStatus, UtcTime},
+    store::{Store, StoreError},
 };
 
 /// A tenant in a list.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, str::FromStr, time::Duration};
 
 use tokio_postgres::error::SqlState;
 
-use super::{StoreError, connect};
+use crate::{database::connect, store::StoreError};
 
 /// What an account is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
         }
     }
     let mut new = Vec::new();
-    let mut client = connect(database_url, Duration::from_secs(10)).await?;
+    let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     let transaction = client.transaction().await.map_err(StoreError::from)?;
     for grant in grants {
         let row = transaction

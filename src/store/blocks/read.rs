@@ -4,11 +4,13 @@
 use bytes::Bytes;
 
 use super::{AssetKey, BlockWriter, Place, RecordKind, RecordRow, RecordRows, rows_before};
-use crate::store::{
-    RecordFilter, StoreError,
-    copy::{put_header, put_trailer},
-    copy_out::{CopyColumns, CopyReader, micros_to_time},
-    numeric::get_numeric,
+use crate::{
+    database::{
+        copy_in::{put_header, put_trailer},
+        copy_out::{CopyColumns, CopyReader, micros_to_time},
+        numeric::get_numeric,
+    },
+    store::{RecordFilter, StoreError},
 };
 
 /// Records that follow each other in a load, as the database sent them. They take less memory than rows do, so they become
@@ -56,7 +58,7 @@ impl RecordBlock {
         writer.finish_block(&PLACE, &mut written);
         put_trailer(&mut written);
         let mut blocks = Vec::new();
-        let read = CopyReader::default().read(written.freeze(), |columns| {
+        let read = CopyReader::default().read::<StoreError>(written.freeze(), |columns| {
             // What is not asked for again: tenant, load and month.
             columns.value()?;
             columns.value()?;

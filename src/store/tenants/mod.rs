@@ -1,5 +1,7 @@
 //! Tenants, always within a scope.
 
+mod list;
+
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -9,9 +11,11 @@ use crate::{
     model::{Currency, OrganizationId, TenantId, folded},
 };
 
+pub use list::{TenantPage, TenantPosition, TenantSearch, TenantSummary};
+
 /// Stands for a tenant in per-tenant tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TenantKey(pub(super) i64);
+pub struct TenantKey(pub(in crate::store) i64);
 
 /// A tenant that a scope was found to include. Only [`Store::find_tenant`] makes one, and reports are read by it.
 #[derive(Clone, Debug)]
@@ -55,7 +59,7 @@ pub(super) fn search_text(tenant_name: &str, organization_name: &str) -> String 
 // === impl VisibleTenant ===
 
 impl VisibleTenant {
-    pub(super) fn key(&self) -> i64 {
+    pub(in crate::store) fn key(&self) -> i64 {
         self.key.0
     }
 

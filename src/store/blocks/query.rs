@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
-use super::{
-    Load, MeterKey, Store, StoreError, VisibleTenant,
-    block::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, RecordKind, rows_before},
-    copy_out::CopyReader,
-};
+use super::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, RecordKind, block_of, rows_before};
 use crate::model::{Asset, AssetType, BillingRegion, Month, UsageKey, composed};
+use crate::{
+    database::copy_out::CopyReader,
+    store::{Load, MeterKey, Store, StoreError, StoredTotal, VisibleTenant, loads::load_ids},
+};
 
 /// Which records; `None` lets everything pass.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,7 @@ impl RecordFilter {
     }
 
     /// Whether records of a total pass, as far as a total tells.
-    pub(super) fn passes_total(&self, key: &UsageKey<MeterKey>) -> bool {
+    pub(in crate::store) fn passes_total(&self, key: &UsageKey<MeterKey>) -> bool {
         self.billing_regions.as_ref().is_none_or(|regions| regions.contains(&key.billing_region.code()))
             && self.trial.is_none_or(|trial| trial == key.trial)
             && self.meter_keys.as_ref().is_none_or(|keys| keys.binary_search(&key.meter.0).is_ok())
@@ -123,7 +123,7 @@ impl Store {
         let mut blocks: Vec<RecordBlock> = Vec::new();
         let mut reader = CopyReader::default();
         client
-            .copy_out(&sql, |piece| {
+            .copy_out::<StoreError>(&sql, |piece| {
                 reader.read(piece, |columns| {
                     blocks.push(RecordBlock::read(columns)?);
                     Ok(())
@@ -195,5 +195,65 @@ impl Store {
         let forms: Vec<_> = asset_ids.iter().flat_map(|id| [Cow::Borrowed(id.as_str()), composed(id)]).collect();
         let rows = client.query(&statement, &[&tenant.key(), &forms]).await?;
         rows.iter().map(|row| Ok(AssetKey(row.try_get("asset_key")?))).collect()
+    }
+
+    /// What the records of loads add up to, for filters that the stored totals cannot answer; `None` where some are missing.
+    pub async fn added_up_totals(
+        &self,
+        tenant: &VisibleTenant,
+        month: Month,
+        loads: &[Load],
+        filter: &RecordFilter,
+    ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
+        let client = self.export().await?;
+        let statement = client
+            .prepare_cached(
+                "-- added_up_totals
+                SELECT present.blocks, total.*
+                FROM (
+                    SELECT count(*) AS blocks FROM usage_block
+                    WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
+                ) AS present
+                LEFT JOIN (
+                SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
+                FROM usage_block b,
+                     -- Out of its compressed form once for a block.
+                     LATERAL (SELECT b.kind_codes || '{}'::bigint[] OFFSET 0) AS c (codes),
+                     LATERAL unnest(asset_keys, kind_numbers, quantities) AS r (asset_key, kind_number, quantity),
+                     LATERAL (SELECT codes[kind_number]) AS p (code),
+                     LATERAL (SELECT code >> 9, (code >> 6 & 7)::smallint, (code >> 3 & 7)::smallint, code & 1 = 1)
+                         AS k (meter_key, asset_type, billing_region, trial)
+                WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
+                  AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))
+                  AND ($5::smallint[] IS NULL OR billing_region = ANY ($5))
+                  AND ($6::boolean IS NULL OR trial = $6)
+                  AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
+                  AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
+                GROUP BY meter_key, billing_region, trial
+                ) AS total ON true",
+            )
+            .await?;
+        let rows = client
+            .query(
+                &statement,
+                &[
+                    &tenant.key(),
+                    &month.first_day(),
+                    &load_ids(loads),
+                    &filter.meter_keys,
+                    &filter.billing_regions,
+                    &filter.trial,
+                    &filter.asset_types,
+                    &filter.asset_keys,
+                ],
+            )
+            .await?;
+        let blocks: i64 = rows.first().map_or(Ok(0), |row| row.try_get("blocks"))?;
+        let expected = loads.iter().filter(|load| load.record_count > 0).map(|load| block_of(load.record_count));
+        if blocks != expected.map(i64::from).sum::<i64>() {
+            return Ok(None);
+        }
+        let there = rows.iter().filter(|row| !matches!(row.try_get::<_, Option<i64>>("meter_key"), Ok(None)));
+        there.map(StoredTotal::from_row).collect::<Result<_, _>>().map(Some)
     }
 }

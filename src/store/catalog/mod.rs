@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{StoreError, clock, connect, tenants::search_text};
+use super::{StoreError, clock, tenants::search_text};
 use crate::catalog::{Catalog, InvalidCatalog, Organization, Problem, Tenant};
+use crate::database::connect;
 use crate::model::Meter;
 
 /// How many entries of a kind were created, changed, or were so already.
@@ -55,7 +56,7 @@ impl From<tokio_postgres::Error> for CatalogError {
 
 /// Applies a catalog. What it names is created or changed; the rest stays.
 pub async fn apply(database_url: &str, catalog: &Catalog) -> Result<CatalogChanges, CatalogError> {
-    let mut client = connect(database_url, Duration::from_secs(10)).await?;
+    let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     let transaction = client.transaction().await?;
     // Prices are published as loads are; the lock also makes two applies take turns.
     clock::lock_publishing(&transaction).await?;

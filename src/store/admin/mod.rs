@@ -1,0 +1,10 @@
+//! What the owner of the database does: the schema, rights, and deleting what need not be kept.
+
+mod grants;
+mod migrate;
+mod purge;
+
+pub use grants::{Access, Grant, GrantError, grant};
+pub use migrate::{SchemaError, check_schema, migrate};
+pub(super) use purge::ASSET_LOCK;
+pub use purge::{PurgeError, PurgeRules, Purged, Records, present_month, purge};
