@@ -8,12 +8,11 @@ use secure_connect_reports::{
     client::CsvLines,
     contract::{CsvFormat, CsvWriter, proto},
     model::{
-        Asset, AssetType, BillingRegion, Decimal, Meter, MeterId, Month, OrganizationId, Platform, TenantId,
-        UsageRecord, UtcTime,
+        Asset, AssetType, BillingRegion, Decimal, Meter, MeterId, Month, OrganizationId, Platform, RecordDimensions,
+        TenantId, UsageRecord, UtcTime,
     },
-    reports::AssetBook as _,
     service::{CurrentAssets, RecordEncoder},
-    store::{AssetKey, MeterKey, RecordBlock, RecordFilter, RecordKind, RecordRow, RecordRows},
+    store::{AssetKey, MeterKey, RecordBlock, RecordFilter, RecordRow, RecordRows, StoredDimensions},
 };
 
 /// Three records of each asset: one meter by the day, another by the half day.
@@ -54,9 +53,8 @@ impl Hot {
                 id: format!("user{asset_number:06}@contoso.example"),
                 name: format!("User {asset_number}, Global"),
             });
-            let kind = RecordKind {
+            let dimensions = RecordDimensions {
                 meter: MeterKey::from_number(meter as i64 + 1),
-                asset_type: AssetType::User,
                 start: hour(start),
                 end: hour(end),
                 billing_region: BillingRegion::Eu,
@@ -67,28 +65,23 @@ impl Hot {
             let row = RecordRow {
                 row_number,
                 asset: AssetKey::from_number(asset_number + 1),
-                kind: part as usize,
+                dimensions: part as usize,
                 quantity: Decimal::new(u128::from(n.unsigned_abs()) * 7919 % 2_000_000, 6).expect("few digits"),
             };
-            if stored.kinds.len() == row.kind {
-                stored.kinds.push(kind);
+            if stored.dimensions.len() == row.dimensions {
+                let dimensions = dimensions.clone();
+                stored.dimensions.push(StoredDimensions { asset_type: AssetType::User, dimensions });
             }
             encoder.assets().put(vec![(row.asset, (*asset).clone())]);
-            if !encoder.knows_meter(kind.meter) {
-                encoder.add_meter(kind.meter, &meters[meter]);
+            if !encoder.knows_meter(dimensions.meter) {
+                encoder.add_meter(dimensions.meter, &meters[meter]);
             }
             records.push(UsageRecord {
                 organization_id,
                 tenant_id,
                 asset,
-                meter: Arc::clone(&meters[meter]),
-                start: kind.start,
-                end: kind.end,
+                dimensions: dimensions.with_meter(Arc::clone(&meters[meter])),
                 quantity: row.quantity,
-                billing_region: kind.billing_region,
-                platform: kind.platform,
-                trial: kind.trial,
-                trial_expiry: kind.trial_expiry,
             });
             stored.rows.push(row);
         }
@@ -99,7 +92,7 @@ impl Hot {
 
     /// From what the database sends to rows.
     pub(crate) fn read_block(&self) -> usize {
-        let mut records = RecordRows { kinds: Vec::new(), rows: Vec::with_capacity(Self::RECORDS) };
+        let mut records = RecordRows { dimensions: Vec::new(), rows: Vec::with_capacity(Self::RECORDS) };
         let filter = RecordFilter::default();
         self.blocks.iter().filter(|block| block.rows(0, &filter, &mut records).is_ok()).count();
         records.rows.len()
@@ -109,7 +102,7 @@ impl Hot {
     pub(crate) fn encode(&mut self) -> usize {
         self.out.clear();
         let Self { stored, encoder, out, .. } = self;
-        encoder.turn_to(&stored.kinds);
+        encoder.prepare(&stored.dimensions);
         stored.rows.iter().filter(|row| encoder.encode(row, out)).count();
         self.out.len()
     }

@@ -1,6 +1,6 @@
 //! Downloading a detailed usage report, and holding it against its summary.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bigdecimal::BigDecimal;
 use prost::Message as _;
@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::{Client, ClientError, resuming::ResumingStream};
 use crate::{
     contract::{InvalidMessage, RecordReader, billing_region, proto},
-    model::{DecimalSum, Meter, Month, TenantId, UsageKey, UsageRecord, UtcTime, plain},
+    model::{Meter, Month, TenantId, Total, Totals, TotalsMismatch, UsageKey, UsageRecord, UtcTime, plain},
     reports::UsageFilter,
 };
 
@@ -29,7 +29,7 @@ pub struct UsageQuery {
 pub struct UsageDownload {
     stream: ResumingStream,
     reader: RecordReader,
-    sums: HashMap<UsageKey<Arc<Meter>>, (i64, DecimalSum)>,
+    totals: Totals<Arc<Meter>>,
     summary: Option<proto::ReportSummary>,
 }
 
@@ -64,7 +64,7 @@ impl UsageQuery {
 impl UsageDownload {
     pub(super) async fn start(client: Client, request: proto::GetDetailedUsageRequest) -> Result<Self, ClientError> {
         let stream = ResumingStream::start(client, request, 0).await?;
-        Ok(Self { stream, reader: RecordReader::default(), sums: HashMap::new(), summary: None })
+        Ok(Self { stream, reader: RecordReader::default(), totals: Totals::default(), summary: None })
     }
 
     /// What the report is about.
@@ -91,14 +91,8 @@ impl UsageDownload {
         let records: Vec<UsageRecord> =
             records.into_iter().map(|record| self.reader.read(record)).collect::<Result<_, InvalidMessage>>()?;
         for record in &records {
-            let key = UsageKey {
-                meter: Arc::clone(&record.meter),
-                billing_region: record.billing_region,
-                trial: record.trial,
-            };
-            let (count, sum) = self.sums.entry(key).or_default();
-            *count += 1;
-            sum.add(record.quantity);
+            let UsageKey { meter, billing_region, trial } = record.dimensions.usage_key();
+            self.totals.add(&UsageKey { meter: Arc::clone(meter), billing_region, trial }, record.quantity);
         }
         Ok(records)
     }
@@ -106,11 +100,11 @@ impl UsageDownload {
     /// Holds what came against the header and the summary.
     fn check(&self) -> Result<(), ClientError> {
         let Some(summary) = &self.summary else { return Ok(()) };
-        let sums = self.sums.iter().map(|(key, (count, sum))| {
+        let totals = self.totals.iter().map(|(key, total)| {
             let key = UsageKey { meter: &*key.meter, billing_region: key.billing_region, trial: key.trial };
-            (key, *count, sum)
+            (key, total)
         });
-        check_summary(self.stream.header(), summary, self.stream.received(), sums)
+        check_summary(self.stream.header(), summary, self.stream.received(), totals)
     }
 }
 
@@ -119,37 +113,43 @@ pub(super) fn check_summary<'a>(
     header: &proto::ReportHeader,
     summary: &proto::ReportSummary,
     received: u64,
-    sums: impl Iterator<Item = (UsageKey<&'a Meter>, i64, &'a DecimalSum)>,
+    totals: impl Iterator<Item = (UsageKey<&'a Meter>, &'a Total)>,
 ) -> Result<(), ClientError> {
     for (what, count) in [("the summary", summary.record_count), ("the header", header.record_count)] {
         if count.cast_unsigned() != received {
             return Err(ClientError::Mismatch(format!("{what} counts {count} records, and {received} came")));
         }
     }
-    let sums: HashMap<UsageKey<&Meter>, (i64, BigDecimal)> =
-        sums.map(|(key, count, sum)| (key, (count, sum.total()))).collect();
-    if summary.totals.len() != sums.len() {
-        return Err(ClientError::Mismatch("it has other meters, regions or trials".to_owned()));
+    let mut found: Totals<Meter> = Totals::default();
+    for (UsageKey { meter, billing_region, trial }, total) in totals {
+        let key = UsageKey { meter: meter.clone(), billing_region, trial };
+        found.resume(&key, total.record_count, total.quantity.total());
     }
-    for total in &summary.totals {
-        let meter = Meter {
-            id: total.meter_id.parse().map_err(|_| ClientError::Malformed("meter_id".to_owned()))?,
-            name: total.meter_name.clone(),
-            unit: String::new(),
-        };
-        let region = billing_region(total.billing_region)?;
-        let key = UsageKey { meter: &meter, billing_region: region, trial: total.trial };
-        let (count, sum) = sums.get(&key).cloned().unwrap_or_default();
-        let expected: BigDecimal = total.quantity.parse().map_err(|_| ClientError::Malformed("quantity".to_owned()))?;
-        if count != total.record_count || sum != expected {
-            return Err(ClientError::Mismatch(format!(
-                "{} in {region} adds up to {} in {count} records, and should to {} in {}",
-                total.meter_name,
-                plain(&sum),
-                total.quantity,
-                total.record_count
-            )));
-        }
-    }
-    Ok(())
+    let expected = summary.totals.iter().map(expected_total).collect::<Result<Vec<_>, _>>()?;
+    found.check(expected.into_iter()).map_err(|mismatch| {
+        ClientError::Mismatch(match mismatch {
+            TotalsMismatch::Keys => "it has other meters, regions or trials".to_owned(),
+            TotalsMismatch::Total { key, found, expected } => format!(
+                "{} in {} adds up to {} in {} records, and should to {} in {}",
+                key.meter.name,
+                key.billing_region,
+                plain(&found.1),
+                found.0,
+                plain(&expected.1),
+                expected.0
+            ),
+        })
+    })
+}
+
+fn expected_total(total: &proto::UsageTotal) -> Result<(UsageKey<Meter>, u64, BigDecimal), ClientError> {
+    let malformed = |field: &str| ClientError::Malformed(field.to_owned());
+    let meter = Meter {
+        id: total.meter_id.parse().map_err(|_| malformed("meter_id"))?,
+        name: total.meter_name.clone(),
+        unit: String::new(),
+    };
+    let key = UsageKey { meter, billing_region: billing_region(total.billing_region)?, trial: total.trial };
+    let quantity = total.quantity.parse().map_err(|_| malformed("quantity"))?;
+    Ok((key, total.record_count.cast_unsigned(), quantity))
 }

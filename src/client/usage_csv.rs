@@ -6,7 +6,7 @@ use prost::Message as _;
 use super::{
     Client, ClientError, checkpoint::Checkpoint, csv_lines::CsvLines, resuming::ResumingStream, usage::check_summary,
 };
-use crate::contract::{CsvFormat, Fields, Value, proto};
+use crate::contract::{CsvFormat, Fields, RECORDS, RESUME_TOKEN, SUMMARY, WireValue, proto};
 
 /// A report that is being downloaded as lines of CSV. Where the connection is lost, it goes on by itself.
 pub struct CsvDownload {
@@ -66,7 +66,7 @@ impl CsvDownload {
     /// its summary. The line with the columns' names is not among them.
     pub async fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<u64>, ClientError> {
         if let Some(summary) = &self.summary {
-            check_summary(self.stream.header(), summary, self.stream.received(), self.lines.sums())?;
+            check_summary(self.stream.header(), summary, self.stream.received(), self.lines.totals())?;
             return Ok(None);
         }
         let message: Bytes = self.stream.next().await?;
@@ -75,12 +75,12 @@ impl CsvDownload {
         let mut fields = Fields::new(&message);
         while let Some((number, value)) = fields.next() {
             match (number, value) {
-                (2, Value::Bytes(record)) => {
+                (RECORDS, WireValue::Bytes(record)) => {
                     self.lines.write(record, out)?;
                     count += 1;
                 }
-                (3, Value::Bytes(after)) => token = after,
-                (4, Value::Bytes(summary)) => {
+                (RESUME_TOKEN, WireValue::Bytes(after)) => token = after,
+                (SUMMARY, WireValue::Bytes(summary)) => {
                     let summary = proto::ReportSummary::decode(summary);
                     self.summary = Some(summary.map_err(|error| ClientError::malformed("summary", error.to_string()))?);
                 }

@@ -1,11 +1,8 @@
 //! The report as CSV: how a record becomes a line.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
-use crate::model::{Columns, Platform, UsageRecord};
+use crate::model::{Column, UsageRecord, Value};
 
 /// Where lines end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +30,9 @@ pub struct CsvFormat {
 pub struct CsvWriter<W: Write> {
     out: csv::Writer<W>,
     format: CsvFormat,
+    columns: &'static [Column],
     /// The text of the field at hand, kept to spare allocations.
-    field: String,
+    field: Vec<u8>,
 }
 
 // === impl LineEnd ===
@@ -80,40 +78,41 @@ impl CsvFormat {
 impl<W: Write> CsvWriter<W> {
     /// Writes to `out`, which needs no buffer of its own. Nothing is written until the first line is.
     pub fn new(out: W, format: CsvFormat) -> Self {
+        const ALL: &[Column] = &Column::ALL;
+        Self::of_columns(out, format, ALL)
+    }
+
+    /// The same with the first columns only.
+    pub(crate) fn of_columns(out: W, format: CsvFormat, columns: &'static [Column]) -> Self {
         let terminator = match format.line_end {
             LineEnd::Lf => csv::Terminator::Any(b'\n'),
             LineEnd::Crlf => csv::Terminator::CRLF,
         };
         let out = csv::WriterBuilder::new().terminator(terminator).buffer_capacity(64 << 10).from_writer(out);
-        Self { out, format, field: String::new() }
+        Self { out, format, columns, field: Vec::new() }
     }
 
     /// Writes the header line, with what the file begins with.
     pub fn write_header(&mut self) -> io::Result<()> {
-        let [first, others @ ..] = Columns::NAMES;
         let mark = if self.format.byte_order_mark { "\u{feff}" } else { "" };
-        self.raw(&format!("{mark}{first}"))?;
-        self.out.write_record(others).map_err(io::Error::from)
+        let Some((first, others)) = self.columns.split_first() else { return Ok(()) };
+        let first = first.name();
+        self.out.write_field(format!("{mark}{first}")).map_err(io::Error::from)?;
+        self.out.write_record(others.iter().map(|column| column.name())).map_err(io::Error::from)
     }
 
     /// Writes a record as a line.
     pub fn write(&mut self, record: &UsageRecord) -> io::Result<()> {
-        self.display(record.organization_id)?;
-        self.display(record.tenant_id)?;
-        self.text(&record.asset.name)?;
-        self.text(&record.asset.id)?;
-        self.raw(record.asset.asset_type.as_str())?;
-        self.text(&record.meter.name)?;
-        self.display(record.meter.id)?;
-        self.display(record.start)?;
-        self.display(record.end)?;
-        self.display(record.quantity)?;
-        self.raw(record.billing_region.as_str())?;
-        self.raw(record.platform.map_or("", Platform::as_str))?;
-        self.raw(if record.trial { "TRUE" } else { "FALSE" })?;
-        match record.trial_expiry {
-            Some(expiry) => self.display(expiry)?,
-            None => self.raw("")?,
+        for value in record.values().into_iter().take(self.columns.len()) {
+            self.field.clear();
+            if let Value::Text(text) = value
+                && self.format.neutralize_formulas
+                && runs_as_formula(text)
+            {
+                self.field.push(b'\'');
+            }
+            value.write_to(&mut self.field);
+            self.out.write_field(&self.field).map_err(io::Error::from)?;
         }
         self.out.write_record(None::<&[u8]>).map_err(io::Error::from)
     }
@@ -126,26 +125,6 @@ impl<W: Write> CsvWriter<W> {
     /// The writer below, after a flush.
     pub fn into_inner(self) -> io::Result<W> {
         self.out.into_inner().map_err(|error| io::Error::other(error.to_string()))
-    }
-
-    fn text(&mut self, text: &str) -> io::Result<()> {
-        if !(self.format.neutralize_formulas && runs_as_formula(text)) {
-            return self.raw(text);
-        }
-        self.field.clear();
-        self.field.push('\'');
-        self.field.push_str(text);
-        self.out.write_field(&self.field).map_err(io::Error::from)
-    }
-
-    fn display(&mut self, value: impl std::fmt::Display) -> io::Result<()> {
-        self.field.clear();
-        write!(self.field, "{value}").map_err(io::Error::other)?;
-        self.out.write_field(&self.field).map_err(io::Error::from)
-    }
-
-    fn raw(&mut self, text: &str) -> io::Result<()> {
-        self.out.write_field(text).map_err(io::Error::from)
     }
 }
 

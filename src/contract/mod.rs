@@ -2,6 +2,7 @@
 
 mod convert;
 mod csv;
+mod fields;
 pub mod proto;
 mod record;
 mod wire;
@@ -9,4 +10,10 @@ mod wire;
 pub use csv::{CsvFormat, CsvWriter, LineEnd};
 pub(crate) use record::billing_region;
 pub use record::{InvalidMessage, RecordReader};
-pub(crate) use wire::{Fields, Value};
+pub(crate) use {
+    fields::{
+        LENGTH_DELIMITED, PartValues, RECORDS, RESUME_TOKEN, SUMMARY, part_length, put_key, put_part, put_varint,
+        read_part, write_decimal,
+    },
+    wire::{Fields, WireValue},
+};

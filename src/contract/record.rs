@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc};
 use prost_types::Timestamp;
 
 use super::proto;
-use crate::model::{Asset, AssetType, BillingRegion, Meter, Platform, UsageRecord, UtcTime};
+use crate::model::{Asset, AssetType, BillingRegion, Meter, Platform, RecordDimensions, UsageRecord, UtcTime};
 
 /// A message holds what the contract does not allow: the field and its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,17 +25,19 @@ impl RecordReader {
         Ok(UsageRecord {
             organization_id: parse("organization_id", &record.organization_id)?,
             tenant_id: parse("tenant_id", &record.tenant_id)?,
-            meter: self.meter(&record)?,
-            start: time("start", record.start)?.ok_or_else(|| InvalidMessage::new("start", "none"))?,
-            end: time("end", record.end)?.ok_or_else(|| InvalidMessage::new("end", "none"))?,
-            quantity: parse("quantity", &record.quantity)?,
-            billing_region: billing_region(record.billing_region)?,
-            platform: match record.platform {
-                0 => None,
-                code => Some(Platform::from_code(code).ok_or_else(|| InvalidMessage::new("platform", code))?),
+            dimensions: RecordDimensions {
+                meter: self.meter(&record)?,
+                start: time("start", record.start)?.ok_or_else(|| InvalidMessage::new("start", "none"))?,
+                end: time("end", record.end)?.ok_or_else(|| InvalidMessage::new("end", "none"))?,
+                billing_region: billing_region(record.billing_region)?,
+                platform: match record.platform {
+                    0 => None,
+                    code => Some(Platform::from_code(code).ok_or_else(|| InvalidMessage::new("platform", code))?),
+                },
+                trial: record.trial,
+                trial_expiry: time("trial_expiry", record.trial_expiry)?,
             },
-            trial: record.trial,
-            trial_expiry: time("trial_expiry", record.trial_expiry)?,
+            quantity: parse("quantity", &record.quantity)?,
             asset: self.asset(record.asset_type, record.asset_id, record.asset_name)?,
         })
     }

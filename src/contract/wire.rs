@@ -2,7 +2,7 @@
 
 /// A field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum WireValue<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
 }
@@ -23,21 +23,21 @@ impl<'a> Fields<'a> {
     /// The number and value of the next field. `None`: nothing follows, or nothing that this walk understands, which
     /// [`rest`](Self::rest) tells apart.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<(u64, Value<'a>)> {
+    pub(crate) fn next(&mut self) -> Option<(u32, WireValue<'a>)> {
         let mut rest = self.rest;
         let key = varint(&mut rest)?;
         let value = match key & 7 {
-            0 => Value::Varint(varint(&mut rest)?),
+            0 => WireValue::Varint(varint(&mut rest)?),
             2 => {
                 let length = usize::try_from(varint(&mut rest)?).ok()?;
                 let (bytes, after) = rest.split_at_checked(length)?;
                 rest = after;
-                Value::Bytes(bytes)
+                WireValue::Bytes(bytes)
             }
             _ => return None,
         };
         self.rest = rest;
-        Some((key >> 3, value))
+        Some((u32::try_from(key >> 3).ok()?, value))
     }
 }
 

@@ -4,7 +4,7 @@
 //! start, end, billing region, platform, trial. Two rows of one load with equal keys are one record given twice.
 
 use super::place::Place;
-use crate::model::{AssetType, BillingRegion, Decimal, Platform, TenantId, UtcTime};
+use crate::model::{AssetType, BillingRegion, Decimal, Platform, RecordDimensions, TenantId, UtcTime};
 
 /// A row that passed the checks. Texts are borrowed from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +15,9 @@ pub(super) struct CheckedRow<'a> {
     pub(super) asset_name: &'a str,
     pub(super) asset_id: &'a str,
     pub(super) asset_type: AssetType,
-    /// Position in the order of names.
-    pub(super) meter: u32,
-    pub(super) start: UtcTime,
-    pub(super) end: UtcTime,
+    /// The meter by its position in the order of names.
+    pub(super) dimensions: RecordDimensions<u32>,
     pub(super) quantity: Decimal,
-    pub(super) billing_region: BillingRegion,
-    pub(super) platform: Option<Platform>,
-    pub(super) trial: bool,
-    pub(super) trial_expiry: Option<UtcTime>,
 }
 
 /// How many bytes of a key say which load the row is of: tenant and day.
@@ -36,17 +30,18 @@ impl<'a> CheckedRow<'a> {
     pub(super) fn put_key(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.tenant_id.as_uuid().as_bytes());
         // Years 1 to 9999 are days above 0.
-        out.extend_from_slice(&self.start.day_number().to_be_bytes());
+        out.extend_from_slice(&self.dimensions.start.day_number().to_be_bytes());
         out.push(code(self.asset_type.code()));
         out.extend_from_slice(self.asset_id.as_bytes());
         // A text holds no NUL, so the shorter of two texts comes first.
         out.push(0);
-        out.extend_from_slice(&self.meter.to_be_bytes());
-        out.extend_from_slice(&ordered(self.start.unix_micros()));
-        out.extend_from_slice(&ordered(self.end.unix_micros()));
-        out.push(code(self.billing_region.code()));
-        out.push(self.platform.map_or(0, |platform| code(platform.code())));
-        out.push(self.trial.into());
+        let dimensions = &self.dimensions;
+        out.extend_from_slice(&dimensions.meter.to_be_bytes());
+        out.extend_from_slice(&ordered(dimensions.start.unix_micros()));
+        out.extend_from_slice(&ordered(dimensions.end.unix_micros()));
+        out.push(code(dimensions.billing_region.code()));
+        out.push(dimensions.platform.map_or(0, |platform| code(platform.code())));
+        out.push(dimensions.trial.into());
     }
 
     /// Appends the rest.
@@ -54,7 +49,7 @@ impl<'a> CheckedRow<'a> {
         out.extend_from_slice(&self.place.to_bits().to_be_bytes());
         out.extend_from_slice(&self.quantity.coefficient().to_be_bytes());
         out.push(self.quantity.scale());
-        out.extend_from_slice(&self.trial_expiry.map_or(NO_TIME, UtcTime::unix_micros).to_be_bytes());
+        out.extend_from_slice(&self.dimensions.trial_expiry.map_or(NO_TIME, UtcTime::unix_micros).to_be_bytes());
         out.extend_from_slice(self.asset_name.as_bytes());
     }
 
@@ -86,14 +81,16 @@ impl<'a> CheckedRow<'a> {
             asset_name: std::str::from_utf8(rest).ok()?,
             asset_id,
             asset_type: AssetType::from_code(asset_type.into())?,
-            meter,
-            start,
-            end,
+            dimensions: RecordDimensions {
+                meter,
+                start,
+                end,
+                billing_region: BillingRegion::from_code(region.into())?,
+                platform: Platform::from_code(platform.into()),
+                trial: trial != 0,
+                trial_expiry,
+            },
             quantity: Decimal::new(coefficient, scale)?,
-            billing_region: BillingRegion::from_code(region.into())?,
-            platform: Platform::from_code(platform.into()),
-            trial: trial != 0,
-            trial_expiry,
         })
     }
 }
@@ -140,12 +137,14 @@ mod tests {
             let tenant_id = TenantId::from_uuid(uuid::Uuid::from_u128(tenant % 3));
             let row = CheckedRow {
                 place: Place::from_bits(place), tenant_id, asset_name: "", asset_id: "",
-                asset_type: AssetType::from_code(asset_type).expect("in range"), meter,
-                start: time(start), end: time(start + length),
+                asset_type: AssetType::from_code(asset_type).expect("in range"),
+                dimensions: RecordDimensions {
+                    meter, start: time(start), end: time(start + length),
+                    billing_region: BillingRegion::from_code(region).expect("in range"),
+                    platform: Platform::from_code(platform), trial,
+                    trial_expiry: expiry.map(|expiry| time(expiry.into())),
+                },
                 quantity: Decimal::new(coefficient, scale).expect("in range"),
-                billing_region: BillingRegion::from_code(region).expect("in range"),
-                platform: Platform::from_code(platform), trial,
-                trial_expiry: expiry.map(|expiry| time(expiry.into())),
             };
             (tenant_id, name, id, row)
         }
@@ -166,14 +165,15 @@ mod tests {
             let a = CheckedRow { asset_id: &id_a, ..a };
             let b = CheckedRow { asset_id: &id_b, ..b };
             let fields = |row: &CheckedRow<'_>| (
-                row.tenant_id, row.start.day(), row.asset_type, row.asset_id.to_owned(), row.meter, row.start, row.end,
-                row.billing_region, row.platform, row.trial,
+                row.tenant_id, row.dimensions.start.day(), row.asset_type, row.asset_id.to_owned(), row.dimensions.meter,
+                row.dimensions.start, row.dimensions.end, row.dimensions.billing_region, row.dimensions.platform,
+                row.dimensions.trial,
             );
             let key = |row: &CheckedRow<'_>| { let mut key = Vec::new(); row.put_key(&mut key); key };
             prop_assert_eq!(key(&a).cmp(&key(&b)), fields(&a).cmp(&fields(&b)));
             prop_assert_eq!(
                 load_of(&key(&a)) == load_of(&key(&b)),
-                a.tenant_id == b.tenant_id && a.start.day() == b.start.day()
+                a.tenant_id == b.tenant_id && a.dimensions.start.day() == b.dimensions.start.day()
             );
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::place::Place;
+use crate::model::Column;
 
 /// How many problems are told one by one.
 const SHOWN: usize = 20;
@@ -29,7 +30,7 @@ pub struct UsageProblem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{total} problems")]
 pub struct InvalidUsage {
-    /// The first problems, in the order of their places.
+    /// The first problems, in the order of their places and columns.
     pub first: Vec<UsageProblem>,
     /// How many there are in all.
     pub total: u64,
@@ -99,7 +100,8 @@ impl Findings {
         if self.total == 0 {
             return Ok(self.warnings);
         }
-        self.first.sort_by_key(|problem| (problem.input, problem.place));
+        let column = |problem: &UsageProblem| Column::NAMES.iter().position(|name| *name == problem.column);
+        self.first.sort_by_key(|problem| (problem.input, problem.place, column(problem)));
         Err(InvalidUsage { first: self.first, total: self.total })
     }
 }

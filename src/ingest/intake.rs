@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    Checker, InvalidUsage, Prepared, Progress, RawRecord,
+    Checker, InvalidUsage, Prepared, Progress,
     findings::Findings,
     place::{Place, PlaceNames},
     plan,
+    row::{RawRecord, Row, RowReader},
     sort::Sorter,
 };
 
@@ -47,13 +48,33 @@ impl Intake {
         Arc::clone(&self.progress)
     }
 
-    /// Checks a row. `number` is its line in a file, or its number in a stream. The error means that the disk is full or
-    /// broken; what is wrong with the row is told when the intake is prepared.
-    pub fn add(&mut self, number: u64, raw: &RawRecord<'_>) -> io::Result<()> {
+    /// Takes a record of a stream in, which has this number. `read` makes a row of it.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full or broken. What is wrong with the row is told when the intake is prepared.
+    pub fn add<'r>(&mut self, number: u64, read: impl FnOnce(&mut RowReader<'_, 'r>) -> Row<'r>) -> io::Result<()> {
+        self.take_in(number, None, read)
+    }
+
+    /// Takes a line of a file in.
+    pub(super) fn add_texts<'r>(&mut self, line: u64, texts: &RawRecord<'r>) -> io::Result<()> {
+        self.take_in(line, Some(texts), |reader| reader.texts(texts))
+    }
+
+    fn take_in<'r>(
+        &mut self,
+        number: u64,
+        texts: Option<&RawRecord<'r>>,
+        read: impl FnOnce(&mut RowReader<'_, 'r>) -> Row<'r>,
+    ) -> io::Result<()> {
         self.record_count += 1;
         self.progress.rows_read.fetch_add(1, Ordering::Relaxed);
         let refused = self.findings.total();
-        match self.checker.check(Place::new(self.input, number), raw, &mut self.findings) {
+        let place = Place::new(self.input, number);
+        let mut reader = RowReader::new(place, &mut self.findings, texts);
+        let row = read(&mut reader);
+        match self.checker.check(place, &row, &mut reader) {
             Some(row) => self.sorter.push(&row),
             // Whatever is not taken is refused: a row that is neither would be lost without a word.
             None if self.findings.total() == refused => Err(io::Error::other(format!("row {number} was lost"))),

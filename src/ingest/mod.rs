@@ -3,6 +3,7 @@
 mod check;
 mod codec;
 mod csv;
+mod digest;
 mod findings;
 mod intake;
 mod outcome;
@@ -10,6 +11,7 @@ mod place;
 mod plan;
 mod publish;
 mod report;
+mod row;
 mod sort;
 mod unicode_ids;
 
@@ -20,11 +22,12 @@ use std::{
 
 use chrono::NaiveDate;
 
-pub use check::{Checker, RawRecord};
+pub use check::Checker;
 pub use csv::{Input, NotUsage};
 pub use findings::{InvalidUsage, UsageProblem, UsageWarning, WarningKind};
 pub use intake::Intake;
 pub use report::{ImportReport, LoadOutcome, LoadReport, OmittedLoad, Restatement};
+pub use row::{Row, RowReader};
 
 use crate::{
     auth::{Denied, Principal, Role},

@@ -3,20 +3,19 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use bigdecimal::BigDecimal;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     BATCH_ROWS, Checker,
     codec::{CheckedRow, load_of},
+    digest::Digester,
     findings::Findings,
     place::{Place, PlaceNames},
     sort::Sorted,
     unicode_ids::UnicodeIds,
 };
 use crate::{
-    contract::{CsvFormat, CsvWriter},
-    model::{Asset, DecimalSum, Month, TenantId, UsageKey, UsageRecord, plain},
-    store::{LoadKey, MeterKey, Meters, NewLoad, NewTotal, RecordKind, RecordToWrite, StoreError},
+    model::{Asset, Month, OrganizationId, TenantId, Totals, UsageKey, UsageRecord, plain},
+    store::{LoadKey, MeterKey, Meters, NewLoad, NewTotal, RecordToWrite, StoreError},
 };
 
 /// The loads of an import, ordered by tenant id and day.
@@ -34,26 +33,13 @@ pub(super) struct PlannedLoad {
 /// A load whose rows are being gone through.
 struct OpenLoad {
     tenant_id: TenantId,
+    organization_id: OrganizationId,
     key: LoadKey,
     month: Month,
     record_count: i32,
-    /// Digests the rows as lines of the report.
-    lines: CsvWriter<Digesting>,
-    totals: BTreeMap<UsageKey<u32>, (i32, DecimalSum)>,
-}
-
-/// Digests what is written.
-struct Digesting(Sha256);
-
-impl io::Write for Digesting {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    digester: Digester,
+    /// The meter by its position in the order of names.
+    totals: Totals<u32>,
 }
 
 /// Gives rows of one asset one [`Asset`].
@@ -137,7 +123,7 @@ impl Previous {
 impl PlannedLoad {
     /// A day without records.
     pub(super) fn empty(tenant_id: TenantId, key: LoadKey) -> Option<Self> {
-        let digest = Sha256::new().finalize().into();
+        let digest = Digester::default().finish().ok()?.sha256;
         let month = Month::of(key.usage_day)?;
         Some(Self { tenant_id, load: NewLoad { key, month, digest, record_count: 0, totals: Vec::new() } })
     }
@@ -147,58 +133,56 @@ impl PlannedLoad {
 
 impl OpenLoad {
     fn new(row: &CheckedRow<'_>, checker: &Checker) -> io::Result<Self> {
-        let usage_day = row.start.day();
+        let usage_day = row.dimensions.start.day();
         let tenant = checker.tenant(row.tenant_id).ok_or_else(broken)?;
         Ok(Self {
             tenant_id: row.tenant_id,
+            organization_id: tenant.organization_id,
             key: LoadKey { tenant: tenant.key, usage_day },
             month: Month::of(usage_day).ok_or_else(broken)?,
             record_count: 0,
-            lines: CsvWriter::new(Digesting(Sha256::new()), CsvFormat::default()),
-            totals: BTreeMap::new(),
+            digester: Digester::default(),
+            totals: Totals::default(),
         })
     }
 
     fn add(&mut self, row: &CheckedRow<'_>, asset: Arc<Asset>, checker: &Checker) -> io::Result<()> {
-        let tenant = checker.tenant(row.tenant_id).ok_or_else(broken)?;
-        let (_, meter) = checker.meters().at(row.meter as usize).ok_or_else(broken)?;
-        self.lines.write(&UsageRecord {
-            organization_id: tenant.organization_id,
-            tenant_id: row.tenant_id,
-            asset,
-            meter: Arc::clone(meter),
-            start: row.start,
-            end: row.end,
-            quantity: row.quantity,
-            billing_region: row.billing_region,
-            platform: row.platform,
-            trial: row.trial,
-            trial_expiry: row.trial_expiry,
-        })?;
-        let key = UsageKey { meter: row.meter, billing_region: row.billing_region, trial: row.trial };
-        let (count, sum) = self.totals.entry(key).or_default();
-        *count += 1;
-        sum.add(row.quantity);
+        let (_, meter) = checker.meters().at(row.dimensions.meter as usize).ok_or_else(broken)?;
+        let UsageKey { meter: &position, billing_region, trial } = row.dimensions.usage_key();
+        self.totals.add(&UsageKey { meter: position, billing_region, trial }, row.quantity);
         self.record_count =
             self.record_count.checked_add(1).ok_or_else(|| io::Error::other("a load has more than 2^31 rows"))?;
-        Ok(())
+        self.digester.add(&UsageRecord {
+            organization_id: self.organization_id,
+            tenant_id: row.tenant_id,
+            asset,
+            dimensions: row.dimensions.clone().with_meter(Arc::clone(meter)),
+            quantity: row.quantity,
+        })
     }
 
     fn close(self, checker: &Checker) -> io::Result<PlannedLoad> {
-        let totals = self.totals.into_iter().map(|(key, (record_count, sum))| {
+        let totals = self.totals.iter().map(|(key, total)| {
             let &(meter, _) = checker.meters().at(key.meter as usize).ok_or_else(broken)?;
-            let UsageKey { billing_region, trial, .. } = key;
-            let key = UsageKey { meter, billing_region, trial };
-            Ok(NewTotal { key, quantity: sum.total(), record_count })
+            let UsageKey { billing_region, trial, .. } = *key;
+            // No more than the load has records.
+            let record_count = i32::try_from(total.record_count).map_err(io::Error::other)?;
+            Ok(NewTotal {
+                key: UsageKey { meter, billing_region, trial },
+                quantity: total.quantity.total(),
+                record_count,
+            })
         });
+        let mut totals = totals.collect::<io::Result<Vec<_>>>()?;
+        totals.sort_by_key(|total| total.key);
         Ok(PlannedLoad {
             tenant_id: self.tenant_id,
             load: NewLoad {
                 key: self.key,
                 month: self.month,
-                digest: self.lines.into_inner()?.0.finalize().into(),
+                digest: self.digester.finish()?.sha256,
                 record_count: self.record_count,
-                totals: totals.collect::<io::Result<_>>()?,
+                totals,
             },
         })
     }
@@ -229,20 +213,11 @@ pub(super) fn records(
         let Some(load) = target else { return Ok(true) };
         row_number += 1;
         let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
-        let &(meter, _) = checker.meters().at(row.meter as usize).ok_or_else(broken)?;
+        let &(meter, _) = checker.meters().at(row.dimensions.meter as usize).ok_or_else(broken)?;
         batch.push(RecordToWrite {
             load,
             row_number,
-            kind: RecordKind {
-                meter,
-                asset_type: row.asset_type,
-                start: row.start,
-                end: row.end,
-                billing_region: row.billing_region,
-                platform: row.platform,
-                trial: row.trial,
-                trial_expiry: row.trial_expiry,
-            },
+            dimensions: row.dimensions.clone().with_meter(meter),
             asset: assets.of(&row),
             quantity: row.quantity,
         });

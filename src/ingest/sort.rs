@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::place::Place;
-    use crate::model::{AssetType, BillingRegion, Decimal, TenantId, UtcTime};
+    use crate::model::{AssetType, BillingRegion, Decimal, RecordDimensions, TenantId, UtcTime};
 
     proptest! {
         #[test]
@@ -195,14 +195,16 @@ mod tests {
                     asset_name: id,
                     asset_id: id,
                     asset_type: AssetType::User,
-                    meter: 0,
-                    start: UtcTime::from_unix_micros(0).expect("in range"),
-                    end: UtcTime::from_unix_micros(1).expect("in range"),
+                    dimensions: RecordDimensions {
+                        meter: 0,
+                        start: UtcTime::from_unix_micros(0).expect("in range"),
+                        end: UtcTime::from_unix_micros(1).expect("in range"),
+                        billing_region: BillingRegion::Eu,
+                        platform: None,
+                        trial: false,
+                        trial_expiry: None,
+                    },
                     quantity: Decimal::new(1, 0).expect("in range"),
-                    billing_region: BillingRegion::Eu,
-                    platform: None,
-                    trial: false,
-                    trial_expiry: None,
                 }).expect("room");
             }
             let mut sorted = sorter.finish().expect("room");

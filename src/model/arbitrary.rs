@@ -5,7 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    Asset, AssetType, BillingRegion, Decimal, Meter, MeterId, OrganizationId, Platform, TenantId, UsageRecord, UtcTime,
+    Asset, AssetType, BillingRegion, Decimal, Meter, MeterId, OrganizationId, Platform, RecordDimensions, TenantId,
+    UsageRecord, UtcTime,
 };
 
 /// Texts with what CSV, protobuf and spreadsheets make something of.
@@ -46,19 +47,8 @@ pub(crate) fn records() -> impl Strategy<Value = Vec<UsageRecord>> {
             let (asset, meter, start, end, quantity) = parts;
             let organization_id = OrganizationId::from_uuid(uuid::Uuid::from_u128(organization));
             let tenant_id = TenantId::from_uuid(uuid::Uuid::from_u128(tenant));
-            UsageRecord {
-                organization_id,
-                tenant_id,
-                asset,
-                meter,
-                start,
-                end,
-                quantity,
-                billing_region,
-                platform,
-                trial,
-                trial_expiry,
-            }
+            let dimensions = RecordDimensions { meter, start, end, billing_region, platform, trial, trial_expiry };
+            UsageRecord { organization_id, tenant_id, asset, dimensions, quantity }
         });
         prop::collection::vec(record, 1..12)
     })

@@ -1,26 +1,170 @@
-//! The columns of the report.
+//! The columns of the report, each declared once: everything that reads or writes records follows this table.
 
-/// The columns of the report.
-pub struct Columns;
+use super::{
+    AssetType, BillingRegion, Platform,
+    record::{MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES},
+};
 
-// === impl Columns ===
+/// What the values of a column are. It settles their text in CSV and their wire type in the contract.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// Lower case with hyphens; a `string`.
+    Guid,
+    /// Free text of so many bytes of UTF-8; a `string`.
+    Text { min_bytes: usize, max_bytes: usize },
+    /// A name of a closed set, by its code; an `enum`.
+    Code(fn(i32) -> Option<&'static str>),
+    /// ISO 8601 in UTC; a `google.protobuf.Timestamp`.
+    Time,
+    /// Digits as measured; a `string`.
+    Decimal,
+    /// `TRUE` or `FALSE`; a `bool`.
+    Flag,
+}
 
-impl Columns {
-    /// The headers, in the report's order.
-    pub const NAMES: [&'static str; 14] = [
-        "organizationId",
-        "tenantId",
-        "assetName",
-        "assetId",
-        "assetType",
-        "meterName",
-        "meterId",
-        "start",
-        "end",
-        "quantity",
-        "billingRegion",
-        "platform",
-        "trial",
-        "trialExpiry",
-    ];
+/// Columns whose values repeat together from record to record: they are encoded, and written to lines, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Tenant,
+    Asset,
+    Meter,
+    Period,
+    Quantity,
+    Attributes,
+}
+
+/// Whether a column may be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Required,
+    Optional,
+}
+
+struct Declaration {
+    name: &'static str,
+    field: u32,
+    form: Form,
+    presence: Presence,
+    part: Part,
+}
+
+/// Defines the columns in the report's order. Those of a part stand together.
+macro_rules! columns {
+    ($($column:ident $name:literal $field:literal $part:ident $presence:ident $form:expr;)+) => {
+        /// A column of the report. Ordered as the report is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Column {
+            $($column),+
+        }
+
+        impl Column {
+            /// Every column, in the report's order.
+            pub const ALL: [Self; [$(Self::$column),+].len()] = [$(Self::$column),+];
+            /// The names of all columns.
+            pub const NAMES: [&'static str; Self::COUNT] = [$($name),+];
+
+            const fn declaration(self) -> Declaration {
+                match self {
+                    $(Self::$column => Declaration {
+                        name: $name,
+                        field: $field,
+                        form: $form,
+                        presence: Presence::$presence,
+                        part: Part::$part,
+                    }),+
+                }
+            }
+        }
+    };
+}
+
+const ASSET_NAME: Form = Form::Text { min_bytes: 0, max_bytes: MAX_ASSET_NAME_BYTES };
+const ASSET_ID: Form = Form::Text { min_bytes: 1, max_bytes: MAX_ASSET_ID_BYTES };
+const METER_NAME: Form = Form::Text { min_bytes: 1, max_bytes: MAX_METER_NAME_BYTES };
+
+columns! {
+    OrganizationId  "organizationId"   1  Tenant      Required  Form::Guid;
+    TenantId        "tenantId"         2  Tenant      Required  Form::Guid;
+    AssetName       "assetName"        3  Asset       Optional  ASSET_NAME;
+    AssetId         "assetId"          4  Asset       Required  ASSET_ID;
+    AssetType       "assetType"        5  Asset       Required  Form::Code(AssetType::name_of);
+    MeterName       "meterName"        6  Meter       Required  METER_NAME;
+    MeterId         "meterId"          7  Meter       Required  Form::Guid;
+    Start           "start"            8  Period      Required  Form::Time;
+    End             "end"              9  Period      Required  Form::Time;
+    Quantity        "quantity"        10  Quantity    Required  Form::Decimal;
+    BillingRegion   "billingRegion"   11  Attributes  Required  Form::Code(BillingRegion::name_of);
+    Platform        "platform"        12  Attributes  Optional  Form::Code(Platform::name_of);
+    Trial           "trial"           13  Attributes  Required  Form::Flag;
+    TrialExpiry     "trialExpiry"     14  Attributes  Optional  Form::Time;
+}
+
+impl Column {
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The header in CSV, and the field's JSON name in the contract.
+    pub const fn name(self) -> &'static str {
+        self.declaration().name
+    }
+
+    /// The number of the field in `UsageRecord`.
+    pub const fn field(self) -> u32 {
+        self.declaration().field
+    }
+
+    pub const fn form(self) -> Form {
+        self.declaration().form
+    }
+
+    /// Whether every record must have a value.
+    pub const fn is_required(self) -> bool {
+        matches!(self.declaration().presence, Presence::Required)
+    }
+
+    pub const fn part(self) -> Part {
+        self.declaration().part
+    }
+
+    /// Its position in the report.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Part {
+    /// The columns of the part, in the report's order.
+    pub const fn columns(self) -> &'static [Column] {
+        const RANGES: [(usize, usize); 6] = ranges();
+        const ALL: &[Column] = &Column::ALL;
+        let (start, end) = RANGES[self as usize];
+        ALL.split_at(end).0.split_at(start).1
+    }
+}
+
+/// From where to where the columns of each part stand.
+const fn ranges() -> [(usize, usize); 6] {
+    let mut ranges = [(Column::COUNT, 0); 6];
+    let mut index = 0;
+    while index < Column::COUNT {
+        let part = Column::ALL[index].part() as usize;
+        let (start, _) = ranges[part];
+        ranges[part] = (if index < start { index } else { start }, index + 1);
+        index += 1;
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_a_part_stand_together_and_fields_go_up() {
+        let parts = [Part::Tenant, Part::Asset, Part::Meter, Part::Period, Part::Quantity, Part::Attributes];
+        let columns: Vec<Column> = parts.iter().flat_map(|part| part.columns()).copied().collect();
+        assert_eq!(columns, Column::ALL);
+        assert!(Column::ALL.is_sorted_by(|a, b| a.field() < b.field()));
+        assert_eq!(Column::ALL.map(Column::name), Column::NAMES);
+        assert_eq!(Column::ALL.map(Column::index), std::array::from_fn(|index| index));
+    }
 }

@@ -3,6 +3,8 @@
 
 use std::{fmt, str::FromStr};
 
+use super::Value;
+
 /// A text names no value of a closed set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not one of {expected}")]
@@ -23,6 +25,10 @@ macro_rules! closed_set {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$value),+];
 
+            pub fn value(self) -> Value<'static> {
+                Value::Code { code: self.code(), name: self.as_str() }
+            }
+
             /// The name, as it stands in the CSV.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$value => $name),+ }
@@ -36,6 +42,11 @@ macro_rules! closed_set {
             /// The value of a number in the contract or in the database.
             pub fn from_code(code: i32) -> Option<Self> {
                 match code { $($code => Some(Self::$value),)+ _ => None }
+            }
+
+            /// The name of a number in the contract or in the database.
+            pub fn name_of(code: i32) -> Option<&'static str> {
+                Self::from_code(code).map(Self::as_str)
             }
         }
 

@@ -7,6 +7,7 @@ mod composed;
 mod currency;
 mod day;
 mod decimal;
+mod digest;
 mod enums;
 mod folded;
 mod ids;
@@ -14,18 +15,24 @@ mod month;
 mod price;
 mod record;
 mod time;
+mod totals;
+mod value;
 
-pub use columns::Columns;
+pub use columns::{Column, Form, Part};
 pub use composed::composed;
 pub use currency::{Currency, InvalidCurrency};
 pub use day::{InvalidDay, UsageDay};
 pub use decimal::{Decimal, DecimalSum, InvalidDecimal, plain};
+pub use digest::{DigestVersion, LoadDigest};
 pub use enums::{AssetType, BillingRegion, InvalidName, Platform, TenantStatus};
 pub use folded::folded;
 pub use ids::{InvalidId, MeterId, OrganizationId, TenantId};
 pub use month::{InvalidMonth, InvalidMonthRange, Month, MonthRange};
 pub use price::PriceTier;
 pub use record::{
-    Asset, InvalidText, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Meter, Source, UsageKey, UsageRecord, checked_text,
+    Asset, InvalidText, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES, Meter, RecordDimensions,
+    Source, UsageKey, UsageRecord, checked_text, tenant_values,
 };
 pub use time::{InvalidTime, UtcTime};
+pub use totals::{Total, Totals, TotalsMismatch};
+pub use value::Value;

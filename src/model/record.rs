@@ -2,31 +2,35 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{AssetType, BillingRegion, Decimal, MeterId, OrganizationId, Platform, TenantId, UtcTime};
+use super::{AssetType, BillingRegion, Column, Decimal, MeterId, OrganizationId, Platform, TenantId, UtcTime, Value};
 
 /// The longest asset id, in bytes of UTF-8.
 pub const MAX_ASSET_ID_BYTES: usize = 512;
 /// The longest asset name, in bytes of UTF-8. With the id it fits an index row of PostgreSQL (2704 bytes).
 pub const MAX_ASSET_NAME_BYTES: usize = 1024;
+/// The longest name of a meter, in bytes of UTF-8.
+pub const MAX_METER_NAME_BYTES: usize = 128;
 
 /// What one meter measured for one asset in one period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRecord {
-    /// The organization.
     pub organization_id: OrganizationId,
-    /// The tenant.
     pub tenant_id: TenantId,
-    /// What generated the usage.
     pub asset: Arc<Asset>,
-    /// What was measured.
-    pub meter: Arc<Meter>,
+    pub dimensions: RecordDimensions<Arc<Meter>>,
+    /// In the meter's unit.
+    pub quantity: Decimal,
+}
+
+/// What a record is beside its asset and its amount. Records that follow each other share few of these. `M` is the meter, by
+/// whatever names it where the record is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordDimensions<M> {
+    pub meter: M,
     /// The first moment of the period.
     pub start: UtcTime,
     /// The first moment after the period.
     pub end: UtcTime,
-    /// How much, in the meter's unit.
-    pub quantity: Decimal,
-    /// Where it is billed.
     pub billing_region: BillingRegion,
     /// The hosting platform, for bandwidth meters.
     pub platform: Option<Platform>,
@@ -62,11 +66,8 @@ pub struct Meter {
 /// for the meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsageKey<M> {
-    /// The meter, by whatever names it here.
     pub meter: M,
-    /// Where it is billed.
     pub billing_region: BillingRegion,
-    /// Whether it is trial usage.
     pub trial: bool,
 }
 
@@ -96,9 +97,87 @@ pub enum InvalidText {
     Characters,
 }
 
+// === impl UsageRecord ===
+
+impl UsageRecord {
+    /// A value for each [`Column`](super::Column), in the report's order.
+    pub fn values(&self) -> [Value<'_>; Column::COUNT] {
+        let [organization_id, tenant_id] = tenant_values(self.organization_id, self.tenant_id);
+        let [asset_name, asset_id, asset_type] = self.asset.values();
+        let [meter_name, meter_id] = self.dimensions.meter.values();
+        let [start, end] = self.dimensions.period();
+        let [billing_region, platform, trial, trial_expiry] = self.dimensions.attributes();
+        [
+            organization_id,
+            tenant_id,
+            asset_name,
+            asset_id,
+            asset_type,
+            meter_name,
+            meter_id,
+            start,
+            end,
+            Value::Decimal(self.quantity),
+            billing_region,
+            platform,
+            trial,
+            trial_expiry,
+        ]
+    }
+}
+
+/// The values of [`Part::Tenant`](super::Part).
+pub fn tenant_values(organization_id: OrganizationId, tenant_id: TenantId) -> [Value<'static>; 2] {
+    [Value::Guid(organization_id.as_uuid()), Value::Guid(tenant_id.as_uuid())]
+}
+
+// === impl RecordDimensions ===
+
+impl<M> RecordDimensions<M> {
+    /// The values of [`Part::Period`](super::Part).
+    pub fn period(&self) -> [Value<'_>; 2] {
+        [Value::Time(self.start), Value::Time(self.end)]
+    }
+
+    /// The values of [`Part::Attributes`](super::Part).
+    pub fn attributes(&self) -> [Value<'_>; 4] {
+        [
+            self.billing_region.value(),
+            self.platform.map_or(Value::Unset, Platform::value),
+            Value::Flag(self.trial),
+            self.trial_expiry.map_or(Value::Unset, Value::Time),
+        ]
+    }
+
+    /// The same with the meter by another name.
+    pub fn with_meter<N>(self, meter: N) -> RecordDimensions<N> {
+        let Self { meter: _, start, end, billing_region, platform, trial, trial_expiry } = self;
+        RecordDimensions { meter, start, end, billing_region, platform, trial, trial_expiry }
+    }
+
+    /// What the record is added up by.
+    pub fn usage_key(&self) -> UsageKey<&M> {
+        UsageKey { meter: &self.meter, billing_region: self.billing_region, trial: self.trial }
+    }
+}
+
+// === impl Asset ===
+
+impl Asset {
+    /// The values of [`Part::Asset`](super::Part).
+    pub fn values(&self) -> [Value<'_>; 3] {
+        [Value::Text(&self.name), Value::Text(&self.id), self.asset_type.value()]
+    }
+}
+
 // === impl Meter ===
 
 impl Meter {
+    /// The values of [`Part::Meter`](super::Part).
+    pub fn values(&self) -> [Value<'_>; 2] {
+        [Value::Text(&self.name), Value::Guid(self.id.as_uuid())]
+    }
+
     /// Whether a platform may be given for its usage. Bandwidth meters are named so.
     pub fn is_bandwidth(&self) -> bool {
         self.name.starts_with("bandwidth_")

@@ -178,6 +178,16 @@ impl fmt::Display for UtcTime {
     }
 }
 
+impl UtcTime {
+    /// Appends what [`Display`](fmt::Display) writes.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        match self.to_canonical() {
+            Some(text) => out.extend_from_slice(&text),
+            None => out.extend_from_slice(self.to_string().as_bytes()),
+        }
+    }
+}
+
 impl fmt::Debug for UtcTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,6 +1,5 @@
 //! The detailed usage report: a fixed manifest, read load by load, a range of rows at a time.
 
-mod assets;
 mod filter;
 mod position;
 mod totals;
@@ -18,13 +17,12 @@ use super::{
 use crate::{
     auth::TenantScope,
     database::DatabaseError,
-    model::{BillingRegion, DecimalSum, Meter, Month, TenantId, UsageKey, UtcTime},
+    model::{Asset, BillingRegion, Meter, Month, TenantId, Totals, UtcTime},
     store::{
-        BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordKind, RecordRow, RecordRows,
-        Store, StoreError, VisibleTenant, block_of,
+        AssetKey, BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows,
+        Store, StoreError, StoredDimensions, VisibleTenant, block_of,
     },
 };
-pub use assets::AssetBook;
 pub use filter::UsageFilter;
 use position::{Position, Resume};
 
@@ -112,18 +110,18 @@ pub struct UsageReport {
     /// What was read after the position, of its load.
     blocks: VecDeque<RecordBlock>,
     /// The ranges after that, read meanwhile, in order.
-    ahead: VecDeque<Ahead>,
+    ahead: VecDeque<Prefetch>,
     /// Up to where rows were looked for: ahead of the position.
     looked: Position,
     range_blocks: i32,
     /// How many records of the last range passed the filter.
     passed: usize,
-    /// What was read. There are few meters and regions, so a list is searched as fast as a table.
-    read: Vec<(UsageKey<MeterKey>, u64, DecimalSum)>,
+    /// What was read.
+    read: Totals<MeterKey>,
 }
 
 /// A range that is being read. It ends with the report, and the database is told so.
-struct Ahead {
+struct Prefetch {
     load: usize,
     /// The last row before it.
     after: i32,
@@ -187,7 +185,7 @@ impl UsageReport {
             looked: position,
             range_blocks: 1,
             passed: 0,
-            read: Vec::new(),
+            read: Totals::default(),
         };
         // The first records are read while the totals are. A filter may let none pass, and then none are to be read.
         if report.filter.is_empty() {
@@ -223,6 +221,16 @@ impl UsageReport {
         })
     }
 
+    /// Assets by their keys, which are those of records of one [epoch](Self::epoch).
+    pub async fn assets(&self, keys: &[AssetKey]) -> Result<Vec<(AssetKey, Asset)>, ReportError> {
+        Ok(self.store.assets(&self.header.tenant, keys).await?)
+    }
+
+    /// In another epoch than before, keys may stand for other assets.
+    pub fn epoch(&self) -> u64 {
+        self.store.epoch()
+    }
+
     /// A meter of a record.
     pub fn meter(&self, key: MeterKey) -> Result<&Arc<Meter>, ReportError> {
         Ok(self.meters.get(key)?)
@@ -244,15 +252,13 @@ impl UsageReport {
         error
     }
 
-    /// The next records; `None` at the end, when all that was read has been found to agree with the totals. The assets of
-    /// the records are in the book afterwards.
-    pub async fn next(&mut self, book: &mut impl AssetBook) -> Result<Option<UsageChunk>, ReportError> {
+    /// The next records; `None` at the end, when all that was read has been found to agree with the totals.
+    pub async fn next(&mut self) -> Result<Option<UsageChunk>, ReportError> {
         // Where all that passes the filter has been read, the rest need not be looked through.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
             let start = self.position;
             let records = self.records_of_blocks()?;
             if !records.rows.is_empty() {
-                assets::look_up(&self.store, &self.header.tenant, &records.rows, book).await?;
                 self.take_in(&records);
                 return Ok(Some(UsageChunk { records, start }));
             }
@@ -270,7 +276,7 @@ impl UsageReport {
     }
 
     /// Begins to read the range after the last one.
-    fn look_ahead(&mut self) -> Option<Ahead> {
+    fn look_ahead(&mut self) -> Option<Prefetch> {
         loop {
             let load = self.loads.get(self.looked.load)?;
             let after = self.looked.row;
@@ -287,7 +293,7 @@ impl UsageReport {
             let (load, filter) = (load.clone(), self.filter.clone());
             let blocks = async move { store.read_blocks(&tenant, month, &load, range, &filter).await };
             let blocks = tokio::spawn(blocks.in_current_span());
-            return Some(Ahead { load: self.looked.load, after, blocks });
+            return Some(Prefetch { load: self.looked.load, after, blocks });
         }
     }
 
@@ -307,21 +313,11 @@ impl UsageReport {
 
     /// Adds records up.
     fn take_in(&mut self, records: &RecordRows) {
-        let places: Vec<usize> = records.kinds.iter().map(|kind| self.place_of(kind.usage_key())).collect();
+        let slots: Vec<usize> = records.dimensions.iter().map(|stored| self.read.slot(&stored.usage_key())).collect();
         for row in &records.rows {
-            let (_, count, sum) = &mut self.read[places[row.kind]];
-            *count += 1;
-            sum.add(row.quantity);
+            self.read.add_to(slots[row.dimensions], row.quantity);
         }
         self.position.records_before += records.rows.len() as u64;
-    }
-
-    /// Where records of a key are added up.
-    fn place_of(&mut self, key: UsageKey<MeterKey>) -> usize {
-        self.read.iter().position(|(read, ..)| *read == key).unwrap_or_else(|| {
-            self.read.push((key, 0, DecimalSum::default()));
-            self.read.len() - 1
-        })
     }
 
     /// The first records are to be there soon, and the others with little ado. Where a filter lets few of them pass, more
@@ -343,21 +339,31 @@ impl UsageChunk {
         &self.records.rows
     }
 
-    /// What they are of, by the places that they name.
-    pub fn kinds(&self) -> &[RecordKind] {
-        &self.records.kinds
+    /// The dimensions of the records, by the positions that they name.
+    pub fn dimensions(&self) -> &[StoredDimensions] {
+        &self.records.dimensions
+    }
+
+    /// The keys of the records' assets, in order, each once.
+    pub fn asset_keys(&self) -> Vec<AssetKey> {
+        let mut keys: Vec<AssetKey> = self.records.rows.iter().map(|row| row.asset).collect();
+        // Records of one asset follow each other, so this is next to nothing.
+        keys.dedup();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 }
 
-// === impl Ahead ===
+// === impl Prefetch ===
 
-impl Ahead {
+impl Prefetch {
     async fn finish(&mut self) -> Result<Vec<RecordBlock>, StoreError> {
         (&mut self.blocks).await.unwrap_or_else(|error| Err(DatabaseError::Failed(error.to_string()).into()))
     }
 }
 
-impl Drop for Ahead {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         let blocks = self.blocks.abort_handle();
         match tokio::runtime::Handle::try_current() {

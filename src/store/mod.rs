@@ -24,7 +24,7 @@ pub use admin::{
     present_month, purge,
 };
 pub use blocks::{
-    AssetKey, BLOCK_ROWS, BlockRange, RecordBlock, RecordFilter, RecordKind, RecordRow, RecordRows, block_of,
+    AssetKey, BLOCK_ROWS, BlockRange, RecordBlock, RecordFilter, RecordRow, RecordRows, StoredDimensions, block_of,
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, SnapshotTime};

@@ -11,7 +11,7 @@ use std::{
 
 use secure_connect_reports::{
     client::UsageQuery,
-    model::Columns,
+    model::Column,
     service::{ServerConfig, TlsConfig},
 };
 
@@ -121,7 +121,7 @@ async fn grpcurl_finds_its_way_by_reflection() {
     assert_eq!(messages.last().unwrap()["summary"]["recordCount"], "1500");
     // The JSON names are the columns of the CSV; what is false or unset is left out.
     let record = messages[0]["records"][1].as_object().unwrap();
-    assert!(record.keys().all(|name| Columns::NAMES.contains(&name.as_str())), "{record:?}");
+    assert!(record.keys().all(|name| Column::NAMES.contains(&name.as_str())), "{record:?}");
     assert_eq!(
         (record["assetType"].as_str(), record["platform"].as_str()),
         (Some("ASSET_TYPE_USER"), Some("PLATFORM_AZURE"))

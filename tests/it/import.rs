@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use secure_connect_reports::{
     ingest::{ImportError, ImportReport, InvalidUsage, LoadOutcome},
-    model::Columns,
+    model::Column,
 };
 
 use crate::support::{
@@ -136,7 +136,7 @@ async fn columns_may_be_in_any_order_and_files_come_as_spreadsheets_write_them()
     let mut reader = csv::Reader::from_reader(plain.as_bytes());
     let mut reversed =
         csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(b"\xef\xbb\xbf".to_vec());
-    reversed.write_record(Columns::NAMES.iter().rev()).unwrap();
+    reversed.write_record(Column::NAMES.iter().rev()).unwrap();
     for record in reader.records() {
         let record = record.unwrap();
         reversed.write_record(record.iter().rev()).unwrap();
@@ -303,7 +303,7 @@ async fn the_view_shows_the_report_under_its_columns() {
     let sql = database.sql().await;
     let rows = sql.query("SELECT v.* FROM detailed_usage_report v", &[]).await.unwrap();
     let names: Vec<_> = rows[0].columns().iter().map(tokio_postgres::Column::name).collect();
-    assert_eq!(names, Columns::NAMES);
+    assert_eq!(names, Column::NAMES);
     sql.batch_execute("SET timezone = 'UTC'").await.unwrap();
     let select = r#"SELECT "organizationId"::text, "tenantId"::text, "assetName", "assetId", "assetType", "meterName",
                            "meterId"::text, to_char("start", 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),

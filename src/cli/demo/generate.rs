@@ -8,7 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use crate::{
     cli::CommandError,
     contract::{CsvFormat, CsvWriter},
-    model::{Asset, AssetType, BillingRegion, Decimal, Meter, Month, Platform, UsageRecord, UtcTime},
+    model::{Asset, AssetType, BillingRegion, Decimal, Meter, Month, Platform, RecordDimensions, UsageRecord, UtcTime},
 };
 
 /// Assets of the tenant; each has usage on every day.
@@ -88,14 +88,16 @@ fn records(
                 organization_id: super::CONTOSO.parse()?,
                 tenant_id: "66d25a63-01bc-5d7b-afec-2f2ca8c14984".parse()?,
                 asset: Arc::clone(asset),
-                meter: Arc::clone(meter),
-                start,
-                end,
+                dimensions: RecordDimensions {
+                    meter: Arc::clone(meter),
+                    start,
+                    end,
+                    billing_region,
+                    platform,
+                    trial: false,
+                    trial_expiry: None,
+                },
                 quantity,
-                billing_region,
-                platform,
-                trial: false,
-                trial_expiry: None,
             });
         }
         Ok::<(), CommandError>(())

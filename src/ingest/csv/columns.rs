@@ -7,10 +7,9 @@ use super::{
     envelope::Encoding,
     rows::{Row, RowError, Rows},
 };
-use crate::{ingest::RawRecord, model::Columns as Report};
+use crate::{ingest::row::RawRecord, model::Column};
 
-const COUNT: usize = Report::NAMES.len();
-const ORGANIZATION_ID: usize = 0;
+const COUNT: usize = Column::COUNT;
 /// The length of a GUID; no column has a name so long.
 const GUID_BYTES: usize = 36;
 
@@ -97,7 +96,7 @@ impl Columns {
                 "none of these is a column of the report; the first line must name the columns",
             );
         }
-        let found: Vec<&str> = known.iter().flatten().map(|&column| Report::NAMES[column]).collect();
+        let found: Vec<&str> = known.iter().flatten().map(|&column| Column::NAMES[column]).collect();
         if found.len() * 2 < COUNT {
             let reason = format!("this is another report: of the {COUNT} columns it has only {}", found.join(", "));
             return Start::refused(row.line, "", "", &reason);
@@ -118,7 +117,7 @@ impl Columns {
             match known.iter().position(|known| *known == Some(column)) {
                 Some(found) => *position = found,
                 None => {
-                    problems.push((row.line, Report::NAMES[column], String::new(), "the column is missing".to_owned()));
+                    problems.push((row.line, Column::NAMES[column], String::new(), "the column is missing".to_owned()));
                 }
             }
         }
@@ -132,7 +131,7 @@ impl Columns {
     /// The column of a field.
     pub(super) fn name_of(&self, field: usize) -> &'static str {
         let column = self.positions.iter().position(|&position| position == field);
-        column.map_or("", |column| Report::NAMES[column])
+        column.map_or("", |column| Column::NAMES[column])
     }
 
     /// The fields of a row in the report's order.
@@ -148,7 +147,7 @@ impl Columns {
         let Some(texts) = row.texts() else { return self.not_text(row) };
         let record = self.positions.map(&texts);
         // No row of usage is as short as that, or it lacks what it needs.
-        if record[ORGANIZATION_ID].len() != GUID_BYTES {
+        if record[Column::OrganizationId.index()].len() != GUID_BYTES {
             if row.is_blank() {
                 return Found::Nothing;
             }
@@ -218,7 +217,7 @@ fn column_of(name: &str) -> Option<usize> {
     let name = name.trim_start_matches('\u{feff}');
     let letters = || name.chars().filter(|character| !matches!(character, ' ' | '_' | '-'));
     let lower = |character: char| character.to_ascii_lowercase();
-    Report::NAMES.iter().position(|column| column.chars().map(lower).eq(letters().map(lower)))
+    Column::NAMES.iter().position(|column| column.chars().map(lower).eq(letters().map(lower)))
 }
 
 /// What separates the names of a header, if they can be recognised.

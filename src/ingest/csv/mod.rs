@@ -112,7 +112,7 @@ pub(super) fn read(input: &Input, intake: &mut Intake) -> Result<(), ReadError> 
             }
         };
         match columns.record(&row) {
-            Found::Record(raw) => intake.add(row.line, &raw)?,
+            Found::Record(raw) => intake.add_texts(row.line, &raw)?,
             Found::Nothing => {}
             Found::Problem { column, value, reason } => intake.refuse(row.line, column, &value, &reason),
         }

@@ -50,12 +50,11 @@ impl UsageReport {
     pub(super) fn check_totals(&self) -> Result<(), StoreError> {
         let whole = self.header.resumed_record_count == 0;
         let agrees = if whole {
-            self.read.len() == self.totals.len()
-                && self.totals.iter().all(|(meter, total)| {
-                    let key = UsageKey { meter: *meter, billing_region: total.billing_region, trial: total.trial };
-                    let read = self.read.iter().find(|(read, ..)| *read == key);
-                    read.is_some_and(|(_, count, sum)| *count == total.record_count && sum.total() == total.quantity)
-                })
+            let expected = self.totals.iter().map(|(meter, total)| {
+                let key = UsageKey { meter: *meter, billing_region: total.billing_region, trial: total.trial };
+                (key, total.record_count, total.quantity.clone())
+            });
+            self.read.check(expected).is_ok()
         } else {
             self.position.records_before == self.header.record_count
         };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, NaiveDate, SecondsFormat};
+use chrono::NaiveDate;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -10,8 +10,10 @@ use super::parse::{WithdrawRequest, source};
 use crate::{
     auth::Role,
     contract::proto::{self, usage_import_service_server::UsageImportService},
-    ingest::{Delivery, Import, ImportError, ImportReport, Intake, LoadOutcome, LoadReport, WarningKind},
-    model::{AssetType, BillingRegion, Month, Platform, TenantId},
+    ingest::{
+        Delivery, Import, ImportError, ImportReport, Intake, LoadOutcome, LoadReport, Row, RowReader, WarningKind,
+    },
+    model::{AssetType, BillingRegion, Column, Month, Platform, TenantId},
     reports::InvalidField,
     service::{
         layers::{Caller, Notes},
@@ -129,20 +131,30 @@ impl UsageImportService for ImportService {
 
 fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> std::io::Result<Intake> {
     for (record, number) in records.iter().zip(first..) {
-        let times = [("start", record.start), ("end", record.end), ("trialExpiry", record.trial_expiry)];
-        let times = times.map(|(column, time)| (column, time.filter(|time| !has_nanos(time))));
-        let mut broken = times.into_iter().filter_map(|(column, time)| Some((column, time?))).peekable();
-        let has_broken = broken.peek().is_some();
-        for (column, time) in broken {
-            intake.refuse(number, column, &time.nanos.to_string(), &"nanos must be from 0 to 999999999");
-        }
-        if has_broken {
-            continue;
-        }
-        let texts = Texts::from(record);
-        intake.add(number, &texts.raw(record))?;
+        intake.add(number, |reader| row(record, reader))?;
     }
     Ok(intake)
+}
+
+/// A record by the types of its columns.
+fn row<'r>(record: &'r proto::UsageRecord, reader: &mut RowReader<'_, 'r>) -> Row<'r> {
+    let parts = |time: Option<Timestamp>| time.map(|time| (time.seconds, time.nanos));
+    Row {
+        organization_id: reader.parse(Column::OrganizationId, &record.organization_id),
+        tenant_id: reader.parse(Column::TenantId, &record.tenant_id),
+        asset_name: reader.text(Column::AssetName, &record.asset_name),
+        asset_id: reader.text(Column::AssetId, &record.asset_id),
+        asset_type: reader.code(Column::AssetType, record.asset_type, AssetType::from_code),
+        meter_name: reader.text(Column::MeterName, &record.meter_name),
+        meter_id: reader.parse(Column::MeterId, &record.meter_id),
+        start: reader.time(Column::Start, parts(record.start)),
+        end: reader.time(Column::End, parts(record.end)),
+        quantity: reader.quantity(&record.quantity),
+        billing_region: reader.code(Column::BillingRegion, record.billing_region, BillingRegion::from_code),
+        platform: reader.optional_code(Column::Platform, record.platform, Platform::from_code),
+        trial: Some(record.trial),
+        trial_expiry: reader.optional_time(Column::TrialExpiry, parts(record.trial_expiry)),
+    }
 }
 
 /// What was withdrawn, besides what was sent.
@@ -182,76 +194,6 @@ fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, NaiveDate)>)
 
 fn sorting(error: std::io::Error) -> ImportError {
     ImportError::Io { place: "sorting".to_owned(), error }
-}
-
-/// A record's values that are no texts in the message, as the texts that the check reads: one check serves all.
-struct Texts {
-    asset_type: String,
-    start: String,
-    end: String,
-    billing_region: String,
-    platform: String,
-    trial_expiry: String,
-}
-
-impl From<&proto::UsageRecord> for Texts {
-    fn from(record: &proto::UsageRecord) -> Self {
-        Self {
-            asset_type: name(record.asset_type, AssetType::from_code, AssetType::as_str),
-            start: time(record.start.as_ref()),
-            end: time(record.end.as_ref()),
-            billing_region: name(record.billing_region, BillingRegion::from_code, BillingRegion::as_str),
-            platform: name(record.platform, Platform::from_code, Platform::as_str),
-            trial_expiry: time(record.trial_expiry.as_ref()),
-        }
-    }
-}
-
-impl Texts {
-    /// All fields, in the report's order.
-    fn raw<'a>(&'a self, record: &'a proto::UsageRecord) -> crate::ingest::RawRecord<'a> {
-        [
-            &record.organization_id,
-            &record.tenant_id,
-            &record.asset_name,
-            &record.asset_id,
-            &self.asset_type,
-            &record.meter_name,
-            &record.meter_id,
-            &self.start,
-            &self.end,
-            &record.quantity,
-            &self.billing_region,
-            &self.platform,
-            if record.trial { "TRUE" } else { "FALSE" },
-            &self.trial_expiry,
-        ]
-    }
-}
-
-/// 0 is unset; a number that stands for nothing is shown as it is, for the error.
-fn name<T>(code: i32, from_code: impl Fn(i32) -> Option<T>, as_str: impl Fn(T) -> &'static str) -> String {
-    match from_code(code) {
-        Some(value) => as_str(value).to_owned(),
-        None if code == 0 => String::new(),
-        None => code.to_string(),
-    }
-}
-
-/// With all of its digits, so that the check finds what is wrong with them.
-fn time(time: Option<&Timestamp>) -> String {
-    let Some(time) = time else { return String::new() };
-    let moment = u32::try_from(time.nanos).ok().and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
-    match moment {
-        Some(moment) => moment.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        // Some hundred thousand years away.
-        None => format!("{}-01-01T00:00:00Z", time.seconds),
-    }
-}
-
-/// Whether it is a moment as protobuf has it.
-fn has_nanos(time: &Timestamp) -> bool {
-    (0..1_000_000_000).contains(&time.nanos)
 }
 
 impl From<&LoadReport> for proto::ImportedLoad {

@@ -9,11 +9,11 @@ mod read;
 mod write;
 
 use crate::model::Decimal;
-pub use dimensions::RecordKind;
+pub use dimensions::StoredDimensions;
 pub use query::{BlockRange, RecordFilter};
 pub(super) use read::BLOCK_COLUMNS;
 pub use read::RecordBlock;
-pub(super) use write::{BlockWriter, COPY_BLOCKS, Place};
+pub(super) use write::{BlockWriter, COPY_BLOCKS, LoadLocation};
 
 /// How many records a block has.
 pub const BLOCK_ROWS: i32 = 1024;
@@ -41,8 +41,8 @@ pub struct RecordRow {
     pub row_number: i32,
     /// What generated it.
     pub asset: AssetKey,
-    /// What else it is: a place among the kinds that came with it.
-    pub kind: usize,
+    /// Which of the dimensions that came with it.
+    pub dimensions: usize,
     /// The amount.
     pub quantity: Decimal,
 }
@@ -51,7 +51,7 @@ pub struct RecordRow {
 #[derive(Clone, Debug, Default)]
 pub struct RecordRows {
     /// What they are of.
-    pub kinds: Vec<RecordKind>,
+    pub dimensions: Vec<StoredDimensions>,
     /// The records.
     pub rows: Vec<RecordRow>,
 }
@@ -72,45 +72,51 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{AssetType, BillingRegion, Platform, UtcTime},
+        model::{AssetType, BillingRegion, Platform, RecordDimensions, UtcTime},
         store::{MeterKey, RecordFilter},
     };
 
     prop_compose! {
-        fn kind()(
+        fn dimensions()(
             meter in 1_i64..1 << 40, asset_type in 1..=5, start in any::<u32>(), length in 1_i64..99, region in 1..=4,
             platform in 0..=2, trial in any::<bool>(), expiry in prop::option::of(any::<u32>()),
-        ) -> RecordKind {
+        ) -> StoredDimensions {
             let time = |micros| UtcTime::from_unix_micros(micros).expect("in range");
-            RecordKind {
-                meter: MeterKey(meter), asset_type: AssetType::from_code(asset_type).expect("in range"),
-                start: time(start.into()), end: time(i64::from(start) + length),
-                billing_region: BillingRegion::from_code(region).expect("in range"),
-                platform: Platform::from_code(platform), trial, trial_expiry: expiry.map(|expiry| time(expiry.into())),
+            StoredDimensions {
+                asset_type: AssetType::from_code(asset_type).expect("in range"),
+                dimensions: RecordDimensions {
+                    meter: MeterKey(meter), start: time(start.into()), end: time(i64::from(start) + length),
+                    billing_region: BillingRegion::from_code(region).expect("in range"),
+                    platform: Platform::from_code(platform), trial, trial_expiry: expiry.map(|expiry| time(expiry.into())),
+                },
             }
         }
     }
 
     prop_compose! {
         fn records()(
-            kinds in prop::collection::vec(kind(), 1..40),
+            dimensions in prop::collection::vec(dimensions(), 1..40),
             rows in prop::collection::vec(
                 (1_i64..9, any::<prop::sample::Index>(), 0..10_u128.pow(38), 0..=38_u8), 1..60),
             repeat in 1..40_usize,
         ) -> RecordRows {
-            let rows = rows.repeat(repeat).into_iter().zip(1..).map(|((asset, kind, coefficient, scale), row_number)| {
+            let rows = rows.repeat(repeat).into_iter().zip(1..).map(|((asset, index, coefficient, scale), row_number)| {
                 RecordRow {
-                    row_number, asset: AssetKey(asset), kind: kind.index(kinds.len()),
+                    row_number, asset: AssetKey(asset), dimensions: index.index(dimensions.len()),
                     quantity: Decimal::new(coefficient, scale).expect("in range"),
                 }
             });
-            RecordRows { rows: rows.collect(), kinds }
+            RecordRows { rows: rows.collect(), dimensions }
         }
     }
 
-    /// Records without the places of their kinds, which are chosen anew.
-    fn flat(records: &RecordRows) -> Vec<(RecordRow, RecordKind)> {
-        records.rows.iter().map(|row| (RecordRow { kind: 0, ..*row }, records.kinds[row.kind])).collect()
+    /// Records without the positions of their dimensions, which are chosen anew.
+    fn flat(records: &RecordRows) -> Vec<(RecordRow, StoredDimensions)> {
+        records
+            .rows
+            .iter()
+            .map(|row| (RecordRow { dimensions: 0, ..*row }, records.dimensions[row.dimensions].clone()))
+            .collect()
     }
 
     proptest! {
@@ -134,12 +140,12 @@ mod tests {
             if let Some(region) = region.and_then(BillingRegion::from_code) { filter.billing_regions([region]); }
             if let Some(trial) = trial { filter.trial(trial); }
             if let Some(asset_type) = asset_type.and_then(AssetType::from_code) { filter.asset_types([asset_type]); }
-            let wanted: Vec<_> = flat(&records).into_iter().filter(|(row, kind)| {
+            let wanted: Vec<_> = flat(&records).into_iter().filter(|(row, stored)| {
                 row.row_number > after
                     && asset.is_none_or(|asset| row.asset.0 == asset)
-                    && region.is_none_or(|region| i32::from(kind.billing_region.code()) == region)
-                    && trial.is_none_or(|trial| kind.trial == trial)
-                    && asset_type.is_none_or(|asset_type| i32::from(kind.asset_type.code()) == asset_type)
+                    && region.is_none_or(|region| i32::from(stored.dimensions.billing_region.code()) == region)
+                    && trial.is_none_or(|trial| stored.dimensions.trial == trial)
+                    && asset_type.is_none_or(|asset_type| i32::from(stored.asset_type.code()) == asset_type)
             }).collect();
             let mut read = RecordRows::default();
             for block in RecordBlock::of_rows(&records) {

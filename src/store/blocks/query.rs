@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, RecordKind, block_of, rows_before};
+use super::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, StoredDimensions, block_of, rows_before};
 use crate::model::{Asset, AssetType, BillingRegion, Month, UsageKey, composed};
 use crate::{
     database::copy_out::CopyReader,
@@ -63,13 +63,13 @@ impl RecordFilter {
         self.asset_keys = Some(keys);
     }
 
-    /// Whether records of a kind pass, if their assets do.
-    pub(super) fn passes_kind(&self, kind: &RecordKind) -> bool {
-        self.passes_total(&kind.usage_key())
-            && self.asset_types.as_ref().is_none_or(|types| types.contains(&kind.asset_type.code()))
+    /// Whether records of these dimensions pass, if their assets do.
+    pub(super) fn passes_dimensions(&self, stored: &StoredDimensions) -> bool {
+        self.passes_total(&stored.usage_key())
+            && self.asset_types.as_ref().is_none_or(|types| types.contains(&stored.asset_type.code()))
     }
 
-    /// Whether records of an asset pass, if their kinds do.
+    /// Whether records of an asset pass, if their dimensions do.
     pub(super) fn passes_asset(&self, asset: AssetKey) -> bool {
         self.asset_keys.as_ref().is_none_or(|keys| keys.binary_search(&asset.0).is_ok())
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{AssetKey, BlockWriter, Place, RecordKind, RecordRow, RecordRows, rows_before};
+use super::{AssetKey, BlockWriter, LoadLocation, RecordRow, RecordRows, StoredDimensions, rows_before};
 use crate::{
     database::{
         copy_in::{put_header, put_trailer},
@@ -22,7 +22,7 @@ pub struct RecordBlock {
     assets: Bytes,
     kind_numbers: Bytes,
     quantities: Bytes,
-    kinds: Vec<RecordKind>,
+    dimensions: Vec<StoredDimensions>,
 }
 
 /// What [`RecordBlock::read`] reads.
@@ -40,22 +40,22 @@ impl RecordBlock {
         let (count, assets) = array(columns.value()?)?;
         let kind_numbers = array_of(count, columns.value()?)?;
         let quantities = array_of(count, columns.value()?)?;
-        Ok(Self { number, count, assets, kind_numbers, quantities, kinds: read_kinds(columns)? })
+        Ok(Self { number, count, assets, kind_numbers, quantities, dimensions: read_dimensions(columns)? })
     }
 
     /// Blocks as they come back from a database that was given these rows.
     pub fn of_rows(records: &RecordRows) -> Vec<Self> {
-        const PLACE: Place = Place { tenant_key: 1, load_id: 2, usage_month: chrono::NaiveDate::MIN };
+        const LOCATION: LoadLocation = LoadLocation { tenant_key: 1, load_id: 2, usage_month: chrono::NaiveDate::MIN };
         let mut written = bytes::BytesMut::new();
         put_header(&mut written);
         let mut writer = BlockWriter::default();
         for row in &records.rows {
             if writer.is_full() {
-                writer.finish_block(&PLACE, &mut written);
+                writer.finish_block(&LOCATION, &mut written);
             }
-            writer.push(row.row_number, row.asset, &records.kinds[row.kind], row.quantity);
+            writer.push(row.row_number, row.asset, records.dimensions[row.dimensions].clone(), row.quantity);
         }
-        writer.finish_block(&PLACE, &mut written);
+        writer.finish_block(&LOCATION, &mut written);
         put_trailer(&mut written);
         let mut blocks = Vec::new();
         let read = CopyReader::default().read::<StoreError>(written.freeze(), |columns| {
@@ -87,9 +87,9 @@ impl RecordBlock {
 
     /// Adds those of its rows that come after a row of the load and pass the filter.
     pub fn rows(&self, after: i32, filter: &RecordFilter, records: &mut RecordRows) -> Result<(), StoreError> {
-        let passes: Vec<bool> = self.kinds.iter().map(|kind| filter.passes_kind(kind)).collect();
-        // Where those of the kinds that have a row are among the records' kinds.
-        let mut places = vec![None; self.kinds.len()];
+        let passes: Vec<bool> = self.dimensions.iter().map(|dimensions| filter.passes_dimensions(dimensions)).collect();
+        // Where those of the dimensions that have a row are among the records' dimensions.
+        let mut slots = vec![None; self.dimensions.len()];
         let (kind_numbers, []) = self.kind_numbers.as_chunks() else { return Err(damaged()) };
         if kind_numbers.len() != self.count {
             return Err(damaged());
@@ -99,19 +99,19 @@ impl RecordBlock {
         for (row_number, (asset, kind_number)) in (rows_before(self.number) + 1..).zip(fixed) {
             let quantity = element(&mut quantities)?.ok_or_else(damaged)?;
             let asset = AssetKey(int(asset)?);
-            let kind = place(kind_number)?;
-            let passes = passes.get(kind).ok_or_else(damaged)?;
+            let index = dimensions_index(kind_number)?;
+            let passes = passes.get(index).ok_or_else(damaged)?;
             if row_number <= after || !passes || !filter.passes_asset(asset) {
                 continue;
             }
-            let kind = *places[kind].get_or_insert_with(|| {
-                records.kinds.push(self.kinds[kind]);
-                records.kinds.len() - 1
+            let dimensions = *slots[index].get_or_insert_with(|| {
+                records.dimensions.push(self.dimensions[index].clone());
+                records.dimensions.len() - 1
             });
             records.rows.push(RecordRow {
                 row_number,
                 asset,
-                kind,
+                dimensions,
                 quantity: get_numeric(quantity).map_err(|error| StoreError::corrupt(error.to_string()))?,
             });
         }
@@ -119,22 +119,22 @@ impl RecordBlock {
     }
 }
 
-fn read_kinds(columns: &mut CopyColumns) -> Result<Vec<RecordKind>, StoreError> {
+fn read_dimensions(columns: &mut CopyColumns) -> Result<Vec<StoredDimensions>, StoreError> {
     let (count, packed) = array(columns.value()?)?;
     let (starts, ends) = (array_of(count, columns.value()?)?, array_of(count, columns.value()?)?);
     let expiries = columns.optional(|columns| array_of(count, columns.value()?))?;
     let mut expiries: Option<&[u8]> = expiries.as_deref();
     let periods = fixed(&starts, count)?.iter().zip(fixed(&ends, count)?);
-    let kinds = fixed(&packed, count)?.iter().zip(periods).map(|(packed, (start, end))| {
+    let dimensions = fixed(&packed, count)?.iter().zip(periods).map(|(packed, (start, end))| {
         let expiry = expiries.as_mut().map(element).transpose()?.flatten();
         let expiry = expiry.map(|expiry| expiry.try_into().map(i64::from_be_bytes).map_err(|_| damaged()));
-        RecordKind::unpack(
+        StoredDimensions::unpack(
             int(packed)?,
             (micros_to_time(int(start)?)?, micros_to_time(int(end)?)?),
             expiry.transpose()?.map(micros_to_time).transpose()?,
         )
     });
-    kinds.collect()
+    dimensions.collect()
 }
 
 fn fixed(elements: &[u8], count: usize) -> Result<Fixed<'_>, StoreError> {
@@ -171,8 +171,8 @@ fn int(element: &[u8; 12]) -> Result<i64, StoreError> {
     }
 }
 
-/// Where the kind of a number is.
-fn place(element: &[u8; 6]) -> Result<usize, StoreError> {
+/// Which of the dimensions a number stands for.
+fn dimensions_index(element: &[u8; 6]) -> Result<usize, StoreError> {
     match element {
         [0, 0, 0, 2, value @ ..] => {
             let number = usize::try_from(i16::from_be_bytes(*value)).ok();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::{BufMut as _, BytesMut};
 use chrono::NaiveDate;
 
-use super::{AssetKey, BLOCK_ROWS, RecordKind, block_of};
+use super::{AssetKey, BLOCK_ROWS, StoredDimensions, block_of};
 use crate::{
     database::copy_in::{put_date, put_i16, put_i32, put_i64, put_null, put_sized, time_to_micros},
     database::numeric::put_numeric,
@@ -27,7 +27,7 @@ const NUMERIC: u32 = 1700;
 
 /// The load that a block is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) struct Place {
+pub(in crate::store) struct LoadLocation {
     pub(in crate::store) tenant_key: i64,
     pub(in crate::store) load_id: i64,
     pub(in crate::store) usage_month: NaiveDate,
@@ -42,26 +42,37 @@ pub(in crate::store) struct BlockWriter {
     kind_numbers: BytesMut,
     quantities: BytesMut,
     /// By their numbers, from 1.
-    kinds: Vec<RecordKind>,
-    numbers: HashMap<RecordKind, i16>,
+    dimensions: Vec<StoredDimensions>,
+    numbers: HashMap<StoredDimensions, i16>,
 }
 
 // === impl BlockWriter ===
 
 impl BlockWriter {
     /// Adds the next row of the load. A full block must be finished first.
-    pub(in crate::store) fn push(&mut self, row_number: i32, asset: AssetKey, kind: &RecordKind, quantity: Decimal) {
+    pub(in crate::store) fn push(
+        &mut self,
+        row_number: i32,
+        asset: AssetKey,
+        dimensions: StoredDimensions,
+        quantity: Decimal,
+    ) {
         debug_assert!(self.count < BLOCK_ROWS, "a full block is to be finished");
         if self.count == 0 {
             self.number = block_of(row_number);
         }
         self.count += 1;
         put_i64(asset.0, &mut self.assets);
-        let number = *self.numbers.entry(*kind).or_insert_with(|| {
-            self.kinds.push(*kind);
-            // No more than there are rows.
-            i16::try_from(self.kinds.len()).unwrap_or(i16::MAX)
-        });
+        let number = match self.numbers.get(&dimensions) {
+            Some(number) => *number,
+            None => {
+                // No more than there are rows.
+                let number = i16::try_from(self.dimensions.len() + 1).unwrap_or(i16::MAX);
+                self.dimensions.push(dimensions.clone());
+                self.numbers.insert(dimensions, number);
+                number
+            }
+        };
         put_i16(number, &mut self.kind_numbers);
         put_sized(&mut self.quantities, |out| put_numeric(quantity, out));
     }
@@ -71,14 +82,14 @@ impl BlockWriter {
     }
 
     /// Writes the block, if it has rows, and starts the next one.
-    pub(in crate::store) fn finish_block(&mut self, place: &Place, out: &mut BytesMut) {
+    pub(in crate::store) fn finish_block(&mut self, location: &LoadLocation, out: &mut BytesMut) {
         if self.count == 0 {
             return;
         }
         out.put_i16(COLUMN_COUNT);
-        put_i64(place.tenant_key, out);
-        put_i64(place.load_id, out);
-        put_date(place.usage_month, out);
+        put_i64(location.tenant_key, out);
+        put_i64(location.load_id, out);
+        put_date(location.usage_month, out);
         put_i32(self.number, out);
         for (element_type, elements) in
             [(INT8, &mut self.assets), (INT2, &mut self.kind_numbers), (NUMERIC, &mut self.quantities)]
@@ -86,14 +97,14 @@ impl BlockWriter {
             put_array(element_type, self.count, out, |out| out.put_slice(elements));
             elements.clear();
         }
-        self.put_kinds(INT8, out, RecordKind::pack);
-        self.put_kinds(TIMESTAMPTZ, out, |kind| time_to_micros(kind.start));
-        self.put_kinds(TIMESTAMPTZ, out, |kind| time_to_micros(kind.end));
-        if self.kinds.iter().any(|kind| kind.trial_expiry.is_some()) {
-            let count = self.kinds.len().try_into().unwrap_or(i32::MAX);
+        self.put_dimensions(INT8, out, StoredDimensions::pack);
+        self.put_dimensions(TIMESTAMPTZ, out, |stored| time_to_micros(stored.dimensions.start));
+        self.put_dimensions(TIMESTAMPTZ, out, |stored| time_to_micros(stored.dimensions.end));
+        if self.dimensions.iter().any(|stored| stored.dimensions.trial_expiry.is_some()) {
+            let count = self.dimensions.len().try_into().unwrap_or(i32::MAX);
             put_array(TIMESTAMPTZ, count, out, |out| {
-                for kind in &self.kinds {
-                    match kind.trial_expiry {
+                for stored in &self.dimensions {
+                    match stored.dimensions.trial_expiry {
                         Some(expiry) => put_i64(time_to_micros(expiry), out),
                         None => put_null(out),
                     }
@@ -102,15 +113,17 @@ impl BlockWriter {
         } else {
             put_null(out);
         }
-        self.kinds.clear();
+        self.dimensions.clear();
         self.numbers.clear();
         self.count = 0;
     }
 
-    /// Puts an array with a number of each kind.
-    fn put_kinds(&self, element_type: u32, out: &mut BytesMut, number: impl Fn(&RecordKind) -> i64) {
-        let count = self.kinds.len().try_into().unwrap_or(i32::MAX);
-        put_array(element_type, count, out, |out| self.kinds.iter().for_each(|kind| put_i64(number(kind), out)));
+    /// Puts an array with a number of each of the dimensions.
+    fn put_dimensions(&self, element_type: u32, out: &mut BytesMut, number: impl Fn(&StoredDimensions) -> i64) {
+        let count = self.dimensions.len().try_into().unwrap_or(i32::MAX);
+        put_array(element_type, count, out, |out| {
+            self.dimensions.iter().for_each(|stored| put_i64(number(stored), out));
+        });
     }
 }
 

@@ -12,13 +12,13 @@ use chrono::NaiveDate;
 use tokio_postgres::{Client, GenericClient};
 
 use super::{
-    MeterKey, Meters, RecordKind, Store, StoreConfig, StoreError,
+    MeterKey, Meters, Store, StoreConfig, StoreError,
     tenants::{TenantKey, scope_filter},
 };
 use crate::{
     auth::TenantScope,
     database::{connect, numeric::parse_sum},
-    model::{Asset, Decimal, Month, OrganizationId, Source, TenantId, UsageKey, UtcTime},
+    model::{Asset, Decimal, Month, OrganizationId, RecordDimensions, Source, TenantId, UsageKey, UtcTime},
 };
 
 pub use alike::UnicodeAsset;
@@ -69,8 +69,7 @@ pub struct RecordToWrite {
     pub row_number: i32,
     /// What generated it.
     pub asset: std::sync::Arc<Asset>,
-    /// What else it is.
-    pub kind: RecordKind,
+    pub dimensions: RecordDimensions<MeterKey>,
     /// The amount.
     pub quantity: Decimal,
 }

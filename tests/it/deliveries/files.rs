@@ -28,7 +28,7 @@ async fn quotes_are_closed_and_doubled_or_refused_where_they_begin() {
                 ),
             ],
         ),
-        (vec![a("\"Front\" desk")], vec![format!("line 2, assetName \"\\\"Front\\\" desk,a1,")]),
+        (vec![a("\"Front\" desk")], vec!["line 2, assetName \"\\\"Front\\\" desk,a1,".to_string()]),
         (
             vec![a("\"Front \\\"A\\\" desk\"")],
             vec!["line 2, assetName \"\\\"Front \\\\\\\"A\\\\\\\" desk\\\",a1,".to_owned()],

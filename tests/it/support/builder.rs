@@ -1,6 +1,6 @@
 //! A small catalog, and rows of usage by their fields.
 
-use secure_connect_reports::model::Columns;
+use secure_connect_reports::model::Column;
 
 pub(crate) const ORG: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 pub(crate) const ORG_EUR: &str = "aaaaaaaa-0000-4000-8000-000000000002";
@@ -80,7 +80,7 @@ impl Row {
     }
 
     pub(crate) fn with(mut self, column: &str, value: &str) -> Self {
-        let position = Columns::NAMES.iter().position(|name| *name == column).expect("a column");
+        let position = Column::NAMES.iter().position(|name| *name == column).expect("a column");
         value.clone_into(&mut self.0[position]);
         self
     }
@@ -101,7 +101,7 @@ impl Row {
 /// A file of rows.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut out = csv::Writer::from_writer(Vec::new());
-    out.write_record(Columns::NAMES).unwrap();
+    out.write_record(Column::NAMES).unwrap();
     for row in rows {
         out.write_record(&row.0).unwrap();
     }

@@ -1,42 +1,30 @@
 //! Records as bytes of the contract, without messages in between.
 //!
-//! A record repeats what its tenant, its asset and its kind are, and only the quantity is its own. Each of these parts is
+//! A record repeats what its tenant, its asset and its dimensions are, and only the quantity is its own. Each of these parts is
 //! encoded once and copied from then on. What comes out is, byte for byte, what the generated code writes for the same
 //! record; a test holds it to that.
 
-use prost::Message as _;
-
 use super::asset_cache::CurrentAssets;
 use crate::{
-    contract::proto,
-    model::{Meter, OrganizationId, TenantId, UtcTime},
-    store::{MeterKey, RecordKind, RecordRow},
+    contract::{LENGTH_DELIMITED, RECORDS, put_key, put_part, put_varint},
+    model::{Column, Meter, OrganizationId, Part, TenantId, tenant_values},
+    store::{MeterKey, RecordRow, StoredDimensions},
 };
-
-// Keys of fields: number << 3 | wire type (Protocol Buffers' "Encoding").
-const RECORDS: u8 = 2 << 3 | 2;
-const START: u8 = 8 << 3 | 2;
-const END: u8 = 9 << 3 | 2;
-const QUANTITY: u8 = 10 << 3 | 2;
-const BILLING_REGION: u8 = 11 << 3;
-const PLATFORM: u8 = 12 << 3;
-const TRIAL: u8 = 13 << 3;
-const TRIAL_EXPIRY: u8 = 14 << 3 | 2;
 
 /// Encodes the records of a report.
 pub struct RecordEncoder {
-    /// `organization_id` and `tenant_id`.
+    /// The fields of [`Part::Tenant`].
     tenant: Vec<u8>,
     assets: CurrentAssets,
-    /// `meter_name` and `meter_id` of each.
+    /// The fields of [`Part::Meter`] of each.
     meters: Vec<(MeterKey, Vec<u8>)>,
     /// Those of the records that are to be encoded next.
-    kinds: Vec<KindParts>,
+    dimensions: Vec<EncodedDimensions>,
     quantity: Vec<u8>,
 }
 
-/// What all records of a kind have, before and after the quantity.
-struct KindParts {
+/// What records of the same dimensions have before and after the quantity.
+struct EncodedDimensions {
     front: Vec<u8>,
     back: Vec<u8>,
 }
@@ -45,12 +33,9 @@ struct KindParts {
 
 impl RecordEncoder {
     pub fn new(organization_id: OrganizationId, tenant_id: TenantId, assets: CurrentAssets) -> Self {
-        let tenant = proto::UsageRecord {
-            organization_id: organization_id.to_string(),
-            tenant_id: tenant_id.to_string(),
-            ..Default::default()
-        };
-        Self { tenant: tenant.encode_to_vec(), assets, meters: Vec::new(), kinds: Vec::new(), quantity: Vec::new() }
+        let mut tenant = Vec::new();
+        put_part(Part::Tenant, &tenant_values(organization_id, tenant_id), &mut tenant);
+        Self { tenant, assets, meters: Vec::new(), dimensions: Vec::new(), quantity: Vec::new() }
     }
 
     /// Where the assets of records are to be put before they are encoded.
@@ -63,46 +48,35 @@ impl RecordEncoder {
     }
 
     pub fn add_meter(&mut self, key: MeterKey, meter: &Meter) {
-        let part =
-            proto::UsageRecord { meter_name: meter.name.clone(), meter_id: meter.id.to_string(), ..Default::default() };
-        self.meters.push((key, part.encode_to_vec()));
+        let mut encoded = Vec::new();
+        put_part(Part::Meter, &meter.values(), &mut encoded);
+        self.meters.push((key, encoded));
     }
 
-    /// Turns to records of these kinds. Their meters must be known.
-    pub fn turn_to(&mut self, kinds: &[RecordKind]) {
-        self.kinds.clear();
-        for kind in kinds {
-            let meter = self.meters.iter().find(|(key, _)| *key == kind.meter);
+    /// Prepares for records of these dimensions. Their meters must be known.
+    pub fn prepare(&mut self, dimensions: &[StoredDimensions]) {
+        self.dimensions.clear();
+        for StoredDimensions { dimensions, .. } in dimensions {
+            let meter = self.meters.iter().find(|(key, _)| *key == dimensions.meter);
             let mut front = meter.map(|(_, meter)| meter.clone()).unwrap_or_default();
-            put_time(START, kind.start, &mut front);
-            put_time(END, kind.end, &mut front);
-            front.push(QUANTITY);
-            let mut back = vec![BILLING_REGION];
-            put_varint(kind.billing_region.code().unsigned_abs().into(), &mut back);
-            if let Some(platform) = kind.platform {
-                back.push(PLATFORM);
-                put_varint(platform.code().unsigned_abs().into(), &mut back);
-            }
-            if kind.trial {
-                back.extend_from_slice(&[TRIAL, 1]);
-            }
-            if let Some(expiry) = kind.trial_expiry {
-                put_time(TRIAL_EXPIRY, expiry, &mut back);
-            }
-            self.kinds.push(KindParts { front, back });
+            put_part(Part::Period, &dimensions.period(), &mut front);
+            put_key(Column::Quantity, &mut front);
+            let mut back = Vec::new();
+            put_part(Part::Attributes, &dimensions.attributes(), &mut back);
+            self.dimensions.push(EncodedDimensions { front, back });
         }
     }
 
-    /// Adds a record to the bytes of a message, as an element of its `records`. `false`: its asset or kind is not known, and
+    /// Adds a record to the bytes of a message, as an element of its `records`. `false`: its asset or its dimensions are not known, and
     /// nothing was added.
     pub fn encode(&mut self, row: &RecordRow, out: &mut Vec<u8>) -> bool {
         let Some(asset) = self.assets.get(row.asset) else { return false };
-        let Some(KindParts { front, back }) = self.kinds.get(row.kind) else { return false };
+        let Some(EncodedDimensions { front, back }) = self.dimensions.get(row.dimensions) else { return false };
         self.quantity.clear();
         row.quantity.write_to(&mut self.quantity);
         // At most 40 digits, whose length is one byte.
         let length = self.tenant.len() + asset.len() + front.len() + 1 + self.quantity.len() + back.len();
-        out.push(RECORDS);
+        put_varint((RECORDS << 3 | LENGTH_DELIMITED).into(), out);
         put_varint(length as u64, out);
         out.extend_from_slice(&self.tenant);
         out.extend_from_slice(asset);
@@ -114,67 +88,45 @@ impl RecordEncoder {
     }
 }
 
-/// A time is a message within the record.
-fn put_time(key: u8, time: UtcTime, out: &mut Vec<u8>) {
-    let (seconds, nanos) = time.unix_seconds_and_nanos();
-    let time = prost_types::Timestamp { seconds, nanos };
-    out.push(key);
-    put_varint(time.encoded_len() as u64, out);
-    out.extend_from_slice(&time.encode_to_vec());
-}
-
-fn put_varint(value: u64, out: &mut Vec<u8>) {
-    if let Ok(byte @ ..0x80) = u8::try_from(value) {
-        return out.push(byte);
-    }
-    prost::encoding::encode_varint(value, out);
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
     use crate::{
+        contract::proto,
         model::{UsageRecord, arbitrary},
-        reports::AssetBook as _,
         store::AssetKey,
     };
 
-    /// The row that a record is stored as, with made-up keys, and its kind.
-    fn stored(record: &UsageRecord, encoder: &mut RecordEncoder) -> (RecordRow, RecordKind) {
+    /// The row that a record is stored as, with keys that follow each other, and its dimensions.
+    fn stored(record: &UsageRecord, encoder: &mut RecordEncoder) -> (RecordRow, StoredDimensions) {
         let next = i64::try_from(encoder.meters.len()).expect("few");
         let (asset, meter) = (AssetKey::from_number(next), MeterKey::from_number(next));
         encoder.assets().put(vec![(asset, (*record.asset).clone())]);
-        encoder.add_meter(meter, &record.meter);
-        let kind = RecordKind {
-            meter,
-            asset_type: record.asset.asset_type,
-            start: record.start,
-            end: record.end,
-            billing_region: record.billing_region,
-            platform: record.platform,
-            trial: record.trial,
-            trial_expiry: record.trial_expiry,
-        };
-        (RecordRow { row_number: 1, asset, kind: 0, quantity: record.quantity }, kind)
+        encoder.add_meter(meter, &record.dimensions.meter);
+        let dimensions = record.dimensions.clone().with_meter(meter);
+        let stored = StoredDimensions { asset_type: record.asset.asset_type, dimensions };
+        (RecordRow { row_number: 1, asset, dimensions: 0, quantity: record.quantity }, stored)
     }
 
     proptest! {
         #[test]
         fn bytes_are_those_of_the_generated_code(records in arbitrary::records()) {
             let first = &records[0];
-            let mut encoder = RecordEncoder::new(first.organization_id, first.tenant_id, CurrentAssets::new(Arc::default(), first.tenant_id));
+            let assets = CurrentAssets::new(Arc::default(), first.tenant_id);
+            let mut encoder = RecordEncoder::new(first.organization_id, first.tenant_id, assets);
             let mut fast = Vec::new();
-            let (mut rows, mut kinds) = (Vec::new(), Vec::new());
+            let (mut rows, mut dimensions) = (Vec::new(), Vec::new());
             for record in &records {
-                let (row, kind) = stored(record, &mut encoder);
-                rows.push(RecordRow { kind: kinds.len(), ..row });
-                kinds.push(kind);
+                let (row, stored) = stored(record, &mut encoder);
+                rows.push(RecordRow { dimensions: dimensions.len(), ..row });
+                dimensions.push(stored);
             }
-            encoder.turn_to(&kinds);
+            encoder.prepare(&dimensions);
             for row in &rows {
                 prop_assert!(encoder.encode(row, &mut fast));
             }

@@ -135,7 +135,13 @@ impl UsageStream {
 
 impl Producer {
     async fn next_chunk(&mut self) -> Result<Option<UsageChunk>, ReportError> {
-        self.report.next(self.encoder.assets()).await
+        let Some(chunk) = self.report.next().await? else { return Ok(None) };
+        let missing = self.encoder.assets().prefetch(self.report.epoch(), &chunk.asset_keys());
+        if !missing.is_empty() {
+            let assets = self.report.assets(&missing).await?;
+            self.encoder.assets().put(assets);
+        }
+        Ok(Some(chunk))
     }
 
     /// Sends everything, the summary last. Returns early, without an error, when nobody listens any more.
@@ -147,7 +153,7 @@ impl Producer {
             }
         }
         while let Some(records) = chunk {
-            self.turn_to(&records)?;
+            self.prepare(&records)?;
             let mut start = 0;
             while start < records.rows().len() {
                 let (message, end) = self.message(&records, start)?;
@@ -175,14 +181,15 @@ impl Producer {
         self.sender.send(Ok(message.into())).await.is_ok()
     }
 
-    /// Turns to the records of a chunk.
-    fn turn_to(&mut self, chunk: &UsageChunk) -> Result<(), ReportError> {
-        for kind in chunk.kinds() {
-            if !self.encoder.knows_meter(kind.meter) {
-                self.encoder.add_meter(kind.meter, self.report.meter(kind.meter)?);
+    /// Makes the encoder ready for the records of a chunk.
+    fn prepare(&mut self, chunk: &UsageChunk) -> Result<(), ReportError> {
+        for stored in chunk.dimensions() {
+            let meter = stored.dimensions.meter;
+            if !self.encoder.knows_meter(meter) {
+                self.encoder.add_meter(meter, self.report.meter(meter)?);
             }
         }
-        self.encoder.turn_to(chunk.kinds());
+        self.encoder.prepare(chunk.dimensions());
         Ok(())
     }
 

@@ -1,0 +1,193 @@
+//! A row whose values are of their types, from whatever it came in.
+
+use std::{fmt::Display, str::FromStr};
+
+use chrono::{DateTime, SecondsFormat};
+
+use super::{
+    findings::{Findings, WarningKind},
+    place::Place,
+};
+use crate::model::{
+    AssetType, BillingRegion, Column, Decimal, Form, InvalidDecimal, InvalidText, InvalidTime, MeterId, OrganizationId,
+    Platform, TenantId, UtcTime, checked_text,
+};
+
+/// A row as it came in a file: a text for each column, in the report's order.
+pub(super) type RawRecord<'a> = [&'a str; Column::COUNT];
+
+/// A row by its columns. `None`: the value was refused.
+#[derive(Debug)]
+pub struct Row<'a> {
+    pub organization_id: Option<OrganizationId>,
+    pub tenant_id: Option<TenantId>,
+    pub asset_name: Option<&'a str>,
+    pub asset_id: Option<&'a str>,
+    pub asset_type: Option<AssetType>,
+    pub meter_name: Option<&'a str>,
+    pub meter_id: Option<MeterId>,
+    pub start: Option<UtcTime>,
+    pub end: Option<UtcTime>,
+    pub quantity: Option<Decimal>,
+    pub billing_region: Option<BillingRegion>,
+    pub platform: Option<Option<Platform>>,
+    pub trial: Option<bool>,
+    pub trial_expiry: Option<Option<UtcTime>>,
+}
+
+/// Reads the values of a row, and refuses those that are not sound.
+pub struct RowReader<'f, 'a> {
+    place: Place,
+    findings: &'f mut Findings,
+    /// What the row came in, where that was texts.
+    texts: Option<&'f RawRecord<'a>>,
+}
+
+impl<'f, 'a> RowReader<'f, 'a> {
+    pub(super) fn new(place: Place, findings: &'f mut Findings, texts: Option<&'f RawRecord<'a>>) -> Self {
+        Self { place, findings, texts }
+    }
+
+    /// Refuses a value: as it came, where that is known.
+    pub(super) fn refuse(&mut self, column: Column, value: impl Display, reason: impl Display) {
+        match self.texts {
+            Some(texts) => self.findings.refuse(self.place, column.name(), texts[column.index()], &reason),
+            None => self.findings.refuse(self.place, column.name(), &value.to_string(), &reason),
+        }
+    }
+
+    pub(super) fn warn(&mut self, kind: WarningKind, example: impl FnOnce() -> String) {
+        self.findings.warn(kind, self.place, example);
+    }
+
+    /// Values other than texts may have blanks around them: programs that align columns leave them there.
+    fn read<T>(&mut self, column: Column, value: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let trimmed = value.trim_ascii();
+        if trimmed.is_empty() {
+            self.refuse(column, value, "is missing");
+            return None;
+        }
+        read(trimmed).map_err(|reason| self.refuse(column, value, reason)).ok()
+    }
+
+    /// A value that is written as text.
+    pub fn parse<T: FromStr<Err: Display>>(&mut self, column: Column, value: &str) -> Option<T> {
+        // Nearly all values are as they are written by us.
+        value
+            .parse()
+            .ok()
+            .or_else(|| self.read(column, value, |text| text.parse().map_err(|error: T::Err| error.to_string())))
+    }
+
+    /// An empty value is unset.
+    fn parse_optional<T: FromStr<Err: Display>>(&mut self, column: Column, value: &str) -> Option<Option<T>> {
+        if value.trim_ascii().is_empty() { Some(None) } else { self.parse(column, value).map(Some) }
+    }
+
+    /// A free text within the bounds of its column.
+    pub fn text<'t>(&mut self, column: Column, value: &'t str) -> Option<&'t str> {
+        let Form::Text { min_bytes, max_bytes } = column.form() else { return Some(value) };
+        checked_text(value, min_bytes, max_bytes)
+            .map_err(|error| match error {
+                InvalidText::Empty => self.refuse(column, value, "is missing"),
+                error => self.refuse(column, value, error),
+            })
+            .ok()
+    }
+
+    pub fn quantity(&mut self, value: &str) -> Option<Decimal> {
+        if let Ok(quantity) = value.parse() {
+            return Some(quantity);
+        }
+        self.read(Column::Quantity, value, |text| {
+            text.parse().map_err(|error| match error {
+                InvalidDecimal::Negative => {
+                    "is negative; to correct usage, deliver the whole day again with the quantities that are right"
+                        .to_owned()
+                }
+                error => error.to_string(),
+            })
+        })
+    }
+
+    fn flag(&mut self, value: &str) -> Option<bool> {
+        match value {
+            "FALSE" => Some(false),
+            "TRUE" => Some(true),
+            value => self.read(Column::Trial, value, |text| match text.to_ascii_lowercase().as_str() {
+                "true" | "t" | "1" => Ok(true),
+                "false" | "f" | "0" => Ok(false),
+                _ => Err("not TRUE or FALSE".to_owned()),
+            }),
+        }
+    }
+
+    /// A value of a closed set by its code in the contract; 0 is unset.
+    pub fn code<T: FromStr<Err: Display>>(
+        &mut self,
+        column: Column,
+        code: i32,
+        from_code: impl Fn(i32) -> Option<T>,
+    ) -> Option<T> {
+        if code == 0 {
+            self.refuse(column, "", "is missing");
+            return None;
+        }
+        // What a code stands for that is none is refused in the words that a name would be.
+        from_code(code).or_else(|| self.parse(column, &code.to_string()))
+    }
+
+    /// The same where 0 may be.
+    pub fn optional_code<T: FromStr<Err: Display>>(
+        &mut self,
+        column: Column,
+        code: i32,
+        from_code: impl Fn(i32) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if code == 0 { Some(None) } else { self.code(column, code, from_code).map(Some) }
+    }
+
+    /// Seconds since 1970 and the nanoseconds after.
+    pub fn optional_time(&mut self, column: Column, time: Option<(i64, i32)>) -> Option<Option<UtcTime>> {
+        let Some((seconds, nanos)) = time else { return Some(None) };
+        if !(0..1_000_000_000).contains(&nanos) {
+            self.refuse(column, nanos, "nanos must be from 0 to 999999999");
+            return None;
+        }
+        let refused = |error: InvalidTime| {
+            let moment = DateTime::from_timestamp(seconds, nanos.unsigned_abs());
+            let shown = moment.map(|moment| moment.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+            self.refuse(column, shown.unwrap_or_else(|| format!("{seconds} s after 1970")), error);
+        };
+        UtcTime::from_unix(seconds, nanos).map(Some).map_err(refused).ok()
+    }
+
+    /// The same where a time must be.
+    pub fn time(&mut self, column: Column, time: Option<(i64, i32)>) -> Option<UtcTime> {
+        if time.is_none() {
+            self.refuse(column, "", "is missing");
+        }
+        self.optional_time(column, time)?
+    }
+
+    /// Reads the texts of a file.
+    pub(super) fn texts(&mut self, texts: &RawRecord<'a>) -> Row<'a> {
+        let value = |column: Column| texts[column.index()];
+        Row {
+            organization_id: self.parse(Column::OrganizationId, value(Column::OrganizationId)),
+            tenant_id: self.parse(Column::TenantId, value(Column::TenantId)),
+            asset_name: self.text(Column::AssetName, value(Column::AssetName)),
+            asset_id: self.text(Column::AssetId, value(Column::AssetId)),
+            asset_type: self.parse(Column::AssetType, value(Column::AssetType)),
+            meter_name: self.text(Column::MeterName, value(Column::MeterName)),
+            meter_id: self.parse(Column::MeterId, value(Column::MeterId)),
+            start: self.parse(Column::Start, value(Column::Start)),
+            end: self.parse(Column::End, value(Column::End)),
+            quantity: self.quantity(value(Column::Quantity)),
+            billing_region: self.parse(Column::BillingRegion, value(Column::BillingRegion)),
+            platform: self.parse_optional(Column::Platform, value(Column::Platform)),
+            trial: self.flag(value(Column::Trial)),
+            trial_expiry: self.parse_optional(Column::TrialExpiry, value(Column::TrialExpiry)),
+        }
+    }
+}
