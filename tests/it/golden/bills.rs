@@ -6,7 +6,7 @@ use secure_connect_reports::proto::{
 
 use super::{
     assert_golden,
-    fixture::{ACME, HQ, KUWAIT_ORG, TOKYO_ORG, costs_of, everything, month, reports},
+    fixture::{ACME, HQ, KUWAIT_ORG, TOKYO_ORG, costs_of, month, reports, shared},
     mask,
 };
 
@@ -54,9 +54,8 @@ fn shown(answer: GetMonthlyCostsResponse) -> String {
 
 #[tokio::test]
 async fn bills() {
-    let database = everything().await;
-    let server = database.serve();
-    let mut stub = reports(&server).await;
+    let (_, server) = shared().await;
+    let mut stub = reports(server).await;
     let months = |request: GetMonthlyCostsRequest| GetMonthlyCostsRequest {
         start_month: month(1),
         end_month: month(4),
@@ -76,9 +75,8 @@ async fn bills() {
 
 #[tokio::test]
 async fn pages_of_a_bill() {
-    let database = everything().await;
-    let server = database.serve();
-    let mut stub = reports(&server).await;
+    let (_, server) = shared().await;
+    let mut stub = reports(server).await;
     let mut text = String::new();
     let mut page_token = String::new();
     for number in 1.. {
@@ -95,9 +93,8 @@ async fn pages_of_a_bill() {
 
 #[tokio::test]
 async fn lists_of_tenants() {
-    let database = everything().await;
-    let server = database.serve();
-    let mut stub = reports(&server).await;
+    let (_, server) = shared().await;
+    let mut stub = reports(server).await;
     let mut text = String::new();
     let list = ListTenantsRequest::default;
     for (name, request) in [

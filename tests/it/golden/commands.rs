@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
     assert_golden,
-    fixture::{ACME, HQ, KUWAIT_ORG, TOKYO_ORG, catalog, command, everything, given, said},
+    fixture::{ACME, HQ, KUWAIT_ORG, TOKYO_ORG, catalog, command, given, said, shared},
 };
 use crate::support::{Database, Server};
 
@@ -103,8 +103,7 @@ async fn imports_withdrawals_and_purges() {
 
 #[tokio::test]
 async fn tenants_and_costs() {
-    let database = everything().await;
-    let server = database.serve();
+    let (_, server) = shared().await;
     let mut text = String::new();
     for arguments in [
         &["tenants"][..],
@@ -112,7 +111,7 @@ async fn tenants_and_costs() {
         &["tenants", "--organization", ACME, "--format", "csv"],
         &["tenants", "acme", "--format", "json"],
     ] {
-        text.push_str(&ask(&server, arguments));
+        text.push_str(&ask(server, arguments));
     }
     assert_golden("commands/tenants.txt", &text);
 
@@ -125,15 +124,14 @@ async fn tenants_and_costs() {
         &["costs", "--organization", KUWAIT_ORG, "--month", "2022-02"],
         &["costs", "--organization", KUWAIT_ORG, "--month", "2021-12"],
     ] {
-        text.push_str(&ask(&server, arguments));
+        text.push_str(&ask(server, arguments));
     }
     assert_golden("commands/costs.txt", &text);
 }
 
 #[tokio::test]
 async fn downloads_and_health() {
-    let database = everything().await;
-    let server = database.serve();
+    let (_, server) = shared().await;
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for arguments in [
@@ -155,7 +153,7 @@ async fn downloads_and_health() {
     while !command(&["healthcheck", "--server", &server.url()]).output().unwrap().status.success() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    text.push_str(&ask(&server, &["healthcheck"]));
+    text.push_str(&ask(server, &["healthcheck"]));
     assert_golden("commands/usage-healthcheck.txt", &text);
 }
 

@@ -7,7 +7,7 @@ use super::{
     assert_golden,
     fixture::{
         ACME, EMPTY, HQ, KUWAIT, LAB, TOKYO, catalog, command, costs_of, everything, given, import, month, reports,
-        usage_of,
+        shared, usage_of,
     },
     mask,
 };
@@ -33,12 +33,11 @@ async fn revisions(database: &Database) -> String {
 
 #[tokio::test]
 async fn digests_and_revisions() {
-    let database = everything().await;
-    assert_golden("digests/loads.txt", &loads(&database).await);
-    assert_golden("digests/revisions.txt", &revisions(&database).await);
+    let (database, server) = shared().await;
+    assert_golden("digests/loads.txt", &loads(database).await);
+    assert_golden("digests/revisions.txt", &revisions(database).await);
 
-    let server = database.serve();
-    let mut stub = reports(&server).await;
+    let mut stub = reports(server).await;
     let mut text = String::new();
     for tenant in [HQ, LAB, TOKYO, KUWAIT, EMPTY] {
         let mut stream = stub.get_detailed_usage(usage_of(tenant)).await.unwrap().into_inner();

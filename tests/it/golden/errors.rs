@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 
 use super::{
     assert_golden,
-    fixture::{ACME, HQ, TOKYO, channel, costs_of, everything, given, month, reports, usage_of},
+    fixture::{ACME, HQ, TOKYO, channel, costs_of, everything, given, month, reports, shared, usage_of},
 };
 use crate::support::{
     calls::{Rpc, request},
@@ -77,9 +77,8 @@ fn altered(token: &str) -> String {
 
 #[tokio::test]
 async fn errors_of_list_tenants() {
-    let database = everything().await;
-    let server = database.serve();
-    let stub = &mut reports(&server).await;
+    let (_, server) = shared().await;
+    let stub = &mut reports(server).await;
     let list = ListTenantsRequest::default;
     let first = ListTenantsRequest { page_size: 1, ..list() };
     let token = stub.list_tenants(first.clone()).await.unwrap().into_inner().next_page_token;

@@ -6,6 +6,7 @@ use secure_connect_reports::proto::{
     GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ImportUsageResponse, YearMonth,
     reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };
+use tokio::sync::OnceCell;
 use tonic::{Response, Status, transport::Channel};
 
 use super::{folder, mask};
@@ -39,6 +40,17 @@ pub(super) async fn everything() -> Database {
     database.import_from("probe", &given("second-source.csv")).await;
     database.import(&given("restatement.csv")).await;
     database
+}
+
+/// The same with a server, for tests that change nothing: a database takes longer to make than such a test to run.
+pub(super) async fn shared() -> &'static (Database, Server) {
+    static SHARED: OnceCell<(Database, Server)> = OnceCell::const_new();
+    let start = || async {
+        let database = everything().await;
+        let server = database.serve();
+        (database, server)
+    };
+    SHARED.get_or_init(start).await
 }
 
 pub(super) async fn channel(url: &str) -> Channel {

@@ -2,9 +2,9 @@
 
 use super::{
     assert_golden,
-    fixture::{EMPTY, HQ, LAB, command, everything},
+    fixture::{EMPTY, HQ, LAB, command, shared},
 };
-use crate::support::{Database, Server};
+use crate::support::Server;
 
 /// Standard output and the file, which are the same.
 fn csv(server: &Server, tenant: &str, options: &[&str]) -> String {
@@ -22,26 +22,20 @@ fn csv(server: &Server, tenant: &str, options: &[&str]) -> String {
     printed
 }
 
-async fn served() -> (Database, Server) {
-    let database = everything().await;
-    let server = database.serve();
-    (database, server)
-}
-
 #[tokio::test]
 async fn reports_as_csv() {
-    let (_database, server) = served().await;
-    assert_golden("report/default.csv", &csv(&server, HQ, &[]));
-    assert_golden("report/crlf.csv", &csv(&server, HQ, &["--crlf"]));
-    assert_golden("report/byte-order-mark.csv", &csv(&server, LAB, &["--bom"]));
-    assert_golden("report/spreadsheet.csv", &csv(&server, HQ, &["--bom", "--crlf", "--neutralize-formulas"]));
-    assert_golden("report/trial-tenant.csv", &csv(&server, LAB, &[]));
-    assert_golden("report/empty.csv", &csv(&server, EMPTY, &[]));
+    let (_, server) = shared().await;
+    assert_golden("report/default.csv", &csv(server, HQ, &[]));
+    assert_golden("report/crlf.csv", &csv(server, HQ, &["--crlf"]));
+    assert_golden("report/byte-order-mark.csv", &csv(server, LAB, &["--bom"]));
+    assert_golden("report/spreadsheet.csv", &csv(server, HQ, &["--bom", "--crlf", "--neutralize-formulas"]));
+    assert_golden("report/trial-tenant.csv", &csv(server, LAB, &[]));
+    assert_golden("report/empty.csv", &csv(server, EMPTY, &[]));
 }
 
 #[tokio::test]
 async fn filtered_reports_as_csv() {
-    let (_database, server) = served().await;
+    let (_, server) = shared().await;
     for (name, options) in [
         ("types", &["--asset-type", "transport,GATEWAY"][..]),
         ("meter-and-region", &["--meter", "user_hours_essentials", "--region", "af,NA"]),
@@ -50,16 +44,16 @@ async fn filtered_reports_as_csv() {
         ("billable-endpoints", &["--trial", "false", "--asset-type", "ENDPOINT"]),
         ("nothing", &["--trial", "true", "--asset-type", "USER"]),
     ] {
-        assert_golden(&format!("report/filtered/{name}.csv"), &csv(&server, HQ, options));
+        assert_golden(&format!("report/filtered/{name}.csv"), &csv(server, HQ, options));
     }
 }
 
 /// As the day was before the restatement.
 #[tokio::test]
 async fn a_report_of_the_past_as_csv() {
-    let (database, server) = served().await;
+    let (database, server) = shared().await;
     let sql = "SELECT to_char(max(published_at) AT TIME ZONE 'UTC' - interval '1 microsecond', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')
         FROM usage_load";
     let before: String = database.sql().await.query_one(sql, &[]).await.unwrap().get(0);
-    assert_golden("report/before-restatement.csv", &csv(&server, HQ, &["--as-of", &before]));
+    assert_golden("report/before-restatement.csv", &csv(server, HQ, &["--as-of", &before]));
 }

@@ -6,7 +6,7 @@ use secure_connect_reports::proto::{GetDetailedUsageRequest, GetDetailedUsageRes
 
 use super::{
     assert_golden,
-    fixture::{EMPTY, HQ, everything, usage_of},
+    fixture::{EMPTY, HQ, shared, usage_of},
     mask,
 };
 use crate::support::{
@@ -99,11 +99,10 @@ fn all_shown(messages: &[Vec<u8>]) -> String {
 
 #[tokio::test]
 async fn messages_of_reports() {
-    let database = everything().await;
-    let server = database.serve();
-    let whole = messages(&server, &usage_of(HQ)).await;
+    let (_, server) = shared().await;
+    let whole = messages(server, &usage_of(HQ)).await;
     assert_golden("stream/whole.txt", &all_shown(&whole));
-    assert_golden("stream/empty.txt", &all_shown(&messages(&server, &usage_of(EMPTY)).await));
+    assert_golden("stream/empty.txt", &all_shown(&messages(server, &usage_of(EMPTY)).await));
 
     let filter = UsageFilter {
         asset_types: vec![2, 1, 2],
@@ -113,18 +112,17 @@ async fn messages_of_reports() {
         trial: Some(false),
     };
     let filtered = GetDetailedUsageRequest { filter: Some(filter), ..usage_of(HQ) };
-    assert_golden("stream/filtered.txt", &all_shown(&messages(&server, &filtered).await));
+    assert_golden("stream/filtered.txt", &all_shown(&messages(server, &filtered).await));
 
     let first = GetDetailedUsageResponse::decode(whole[0].as_slice()).unwrap();
     let resumed = GetDetailedUsageRequest { resume_token: first.resume_token, ..usage_of(HQ) };
-    assert_golden("stream/resumed.txt", &all_shown(&messages(&server, &resumed).await));
+    assert_golden("stream/resumed.txt", &all_shown(&messages(server, &resumed).await));
 }
 
 /// What stands around the messages: headers, and trailers where the answer has a body.
 #[tokio::test]
 async fn headers_and_trailers() {
-    let database = everything().await;
-    let server = database.serve();
+    let (_, server) = shared().await;
     let mut connection = Connection::open(server.address, 1 << 20).await;
     let mut text = String::new();
     for (name, path, request) in [

@@ -4,7 +4,7 @@ use std::{io::Write as _, path::Path};
 
 use super::{
     assert_golden,
-    fixture::{ACME, HQ, catalog, command, everything, given, said},
+    fixture::{ACME, HQ, catalog, command, given, said, shared},
 };
 use crate::support::{Database, port::Port};
 
@@ -53,8 +53,7 @@ async fn wrong_arguments() {
 
 #[tokio::test]
 async fn questions_without_an_answer() {
-    let database = everything().await;
-    let server = database.serve();
+    let (_, server) = shared().await;
     let port = Port::reserve();
     let nowhere = format!("http://{}", port.address);
     let folder = tempfile::tempdir().unwrap();
