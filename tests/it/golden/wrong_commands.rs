@@ -85,13 +85,18 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Files that are no usage, or hold what is wrong.
-fn bad_files(folder: &Path) -> Vec<&'static str> {
+type Files = Vec<(&'static str, Vec<u8>)>;
+
+/// Files that are no usage, or are not written as CSV.
+fn bad_forms() -> Files {
     let usage = given("usage.csv");
     let lines: Vec<&str> = usage.lines().collect();
     let (header, row) = (lines[0], lines[1]);
     let table = |rows: &str| format!("{header}\n{rows}\n");
-    let files: Vec<(&str, Vec<u8>)> = vec![
+    let packed = gzip(usage.as_bytes());
+    // The characters of Latin-1 have the first numbers of Unicode.
+    let latin_1 = |text: String| text.chars().map(|character| u8::try_from(character).unwrap()).collect();
+    vec![
         ("empty.csv", Vec::new()),
         ("no-header.csv", format!("{row}\n").into()),
         ("another-report.csv", "tenantId,month,cost\n1,2,3\n".into()),
@@ -105,87 +110,66 @@ fn bad_files(folder: &Path) -> Vec<&'static str> {
         ("open-quote.csv", table(&row.replace(",Joe,", ",\"Joe,")).into()),
         ("stray-quote.csv", table(&row.replace(",Joe,", ",Jo\"e,")).into()),
         ("text-behind-quote.csv", table(&row.replace(",Joe,", ",\"Jo\"e,")).into()),
-        (
-            "latin-1.csv",
-            table(row)
-                .replace("Joe,", "Jo\u{1},")
-                .replace('\u{1}', "#")
-                .replace("Jo#", "Joé")
-                .chars()
-                .map(|c| c as u8)
-                .collect(),
-        ),
+        ("latin-1.csv", latin_1(table(&row.replace(",Joe,", ",Joé,")))),
         ("twice.csv", table(&format!("{row}\n{row}")).into()),
-        (
-            "numbers.csv",
-            table(
-                &[
-                    row.replace(",0.5,", ",-1,"),
-                    row.replace(",0.5,", ",1.234.5,"),
-                    row.replace(",0.5,", ",1e38,"),
-                    row.replace(",0.5,", ",,"),
-                ]
-                .join("\n"),
-            )
-            .into(),
-        ),
-        (
-            "times.csv",
-            table(
-                &[
-                    row.replace("2022-02-01T00:00:00Z", "2022-02-30T00:00:00Z"),
-                    row.replace("2022-02-01T00:00:00Z", "2022-02-01T00:00:00"),
-                    row.replace("2022-02-01T00:00:00Z", "2022-02-01T00:00:00.0000001Z"),
-                    row.replace("2022-02-01T00:00:00Z", "01.02.2022"),
-                    row.replace("2022-02-01T00:00:00Z", "2016-12-31T23:59:60Z"),
-                    row.replace("2022-02-01T01:00:00Z", "2022-02-01T00:00:00Z"),
-                    row.replace("2022-02-01T01:00:00Z", "2022-02-02T01:00:00.000001Z"),
-                ]
-                .join("\n"),
-            )
-            .into(),
-        ),
-        (
-            "sets.csv",
-            table(
-                &[
-                    row.replace(",USER,", ",ROBOT,"),
-                    row.replace(",EU,", ",XX,"),
-                    row.replace(",EU,,", ",EU,mcp,"),
-                    row.replace(",EU,,", ",EU,aws,"),
-                    row.replace(",FALSE,", ",no,"),
-                    row.replace(HQ, "2b000000-0000-4000-8000-00000000000f"),
-                    row.replace(ACME, "1a000000-0000-4000-8000-000000000002"),
-                    row.replace("user_hours_essentials", "user_hours_premium"),
-                ]
-                .join("\n"),
-            )
-            .into(),
-        ),
-        ("many.csv", table(&vec![row.replace(",0.5,", ",x,"); 25].join("\n")).into()),
         ("archive.zip", b"PK\x03\x04 and so on".to_vec()),
         ("page.csv", "<!DOCTYPE html><html>".into()),
         ("data.json", "{\"records\": []}".into()),
-        ("cut.csv.gz", {
-            let whole = gzip(usage.as_bytes());
-            whole[..whole.len() / 2].to_vec()
-        }),
-        ("twice.csv.gz", gzip(&gzip(usage.as_bytes()))),
-    ];
-    files
-        .into_iter()
-        .map(|(name, content)| {
-            write(folder, name, content);
-            name
-        })
-        .collect()
+        ("cut.csv.gz", packed[..packed.len() / 2].to_vec()),
+        ("twice.csv.gz", gzip(&packed)),
+    ]
+}
+
+/// Files with values that are wrong.
+fn bad_values() -> Files {
+    let usage = given("usage.csv");
+    let lines: Vec<&str> = usage.lines().collect();
+    let (header, row) = (lines[0], lines[1]);
+    let changed = |changes: &[(&str, &str)]| {
+        let rows: Vec<String> = changes.iter().map(|(before, after)| row.replace(before, after)).collect();
+        format!("{header}\n{}\n", rows.join("\n")).into_bytes()
+    };
+    let (start, end) = ("2022-02-01T00:00:00Z", "2022-02-01T01:00:00Z");
+    vec![
+        ("numbers.csv", changed(&[(",0.5,", ",-1,"), (",0.5,", ",1.234.5,"), (",0.5,", ",1e38,"), (",0.5,", ",,")])),
+        (
+            "times.csv",
+            changed(&[
+                (start, "2022-02-30T00:00:00Z"),
+                (start, "2022-02-01T00:00:00"),
+                (start, "2022-02-01T00:00:00.0000001Z"),
+                (start, "01.02.2022"),
+                (start, "2016-12-31T23:59:60Z"),
+                (end, "2022-02-01T00:00:00Z"),
+                (end, "2022-02-02T01:00:00.000001Z"),
+            ]),
+        ),
+        (
+            "sets.csv",
+            changed(&[
+                (",USER,", ",ROBOT,"),
+                (",EU,", ",XX,"),
+                (",EU,,", ",EU,mcp,"),
+                (",EU,,", ",EU,aws,"),
+                (",FALSE,", ",no,"),
+                (HQ, "2b000000-0000-4000-8000-00000000000f"),
+                (ACME, "1a000000-0000-4000-8000-000000000002"),
+                ("user_hours_essentials", "user_hours_premium"),
+            ]),
+        ),
+        ("many.csv", changed(&[(",0.5,", ",x,"); 25])),
+    ]
 }
 
 #[tokio::test]
 async fn bad_files_of_usage() {
     let database = catalog().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut names = bad_files(folder.path());
+    let mut names = Vec::new();
+    for (name, content) in [bad_forms(), bad_values()].concat() {
+        write(folder.path(), name, content);
+        names.push(name);
+    }
     names.push("there-is-none.csv");
     let import = |arguments: &[&str]| {
         let mut command = command(&[&["import"], arguments].concat());
