@@ -1,5 +1,5 @@
 # Everything that is needed is put in place by the targets themselves: PostgreSQL's server binaries by .ci/postgresql,
-# test clients and buf by .ci/tools.
+# test clients, buf and programs for checks by .ci/tools.
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -43,7 +43,8 @@ torture: postgresql ## Break everything that may break, over and over; ROUNDS=20
 
 .PHONY: bench
 bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=1000000,10000000 RUNS=5
-	target/tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
+	target/tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--only-binary :all: -r benches/requirements.txt
 	target/tools/venv/bin/python -B benches/bench.py $(PROGRAM) docs/benchmarks.md --rows $(ROWS) --runs $(RUNS)
 
 .PHONY: microbench
@@ -74,7 +75,7 @@ postgresql: ## Make sure that PostgreSQL's server binaries are there
 	@.ci/postgresql
 
 .PHONY: tools
-tools: ## Put test clients and buf below target/tools
+tools: ## Put test clients and programs for checks below target/tools
 	@PYTHON="$(PYTHON)" .ci/tools
 
 .PHONY: clean
