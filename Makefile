@@ -52,13 +52,19 @@ microbench: ## Measure what is done for each record
 	$(CARGO) bench --locked --bench hot
 
 .PHONY: check
-check: tools ## Formatting, lints, the contract, the docs
+check: tools ## Formatting, lints, the contract, scripts, the docs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	cd proto && $(BUF) format --diff --exit-code
 	cd proto && $(BUF) lint
 	cd proto && $(BUF) breaking --against landed.json
+	.ci/shellcheck
+	target/tools/venv/bin/zizmor --offline --quiet --strict-collection .github
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+.PHONY: hooks
+hooks: ## Run fast checks before each commit
+	git config core.hooksPath .githooks
 
 .PHONY: format
 format: tools ## Format code and contract
