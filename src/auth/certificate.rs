@@ -185,3 +185,101 @@ fn escaped(value: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::SystemTime;
+
+    use rcgen::{
+        CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, KeyPair, SanType, date_time_ymd,
+    };
+
+    use super::*;
+
+    /// What `find` says of a self-signed certificate that no caller has.
+    fn refused(change: impl FnOnce(&mut CertificateParams)) -> String {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        change(&mut params);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        CertificateCallers(Vec::new()).find(certificate.der()).unwrap_err()
+    }
+
+    fn names_of(change: impl FnOnce(&mut CertificateParams)) -> String {
+        refused(change).split_once(": ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn names_are_read_in_the_order_of_the_certificate_and_the_subject_last() {
+        let found = names_of(|params| {
+            params.subject_alt_names = vec![
+                SanType::URI("spiffe://provider.example/Billing".try_into().unwrap()),
+                SanType::IpAddress([127, 0, 0, 1].into()),
+                SanType::DnsName("Billing.Example".try_into().unwrap()),
+                SanType::Rfc822Name("Billing@example".try_into().unwrap()),
+            ];
+            params.distinguished_name.push(DnType::CommonName, "billing");
+        });
+        let expected =
+            "uri:spiffe://provider.example/Billing, dns:billing.example, email:Billing@example, subject:CN=billing";
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_subject_is_written_by_rfc_4514() {
+        let found = names_of(|params| {
+            let name = &mut params.distinguished_name;
+            name.push(DnType::CountryName, DnValue::PrintableString("DE".try_into().unwrap()));
+            name.push(DnType::OrganizationName, "Ünïcode, Inc.");
+            name.push(
+                DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 25]),
+                DnValue::Ia5String("example".try_into().unwrap()),
+            );
+            name.push(DnType::CustomDnType(vec![1, 2, 3, 4]), " #1 ");
+        });
+        assert_eq!(found, r"subject:1.2.3.4=\ #1\ ,DC=example,O=Ünïcode\, Inc.,C=DE");
+    }
+
+    #[test]
+    fn a_subject_in_an_old_character_set_is_no_name() {
+        let old = [
+            DnValue::BmpString("billing".try_into().unwrap()),
+            DnValue::TeletexString("billing".try_into().unwrap()),
+            DnValue::UniversalString("billing".try_into().unwrap()),
+        ];
+        for value in old {
+            let found = names_of(|params| {
+                params.subject_alt_names = vec![SanType::DnsName("billing.example".try_into().unwrap())];
+                params.distinguished_name.push(DnType::CommonName, value);
+            });
+            assert_eq!(found, "dns:billing.example");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_taken_within_its_validity_only() {
+        let found = |first, last| {
+            refused(|params| {
+                (params.not_before, params.not_after) = (first, last);
+                params.distinguished_name.push(DnType::CommonName, "billing");
+            })
+        };
+        let now = SystemTime::now().into();
+        assert_eq!(found(date_time_ymd(1999, 1, 1), date_time_ymd(2001, 1, 1)), "out of date");
+        assert_eq!(found(date_time_ymd(2900, 1, 1), date_time_ymd(9999, 12, 31)), "out of date");
+        // The first second counts.
+        assert!(found(now, date_time_ymd(9999, 12, 31)).ends_with("subject:CN=billing"));
+    }
+
+    #[test]
+    fn alternative_names_that_cannot_be_read_are_none() {
+        let found = names_of(|params| {
+            // A sequence that claims more than there is.
+            params.custom_extensions =
+                vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![0x30, 0x05, 0x82, 0x01])];
+            params.distinguished_name.push(DnType::CommonName, "billing");
+        });
+        assert_eq!(found, "subject:CN=billing");
+    }
+}
