@@ -9,12 +9,15 @@
 
 use std::path::Path;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use serde::Deserialize;
-use x509_parser::{
-    extensions::GeneralName,
-    prelude::{FromDer as _, X509Certificate},
-    x509::X509Name,
+use x509_cert::{
+    Certificate,
+    attr::AttributeValue,
+    der::{Decode as _, Tag, Tagged as _},
+    ext::pkix::{SubjectAltName, name::GeneralName},
+    name::Name,
+    time::Validity,
 };
 
 use super::principal::{Principal, Role};
@@ -77,9 +80,9 @@ impl CertificateCallers {
 
     /// The caller that a certificate is for, the first in the file's order. The error lists the certificate's names.
     pub(super) fn find(&self, certificate: &CertificateDer<'_>) -> Result<Principal, String> {
-        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| "not one that can be read")?;
+        let parsed = Certificate::from_der(certificate).map_err(|_| "not one that can be read")?;
         // A connection may outlive the certificate that it was made with.
-        if !parsed.validity().is_valid() {
+        if !is_in_force(&parsed.tbs_certificate.validity) {
             return Err("out of date".to_owned());
         }
         let names = names(&parsed);
@@ -130,28 +133,34 @@ impl CertificateName {
     }
 }
 
-fn names(certificate: &X509Certificate<'_>) -> Vec<CertificateName> {
+/// By whole seconds, of which the first and the last count (RFC 5280, section 4.1.2.5).
+fn is_in_force(validity: &Validity) -> bool {
+    let [first, last] = [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
+    (first..=last).contains(&UnixTime::now().as_secs())
+}
+
+fn names(certificate: &Certificate) -> Vec<CertificateName> {
     let mut names = Vec::new();
-    if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
-        names.extend(alternatives.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(CertificateName::Dns(name.to_ascii_lowercase())),
-            GeneralName::URI(name) => Some(CertificateName::Uri((*name).to_owned())),
-            GeneralName::RFC822Name(name) => Some(CertificateName::Email((*name).to_owned())),
+    if let Ok(Some((_, SubjectAltName(alternatives)))) = certificate.tbs_certificate.get() {
+        names.extend(alternatives.iter().filter_map(|name| match name {
+            GeneralName::DnsName(name) => Some(CertificateName::Dns(name.as_str().to_ascii_lowercase())),
+            GeneralName::UniformResourceIdentifier(name) => Some(CertificateName::Uri(name.to_string())),
+            GeneralName::Rfc822Name(name) => Some(CertificateName::Email(name.to_string())),
             _ => None,
         }));
     }
     // A subject in letters of old standards is no name here; the others are.
-    names.extend(distinguished_name(certificate.subject()).map(CertificateName::Subject));
+    names.extend(distinguished_name(&certificate.tbs_certificate.subject).map(CertificateName::Subject));
     names
 }
 
 /// A name as RFC 4514 writes it: the last part first, with the short names that it gives to attributes (section 3), and
 /// numbers for all others.
-fn distinguished_name(name: &X509Name<'_>) -> Option<String> {
+fn distinguished_name(name: &Name) -> Option<String> {
     let mut parts = Vec::new();
-    for part in name.iter_rdn() {
-        let attributes = part.iter().map(|attribute| {
-            let id = attribute.attr_type().to_id_string();
+    for part in &name.0 {
+        let attributes = part.0.iter().map(|attribute| {
+            let id = attribute.oid.to_string();
             let name = match id.as_str() {
                 "2.5.4.3" => "CN",
                 "2.5.4.6" => "C",
@@ -164,12 +173,21 @@ fn distinguished_name(name: &X509Name<'_>) -> Option<String> {
                 "0.9.2342.19200300.100.1.25" => "DC",
                 other => other,
             };
-            Some(format!("{name}={}", escaped(attribute.as_str().ok()?)))
+            Some(format!("{name}={}", escaped(text(&attribute.value)?)))
         });
         parts.push(attributes.collect::<Option<Vec<_>>>()?.join("+"));
     }
     parts.reverse();
     Some(parts.join(","))
+}
+
+fn text(value: &AttributeValue) -> Option<&str> {
+    match value.tag() {
+        Tag::NumericString | Tag::PrintableString | Tag::Utf8String | Tag::Ia5String => {
+            std::str::from_utf8(value.value()).ok()
+        }
+        _ => None,
+    }
 }
 
 /// RFC 4514, section 2.4.
@@ -243,18 +261,20 @@ mod tests {
 
     #[test]
     fn a_subject_in_an_old_character_set_is_no_name() {
-        let old = [
-            DnValue::BmpString("billing".try_into().unwrap()),
-            DnValue::TeletexString("billing".try_into().unwrap()),
-            DnValue::UniversalString("billing".try_into().unwrap()),
-        ];
-        for value in old {
-            let found = names_of(|params| {
+        let found = |value| {
+            refused(|params| {
                 params.subject_alt_names = vec![SanType::DnsName("billing.example".try_into().unwrap())];
                 params.distinguished_name.push(DnType::CommonName, value);
-            });
-            assert_eq!(found, "dns:billing.example");
+            })
+        };
+        for value in
+            [DnValue::BmpString("billing".try_into().unwrap()), DnValue::TeletexString("billing".try_into().unwrap())]
+        {
+            assert!(found(value).ends_with(": dns:billing.example"));
         }
+        // The library knows no such strings. RFC 5280 (section 4.1.2.4) lets nobody use them for new names.
+        let universal = DnValue::UniversalString("billing".try_into().unwrap());
+        assert_eq!(found(universal), "not one that can be read");
     }
 
     #[test]

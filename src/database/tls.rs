@@ -18,7 +18,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_cert::{Certificate, der::Decode as _};
 
 use crate::tls::{authorities, certificates, private_key, system_authorities};
 
@@ -109,8 +109,10 @@ impl TlsSettings {
 
 /// Whether a certificate has signed itself, and is in force.
 fn is_sound_authority(certificate: &CertificateDer<'_>) -> bool {
-    X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| {
-        certificate.subject() == certificate.issuer() && certificate.validity().is_valid()
+    Certificate::from_der(certificate).is_ok_and(|Certificate { tbs_certificate: certificate, .. }| {
+        let [first, last] = [certificate.validity.not_before, certificate.validity.not_after];
+        let in_force = first.to_unix_duration().as_secs()..=last.to_unix_duration().as_secs();
+        certificate.subject == certificate.issuer && in_force.contains(&UnixTime::now().as_secs())
     })
 }
 
