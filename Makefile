@@ -63,6 +63,11 @@ check: tools ## Formatting, lints, dependencies, the contract, scripts, the docs
 	.ci/shellcheck
 	target/tools/venv/bin/zizmor --offline --quiet --strict-collection .github
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	$(CARGO) test --locked --test it -- documents::configuration documents::pages
+
+.PHONY: docs
+docs: ## Write docs/configuration.md from the definition of the command line
+	UPDATE_DOCS=1 $(CARGO) test --locked --test it -- documents::configuration
 
 .PHONY: advisories
 advisories: tools ## Look for known vulnerabilities of dependencies; needs GitHub

@@ -27,14 +27,16 @@ use crate::{
 pub(super) const DEVELOPMENT_ISSUER: &str = "https://development.invalid";
 pub(super) const DEVELOPMENT_AUDIENCE: &str = "secure-connect-reports";
 
-/// Tells what Secure Connect tenants used and what it costs, to the last digit.
+/// Reports what Secure Connect tenants used and what it costs.
 #[derive(Debug, Parser)]
 #[command(name = "secure-connect-reports", version, about, max_term_width = 120)]
 pub(super) struct Args {
-    /// What to log: a level, or directives such as `info,tonic=debug`.
+    /// What to log, to standard error: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives such as
+    /// `info,tonic=debug`. `serve` writes its audit log at every level, unless a directive names `audit`:
+    /// `info,audit=off` [default: `info` for `serve`, `warn` for other commands].
     #[arg(long, global = true, help_heading = "Log", env = "SCR_LOG", value_name = "DIRECTIVES")]
     pub(super) log: Option<String>,
-    /// How log lines look.
+    /// The format of log lines.
     #[arg(long, global = true, help_heading = "Log", env = "SCR_LOG_FORMAT", value_enum, default_value_t)]
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
@@ -57,10 +59,10 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -79,51 +81,53 @@ pub(super) enum Command {
     Serve(Box<ServeArgs>),
     /// Bring the database's schema up to date.
     Migrate(MigrateArgs),
-    /// Organizations, tenants, meters and price lists.
+    /// Manage organizations, tenants, meters and price lists.
     #[command(subcommand)]
     Catalog(CatalogCommand),
     /// Import usage from CSV files, as one delivery: all of it is published, or nothing.
     Import(ImportArgs),
-    /// Take back what a source has delivered for a tenant's day: the day becomes empty.
+    /// Withdraw what a source delivered for a tenant's day. The day then has no usage from that source.
     Withdraw(WithdrawArgs),
-    /// Delete records that need not be kept: of superseded loads, and of old months. Bills stay as they are.
+    /// Delete the records of superseded loads and of old months. Bills stay as they are.
     Purge(PurgeArgs),
     /// List the tenants that you may see.
     Tenants(TenantsArgs),
-    /// Download what each asset of a tenant used in a month, as CSV.
+    /// Download the detailed usage of a tenant in a month, as CSV.
     Usage(Box<UsageArgs>),
-    /// Show what an organization owes, and why.
+    /// Show what an organization owes, line by line.
     Costs(CostsArgs),
-    /// Ask a server whether it is SERVING; exit code 0 when it is.
+    /// Ask a server whether it is SERVING. The exit code is 0 if it is.
     Healthcheck(ServerArgs),
-    /// Make a token for development, signed by a key of one's own.
+    /// Make a token for development, signed by a local key. The key is created if it does not exist.
     Token(TokenArgs),
-    /// Show all of it on this machine, from nothing: a private PostgreSQL, sample data, reports.
+    /// Show everything on this machine: a private PostgreSQL, sample data, reports.
     Demo(DemoArgs),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CatalogCommand {
-    /// Create or update what a TOML or JSON file names: all of it, or nothing.
+    /// Create or update what a TOML or JSON file names: all of it, or nothing. Nothing is deleted.
     Apply(CatalogApplyArgs),
 }
 
 /// Which database.
 #[derive(Clone, Debug, ClapArgs)]
 pub(super) struct DatabaseArgs {
-    /// The PostgreSQL database, as a URL or key-value string. Unset: a private PostgreSQL below --data-dir.
+    /// The PostgreSQL database, as a URL or a key-value string, with `sslmode`, and with several hosts if you need
+    /// fail-over. Unset: a private PostgreSQL below `--data-dir`.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = "Database")]
     pub(super) database_url: Option<SecretString>,
-    /// Where the private PostgreSQL is kept [default: /var/lib/secure-connect-reports for root, else
-    /// ~/.local/share/secure-connect-reports].
+    /// The folder of the private PostgreSQL [default: `/var/lib/secure-connect-reports` for root, else
+    /// `$XDG_DATA_HOME/secure-connect-reports` or `~/.local/share/secure-connect-reports`].
     #[arg(long, env = "SCR_DATA_DIR", value_name = "DIR", help_heading = "Database")]
     pub(super) data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct MigrateArgs {
-    /// Give a role the rights to serve reports (reader=ROLE) or to import (writer=ROLE); it is created where it is
-    /// missing. Give it again after each upgrade.
+    /// Grant a database role the rights to serve reports (`reader=ROLE`), or to import usage and apply catalogs
+    /// (`writer=ROLE`). A missing role is created, without a login. The role must not own the tables, and no role may
+    /// be named twice. Grant again after each upgrade.
     #[arg(long, env = "SCR_GRANT_TO", value_delimiter = ',', value_name = "reader=ROLE|writer=ROLE")]
     pub(super) grant_to: Vec<Grant>,
     #[command(flatten)]
@@ -132,26 +136,27 @@ pub(super) struct MigrateArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct TokenArgs {
-    /// An organization that the token is for, by its id; * stands for all.
+    /// An organization that the token is for, by its id. `*` means all organizations.
     #[arg(long, env = "SCR_ORGANIZATION", required = true, value_delimiter = ',', value_name = "ID|*")]
     pub(super) organization: Vec<TokenOrganization>,
-    /// A role that the token gives: Reports or UsageImport.
+    /// A role that the token has: `Reports` or `UsageImport`.
     #[arg(long, env = "SCR_ROLE", default_value = "Reports", value_delimiter = ',', value_name = "ROLE")]
     pub(super) role: Vec<Role>,
-    /// Who calls [default: the name of this account].
+    /// The subject of the token, its `sub` [default: the name of this account].
     #[arg(long, env = "SCR_SUBJECT", value_name = "NAME")]
     pub(super) subject: Option<String>,
-    /// How long the token is good for.
+    /// How long the token is valid: 1 to 315360000 (ten years).
     #[arg(long, env = "SCR_EXPIRES_IN_SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=315_360_000), value_name = "SECONDS")]
     pub(super) expires_in_seconds: u64,
-    /// The `iss` of the token.
+    /// The issuer of the token, its `iss`. Nothing is fetched from this URL.
     #[arg(long, env = "SCR_OIDC_ISSUER", default_value = DEVELOPMENT_ISSUER, value_name = "URL")]
     pub(super) issuer: String,
-    /// The `aud` of the token.
+    /// The audience of the token, its `aud`.
     #[arg(long, env = "SCR_AUDIENCE", default_value = DEVELOPMENT_AUDIENCE, value_delimiter = ',', value_name = "NAME")]
     pub(super) audience: Vec<String>,
-    /// Where the key is kept, and made where there is none [default:
-    /// secure-connect-reports-development-key beside the default --data-dir].
+    /// The folder of the key: `signing-key.der`, which only this account can read, and `jwks.json` for `serve
+    /// --jwks`. It is created if it does not exist [default: `secure-connect-reports-development-key` beside the
+    /// default of `--data-dir`].
     #[arg(long, env = "SCR_KEY_DIR", value_name = "DIR")]
     pub(super) key_dir: Option<PathBuf>,
 }
@@ -175,7 +180,7 @@ impl FromStr for TokenOrganization {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct CatalogApplyArgs {
-    /// A `.toml` or `.json` file.
+    /// The catalog, a `.toml` or `.json` file.
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
@@ -183,18 +188,19 @@ pub(super) struct CatalogApplyArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct ImportArgs {
-    /// CSV files in the report's own format, plain or compressed with gzip or zstd; `-` is standard input. A tenant's day may
-    /// lie in several of them.
+    /// CSV files in the format of the report, plain or compressed with gzip or zstd. `-` is standard input. The rows
+    /// of a tenant's day may lie in several files.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
-    /// Who delivers: a later delivery of a tenant's day supersedes the one before from the same source.
+    /// The name of who delivers: 1 to 64 letters, digits, `.`, `_` and `-`. A later delivery of a tenant's day
+    /// supersedes the earlier one of the same source.
     #[arg(long, env = "SCR_SOURCE", default_value = "default", value_name = "NAME")]
     pub(super) source: Source,
-    /// The files are the whole of all the days that they have rows of, for all the organizations that they have rows of: what
-    /// the source has delivered before for these, and is not in the files, is withdrawn.
+    /// The files hold all usage of the days and organizations that they have rows of. What the source delivered
+    /// earlier for these, and is not in the files, is withdrawn.
     #[arg(long, env = "SCR_COMPLETE", value_parser = FalseyValueParser::new())]
     pub(super) complete: bool,
-    /// Check everything and say what would be done, without doing it.
+    /// Check everything and show what would be done, without doing it.
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -203,16 +209,16 @@ pub(super) struct ImportArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct WithdrawArgs {
-    /// The tenant, by its id.
+    /// The id of the tenant.
     #[arg(long, env = "SCR_TENANT", value_name = "ID")]
     pub(super) tenant: TenantId,
     /// The day (UTC).
     #[arg(long, env = "SCR_DAY", value_name = "YYYY-MM-DD")]
     pub(super) day: UsageDay,
-    /// Who has delivered it.
+    /// The source that delivered the day.
     #[arg(long, env = "SCR_SOURCE", default_value = "default", value_name = "NAME")]
     pub(super) source: Source,
-    /// Say what would be withdrawn, and withdraw nothing.
+    /// Show what would be withdrawn, without doing it.
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -221,13 +227,15 @@ pub(super) struct WithdrawArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct PurgeArgs {
-    /// Delete the records of loads that were superseded at least so long ago.
+    /// Delete the records of loads that were superseded at least this many days ago, at most 36500. Unset: none. This
+    /// option or `--keep-months` is required.
     #[arg(long, env = "SCR_SUPERSEDED_DAYS", value_name = "DAYS", required_unless_present = "keep_months", value_parser = clap::value_parser!(u32).range(..=36_500))]
     pub(super) superseded_days: Option<u32>,
-    /// Delete the records of all months but this one and so many before it.
+    /// Delete the records of all months except the current one (UTC) and this many before it, 1 to 1200. Unset: all
+    /// months are kept.
     #[arg(long, env = "SCR_KEEP_MONTHS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1200))]
     pub(super) keep_months: Option<u32>,
-    /// Say what would be deleted, and delete nothing.
+    /// Show what would be deleted, without doing it.
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -239,7 +247,7 @@ pub(super) enum Format {
     /// Aligned columns.
     #[default]
     Table,
-    /// One JSON document, named as in the contract.
+    /// One JSON document with the field names of the contract.
     Json,
     /// CSV with a header line.
     Csv,
@@ -247,13 +255,13 @@ pub(super) enum Format {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct TenantsArgs {
-    /// Only tenants whose name, id or organization name contains this.
+    /// Only tenants whose name, id or organization name contains this text.
     #[arg(env = "SCR_SEARCH", default_value = "")]
     pub(super) search: String,
-    /// Only tenants of this organization.
+    /// Only tenants of this organization, by its id.
     #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
     pub(super) organization: Option<OrganizationId>,
-    /// How to show them.
+    /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,
     #[command(flatten)]
@@ -262,43 +270,43 @@ pub(super) struct TenantsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct UsageArgs {
-    /// The tenant, by its id or by a name that only one has.
+    /// The tenant, by its id or by a name that only one tenant has.
     #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
     pub(super) tenant: String,
-    /// The month.
+    /// The month (UTC).
     #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
     pub(super) month: Month,
-    /// The file to write; `-` is standard output [default: <tenant name>_detailed_usage_<YYYY-MM>.csv].
+    /// The file to write. `-` is standard output [default: `<tenant name>_detailed_usage_<YYYY-MM>.csv`].
     #[arg(short, long, env = "SCR_OUTPUT", value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
-    /// The report as it stood at this moment, for instance 2022-03-01T00:00:00Z.
+    /// Show the report as it was at this moment, for instance `2022-03-01T00:00:00Z` [default: now].
     #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<UtcTime>,
-    /// Only assets of these types.
+    /// Only assets of these types: `USER`, `TRANSPORT`, `TENANT`, `GATEWAY`, `ENDPOINT`.
     #[arg(long, env = "SCR_ASSET_TYPE", value_delimiter = ',', value_name = "TYPE")]
     pub(super) asset_type: Vec<AssetType>,
-    /// Only the assets with these ids.
+    /// Only the assets with these ids. The variable holds one id.
     #[arg(long, env = "SCR_ASSET_ID", value_name = "ID")]
     pub(super) asset_id: Vec<String>,
-    /// Only these meters.
+    /// Only these meters, by their names.
     #[arg(long, env = "SCR_METER", value_delimiter = ',', value_name = "NAME")]
     pub(super) meter: Vec<String>,
-    /// Only usage billed in these regions.
+    /// Only usage billed in these regions: `AF`, `AP`, `EU`, `NA`.
     #[arg(long, env = "SCR_REGION", value_delimiter = ',', value_name = "REGION")]
     pub(super) region: Vec<BillingRegion>,
-    /// Only trial usage (true), or only billable usage (false).
+    /// `true`: only trial usage. `false`: only billable usage [default: both].
     #[arg(long, env = "SCR_TRIAL", value_name = "BOOL")]
     pub(super) trial: Option<bool>,
     /// End lines with CR LF.
     #[arg(long, env = "SCR_CRLF", value_parser = FalseyValueParser::new())]
     pub(super) crlf: bool,
-    /// Begin the file with a byte order mark, by which Excel knows UTF-8.
+    /// Begin the file with a byte order mark, so that Excel reads it as UTF-8.
     #[arg(long, env = "SCR_BOM", value_parser = FalseyValueParser::new())]
     pub(super) bom: bool,
-    /// Put a ' before texts that a spreadsheet would run as a formula. The file no longer imports as it was.
+    /// Put a `'` before texts that a spreadsheet would run as a formula. Such a file no longer imports as it was.
     #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
     pub(super) neutralize_formulas: bool,
-    /// Go on with a download that was interrupted, from FILE.part; all other options as before.
+    /// Continue an interrupted download from `FILE.part`, with all other options as before.
     #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
     pub(super) resume: bool,
     #[command(flatten)]
@@ -307,22 +315,22 @@ pub(super) struct UsageArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct CostsArgs {
-    /// The organization.
+    /// The organization, by its id.
     #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
     pub(super) organization: OrganizationId,
-    /// Only this tenant, by its id or by a name that only one has.
+    /// Only this tenant, by its id or by a name that only one tenant has.
     #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
     pub(super) tenant: Option<String>,
-    /// The month, or the first of several.
+    /// The month (UTC), or the first of several.
     #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
     pub(super) month: Month,
-    /// The last month, at most 17 after the first.
+    /// The last month, at most 17 after the first [default: the value of `--month`].
     #[arg(long, env = "SCR_TO", value_name = "YYYY-MM")]
     pub(super) to: Option<Month>,
-    /// The costs by usage and prices as they stood at this moment.
+    /// Use the usage and prices as they were at this moment [default: now].
     #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<UtcTime>,
-    /// How to show them.
+    /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,
     #[command(flatten)]
@@ -331,13 +339,13 @@ pub(super) struct CostsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct DemoArgs {
-    /// End when everything was shown, with exit code 0 only if all of it held.
+    /// Stop when everything was shown. The exit code is 0 only if every step succeeded.
     #[arg(long, env = "SCR_ONCE", value_parser = FalseyValueParser::new())]
     pub(super) once: bool,
-    /// Where the sample files and the downloaded reports go.
+    /// The folder of the sample files, the key and the downloaded reports.
     #[arg(long, env = "SCR_OUTPUT_DIR", default_value = "demo-output", value_name = "DIR")]
     pub(super) output_dir: PathBuf,
-    /// Where to listen; port 0 picks a free one.
+    /// The address to listen on. Port 0 picks a free port.
     #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051")]
     pub(super) listen: SocketAddr,
 }

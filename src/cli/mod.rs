@@ -18,11 +18,17 @@ mod usage;
 use std::{error::Error, process::ExitCode};
 
 use args::{Args, Command};
+use clap::CommandFactory as _;
 
 use crate::telemetry::logs::{LogConfig, Logs, traces};
 
 /// Whatever a command fails with: it is told to a person, and nothing else is done with it.
 type CommandError = Box<dyn Error + Send + Sync>;
+
+/// The definition of the command line, from which `docs/configuration.md` is made.
+pub fn command() -> clap::Command {
+    Args::command()
+}
 
 /// Runs the command line.
 pub fn run() -> ExitCode {

@@ -16,6 +16,7 @@ mod database_loss;
 mod database_roles;
 mod database_tls;
 mod deliveries;
+mod documents;
 mod fuzz;
 mod golden;
 mod import;

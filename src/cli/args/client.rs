@@ -10,28 +10,29 @@ use crate::client::ClientConfig;
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Server")]
 pub(in crate::cli) struct ServerArgs {
-    /// The server's URL: http:// on this machine, https:// elsewhere.
+    /// The URL of the server: `http://` on this machine, `https://` elsewhere.
     #[arg(long, env = "SCR_SERVER", default_value = "http://127.0.0.1:50051", value_name = "URL")]
     server: String,
-    /// A bearer token. Other users of this machine can see command lines: SCR_TOKEN and --token-file keep it from them.
+    /// The bearer token to send; `healthcheck` sends none. Other users of this machine can see command lines: prefer
+    /// `SCR_TOKEN` or `--token-file`.
     #[arg(long, env = "SCR_TOKEN", hide_env_values = true)]
     token: Option<SecretString>,
-    /// A file with the token.
+    /// A file with the token; not together with `--token`.
     #[arg(long, env = "SCR_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The authorities that may have signed the server's certificate, PEM. Unset: those of this machine.
+    /// The certificate authorities to trust for the server's certificate, PEM [default: those of this machine].
     #[arg(long, env = "SCR_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// A client certificate, PEM, for servers that know callers by it.
+    /// A client certificate, PEM; requires `--client-key`.
     #[arg(long, env = "SCR_CLIENT_CERT", value_name = "FILE")]
     client_cert: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// The private key of the client certificate, PEM, without a password.
     #[arg(long, env = "SCR_CLIENT_KEY", value_name = "FILE")]
     client_key: Option<PathBuf>,
-    /// The name that the server's certificate is to be for, where it is not that of the URL.
+    /// The name that the server's certificate must have [default: the host of the URL].
     #[arg(long, env = "SCR_TLS_SERVER_NAME", value_name = "NAME")]
     tls_server_name: Option<String>,
-    /// Send the token over http:// to another machine, too.
+    /// Send the token over `http://` to other machines, too.
     #[arg(long, env = "SCR_INSECURE_PLAINTEXT_TOKEN", value_parser = FalseyValueParser::new())]
     insecure_plaintext_token: bool,
 }
@@ -41,7 +42,8 @@ pub(in crate::cli) struct ServerArgs {
 pub(in crate::cli) struct ReadArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// How long to try again where the server is away or the connection is lost, without any progress; 0: not at all.
+    /// How long to retry without any progress, when the server cannot be reached or the connection is lost. 0: no
+    /// retries.
     #[arg(long, env = "SCR_RETRY_FOR", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
     retry_for: u64,
 }

@@ -13,53 +13,57 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Limits")]
 pub(in crate::cli) struct LimitsArgs {
-    /// Connections of callers at once; more are turned away.
+    /// Open connections of callers. Further ones are closed at once. The soft limit of file descriptors is raised to
+    /// match, as far as the hard limit allows; the log says so if that is not enough.
     #[arg(long, env = "SCR_MAX_CONNECTIONS", default_value_t = 1000, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_connections: u32,
-    /// How long a new connection may take to begin HTTP/2; before that, its TLS handshake may take as long.
+    /// How long a new connection may take for its TLS handshake, and then for the first 24 bytes of HTTP/2.
     #[arg(long, env = "SCR_HANDSHAKE_SECONDS", default_value_t = 10, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     handshake_seconds: u64,
-    /// How often a connection is asked for a sign of life; as long again without an answer, and it is closed.
+    /// How often the server pings a connection. A connection that does not answer for as long is closed.
     #[arg(long, env = "SCR_KEEPALIVE_SECONDS", default_value_t = 30, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     keepalive_seconds: u64,
-    /// How old a connection may become before its other end is asked to make another one; calls that are running go on. 0: as
-    /// old as it likes.
+    /// The maximum age of a connection. It then takes no new calls and ends when it has none; clients reconnect by
+    /// themselves. This closes idle connections, and lets load balancers distribute callers anew. 0: no limit.
     #[arg(long, env = "SCR_MAX_CONNECTION_AGE_SECONDS", default_value_t = 1800, value_parser = value_parser!(u64).range(..=31_536_000), value_name = "SECONDS")]
     max_connection_age_seconds: u64,
-    /// Calls at once on one connection; more wait at the client.
+    /// Concurrent calls on one connection (HTTP/2 streams). Clients hold further calls back by themselves.
     #[arg(long, env = "SCR_MAX_CALLS_PER_CONNECTION", default_value_t = 200, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_calls_per_connection: u32,
-    /// Calls that a peer may give up before they are looked at; beyond, its connection is closed.
+    /// Calls of a connection that may be cancelled before the server handled them. Beyond that, the connection is
+    /// closed.
     #[arg(long, env = "SCR_MAX_RESETS", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_resets: u32,
-    /// Bytes of a call's headers, a token among them.
+    /// The maximum size of a call's headers, which include the token; at least 1024.
     #[arg(long, env = "SCR_MAX_HEADER_BYTES", default_value_t = 65_536, value_parser = value_parser!(u32).range(1024..), value_name = "BYTES")]
     max_header_bytes: u32,
-    /// Bytes of one message of a request.
+    /// The maximum size of one request message; at least 1024.
     #[arg(long, env = "SCR_MAX_REQUEST_BYTES", default_value_t = 4_194_304, value_parser = value_parser!(u32).range(1024..), value_name = "BYTES")]
     max_request_bytes: u32,
-    /// GetDetailedUsage calls at once; more are refused as OVERLOADED.
+    /// Concurrent `GetDetailedUsage` calls. Further ones are refused with `OVERLOADED`.
     #[arg(long, env = "SCR_MAX_DOWNLOADS", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_downloads: u32,
-    /// Those of one caller; more are refused as CALLER_LIMIT.
+    /// Concurrent `GetDetailedUsage` calls of one caller. Further ones are refused with `CALLER_LIMIT`.
     #[arg(long, env = "SCR_MAX_DOWNLOADS_PER_CALLER", default_value_t = 20, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_downloads_per_caller: u32,
-    /// ImportUsage calls at once: each has two database connections, memory and disk.
+    /// Concurrent `ImportUsage` and `WithdrawUsage` calls. Each takes two database connections, 32 MiB of memory, and
+    /// disk space for sorting.
     #[arg(long, env = "SCR_MAX_IMPORTS", default_value_t = 4, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_imports: u32,
-    /// Those of one caller.
+    /// Concurrent `ImportUsage` and `WithdrawUsage` calls of one caller.
     #[arg(long, env = "SCR_MAX_IMPORTS_PER_CALLER", default_value_t = 3, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_imports_per_caller: u32,
-    /// Other calls at once, running or waiting for the database.
+    /// Other concurrent calls, running or waiting for the database.
     #[arg(long, env = "SCR_MAX_SHORT_CALLS", default_value_t = 200, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_short_calls: u32,
-    /// Those of one caller.
+    /// Other concurrent calls of one caller.
     #[arg(long, env = "SCR_MAX_SHORT_CALLS_PER_CALLER", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_short_calls_per_caller: u32,
-    /// How long an answer may wait for its reader; a stream ends then, and can be resumed.
+    /// How long an answer may wait for the caller to read it, and how long a request may take to arrive. The call
+    /// then ends; a stream can be resumed.
     #[arg(long, env = "SCR_STALL_SECONDS", default_value_t = 120, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     stall_seconds: u64,
-    /// How long an importer may take between two messages.
+    /// How long an `ImportUsage` call may pause between two messages.
     #[arg(long, env = "SCR_IMPORT_IDLE_SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     import_idle_seconds: u64,
 }

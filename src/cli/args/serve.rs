@@ -14,24 +14,26 @@ use crate::{
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct ServeArgs {
-    /// Where to listen; port 0 picks a free one, and the log says which.
+    /// The address and port to listen on. Port 0 picks a free port, and the log says which. An address other than
+    /// loopback requires TLS, or `--insecure-plaintext`.
     #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051")]
     pub(in crate::cli) listen: SocketAddr,
-    /// Do not let callers ask which services and messages there are.
+    /// Turn off gRPC reflection.
     #[arg(long, env = "SCR_NO_REFLECTION", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) no_reflection: bool,
-    /// Where metrics are to be had by HTTP, for Prometheus. Unset: nowhere. They name no customers, and anyone who
-    /// reaches the address can read them.
+    /// The address for metrics, by HTTP at `/metrics`, for Prometheus. Anyone who reaches the address can read them;
+    /// they contain no customer data. Unset: no metrics.
     #[arg(long, env = "SCR_METRICS_LISTEN", value_name = "ADDRESS")]
     pub(in crate::cli) metrics_listen: Option<SocketAddr>,
-    /// How long to serve as before after SIGTERM or SIGINT, while health says NOT_SERVING: for load balancers to notice.
+    /// How long to serve as before after SIGTERM or SIGINT, while health says NOT_SERVING: the time that your load
+    /// balancer needs to notice.
     #[arg(long, env = "SCR_STOP_DELAY_SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=31_536_000), value_name = "SECONDS")]
     pub(in crate::cli) stop_delay_seconds: u64,
-    /// How long calls that are running may go on after that.
+    /// How long running calls may continue after that. They then end with `SHUTTING_DOWN`.
     #[arg(long, env = "SCR_DRAIN_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=31_536_000), value_name = "SECONDS")]
     pub(in crate::cli) drain_seconds: u64,
-    /// Where traces are sent, by OTLP over gRPC, for instance http://127.0.0.1:4317. Unset: to
-    /// OTEL_EXPORTER_OTLP_ENDPOINT, or nowhere.
+    /// Where to send traces, by OTLP over gRPC, for instance `http://127.0.0.1:4317` [default:
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, or no traces].
     #[arg(long, env = "SCR_OTLP_ENDPOINT", value_name = "URL")]
     pub(in crate::cli) otlp_endpoint: Option<String>,
     #[command(flatten)]
@@ -43,10 +45,11 @@ pub(in crate::cli) struct ServeArgs {
     /// Database connections for short calls.
     #[arg(long, env = "SCR_SHORT_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT", help_heading = "Database")]
     pub(in crate::cli) short_connections: u16,
-    /// Database connections that report streams take turns on.
+    /// Database connections that report streams share.
     #[arg(long, env = "SCR_EXPORT_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..), value_name = "COUNT", help_heading = "Database")]
     pub(in crate::cli) export_connections: u16,
-    /// How long to wait for a connection to the database, a free one or a new one.
+    /// How long a call may wait for a database connection, 1 to 3600. It then ends with `DATABASE_UNAVAILABLE`. With
+    /// several hosts, they share this time.
     #[arg(
         long,
         env = "SCR_DATABASE_WAIT_SECONDS",
@@ -56,7 +59,7 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Database"
     )]
     pub(in crate::cli) database_wait_seconds: u64,
-    /// How long one statement in the database may take; 0: as long as it likes.
+    /// How long one SQL statement of a report may take. 0: no limit.
     #[arg(
         long,
         env = "SCR_STATEMENT_TIMEOUT_SECONDS",
@@ -66,7 +69,8 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Database"
     )]
     pub(in crate::cli) statement_timeout_seconds: u64,
-    /// The same database by an account that may import, for ImportUsage. Unset: that of DATABASE_URL does both.
+    /// The same database by an account that may import, for `ImportUsage` and `WithdrawUsage` [default: the value of
+    /// `DATABASE_URL`].
     #[arg(
         long,
         env = "SCR_IMPORT_DATABASE_URL",
@@ -83,28 +87,32 @@ pub(in crate::cli) struct ServeArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Callers")]
 pub(in crate::cli) struct CallersArgs {
-    /// The issuer of tokens: their `iss`, and where OpenID discovery starts.
+    /// The issuer of tokens: their `iss`, and the URL where OpenID discovery starts. It has no user and password.
     #[arg(long, env = "SCR_OIDC_ISSUER", value_name = "URL")]
     oidc_issuer: Option<String>,
-    /// The issuer's keys as a JWK set, instead of discovery. Read again when it changes.
+    /// A file with the issuer's keys as a JWK set, instead of discovery; requires `--oidc-issuer`. It is read again
+    /// when it changes.
     #[arg(long, env = "SCR_JWKS", value_name = "FILE")]
     jwks: Option<PathBuf>,
-    /// The `aud` of tokens that are meant for this service. Of several, any will do.
+    /// The `aud` of tokens for this service. If there are several, one of them is enough. Required with
+    /// `--oidc-issuer`.
     #[arg(long, env = "SCR_AUDIENCE", value_delimiter = ',', value_name = "NAME")]
     audience: Vec<String>,
-    /// The claim that lists roles: a name, or a path such as realm_access.roles.
+    /// The claim that lists roles: a name, or a path such as `realm_access.roles`.
     #[arg(long, env = "SCR_ROLES_CLAIM", default_value = "roles", value_name = "CLAIM")]
     roles_claim: ClaimPath,
-    /// The claim that lists organizations: their ids, or * for all.
+    /// The claim that lists organizations: their ids, or `*` for all.
     #[arg(long, env = "SCR_ORGANIZATIONS_CLAIM", default_value = "organizations", value_name = "CLAIM")]
     organizations_claim: ClaimPath,
-    /// How far the issuer's clock may be from this machine's.
+    /// How far the issuer's clock may differ from this machine's clock, at most 600.
     #[arg(long, env = "SCR_CLOCK_LEEWAY_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=600), value_name = "SECONDS")]
     clock_leeway_seconds: u64,
-    /// Which client certificates stand for whom: a TOML file. Read again when it changes.
+    /// A TOML file that maps names in client certificates to callers, such as `examples/client-certificates.toml`;
+    /// requires `--tls-client-ca`. It is read again when it changes.
     #[arg(long, env = "SCR_CLIENT_CERTIFICATES", value_name = "FILE")]
     client_certificates: Option<PathBuf>,
-    /// Ask nobody who they are: everyone on this machine may see and import everything. Loopback addresses only.
+    /// Turn off authentication: everyone on this machine may read and import everything. Loopback addresses only, and
+    /// not together with an issuer or client certificates.
     #[arg(long, env = "SCR_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
     insecure_no_auth: bool,
 }
@@ -113,19 +121,21 @@ pub(in crate::cli) struct CallersArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "TLS")]
 pub(in crate::cli) struct TlsArgs {
-    /// The server's certificate and those between it and a root, PEM. Read again when it changes.
+    /// The server's certificate and its intermediate certificates, PEM. It is read again when it changes. Unset:
+    /// plain text.
     #[arg(long, env = "SCR_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// The private key of the server's certificate, PEM, without a password. It is read again when it changes.
     #[arg(long, env = "SCR_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// The authorities of client certificates, PEM. Unset: clients are not asked for a certificate.
+    /// The certificate authorities of client certificates, PEM. It is read again when it changes. Unset: clients are
+    /// not asked for a certificate.
     #[arg(long, env = "SCR_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
     /// Refuse connections without a client certificate, also when their calls bring a token.
     #[arg(long, env = "SCR_TLS_REQUIRE_CLIENT_CERTIFICATE", value_parser = FalseyValueParser::new())]
     tls_require_client_certificate: bool,
-    /// Speak plain text on addresses other than loopback: something in front of the server speaks TLS for it.
+    /// Serve plain text on addresses other than loopback, because a proxy in front of the server speaks TLS.
     #[arg(long, env = "SCR_INSECURE_PLAINTEXT", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) insecure_plaintext: bool,
 }

@@ -1,0 +1,3 @@
+//! README.md and docs/: what they say is held against the program.
+
+mod configuration;
