@@ -37,7 +37,15 @@ pub(super) struct Args {
     #[arg(long, global = true, help_heading = "Log", env = "SCR_LOG", value_name = "DIRECTIVES")]
     pub(super) log: Option<String>,
     /// The format of log lines.
-    #[arg(long, global = true, help_heading = "Log", env = "SCR_LOG_FORMAT", value_enum, default_value_t)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Log",
+        env = "SCR_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
     pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -100,7 +108,8 @@ pub(super) enum Command {
     Healthcheck(ServerArgs),
     /// Make a token for development, signed by a local key. The key is created if it does not exist.
     Token(TokenArgs),
-    /// Show everything on this machine: a private PostgreSQL, sample data, reports.
+    /// Show everything on this machine: a private PostgreSQL, sample data, reports. The steps ignore other `SCR_`
+    /// variables.
     Demo(DemoArgs),
 }
 
@@ -346,6 +355,6 @@ pub(super) struct DemoArgs {
     #[arg(long, env = "SCR_OUTPUT_DIR", default_value = "demo-output", value_name = "DIR")]
     pub(super) output_dir: PathBuf,
     /// The address to listen on. Port 0 picks a free port.
-    #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051")]
+    #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,
 }

@@ -16,7 +16,7 @@ use crate::{
 pub(in crate::cli) struct ServeArgs {
     /// The address and port to listen on. Port 0 picks a free port, and the log says which. An address other than
     /// loopback requires TLS, or `--insecure-plaintext`.
-    #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051")]
+    #[arg(long, env = "SCR_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS")]
     pub(in crate::cli) listen: SocketAddr,
     /// Turn off gRPC reflection.
     #[arg(long, env = "SCR_NO_REFLECTION", value_parser = FalseyValueParser::new())]
