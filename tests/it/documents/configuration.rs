@@ -18,10 +18,10 @@ prints the same.
 - Every option can be set by an environment variable. The option takes precedence. An empty variable counts as unset.
 - A switch is on when its variable is set to anything but `0`, `false`, `no`, `off`, `n` or `f`.
 - Lists are separated by commas.
-- An option that says `_SECONDS` takes whole seconds.
+- Options with the value `SECONDS` take whole seconds.
 - The exit code is 0 for success, 1 for failure, and 2 for an invalid command line.
 
-How options work together is in [operations.md](operations.md) and [security.md](security.md).
+How options work together is in [operations.md](operations.md), [database.md](database.md) and [security.md](security.md).
 ";
 
 /// An option is described once for all commands that have it, when at least so many have it.

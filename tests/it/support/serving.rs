@@ -49,7 +49,8 @@ impl Serving {
         Self::spawn(command.args(["serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"]).args(options))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    /// A command that runs `serve`, and listens where it likes.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program");
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(Vec::new()));

@@ -1,0 +1,139 @@
+//! The pages by themselves: links, lengths, and that every block of commands is accounted for.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    blocks::{Marker, blocks, pages, project, read},
+    commands::RUN,
+};
+
+/// More does not fit on a page that people read to its end.
+const README_LINES: usize = 180;
+
+#[test]
+fn the_readme_fits_on_a_page() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= README_LINES, "README.md has {lines} lines; more than {README_LINES} belong into docs/");
+}
+
+#[test]
+fn every_block_of_commands_is_run_or_says_why_not() {
+    let mut with_commands = BTreeSet::new();
+    for page in pages() {
+        for block in blocks(&read(&page)) {
+            let place = format!("{page}:{}", block.line);
+            // Commands under another name would be run by nobody.
+            let known = ["sh", "text", "json", "toml", "yaml", "rust", "mermaid"];
+            assert!(known.contains(&block.language.as_str()), "{place}: a block of {:?}", block.language);
+            match &block.marker {
+                Some(Marker::NotRun(reason) | Marker::NotCompared(reason)) => {
+                    assert!(reason.len() > 8, "{place}: {reason:?} is no reason");
+                }
+                Some(Marker::Fails) => assert_eq!(block.language, "sh", "{place}"),
+                None => {}
+            }
+            if block.language == "sh" && !matches!(block.marker, Some(Marker::NotRun(_))) {
+                with_commands.insert(page.clone());
+            }
+        }
+    }
+    let run: BTreeSet<String> = RUN.iter().map(|page| (*page).to_owned()).collect();
+    assert_eq!(with_commands, run, "the pages with commands are those that tests run");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut files = pages();
+    files.extend(["CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned));
+    for entry in project("docs/decisions").read_dir().unwrap() {
+        files.push(format!("docs/decisions/{}", entry.unwrap().file_name().to_str().unwrap()));
+    }
+    let mut anchors: HashMap<PathBuf, Vec<String>> = HashMap::new();
+    let mut checked = 0;
+    for file in &files {
+        for link in links(&read(file)) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let folder = Path::new(file).parent().unwrap();
+            let target = project(if path.is_empty() { PathBuf::from(file) } else { folder.join(path) });
+            assert!(target.exists(), "{file}: {link}");
+            if !anchor.is_empty() {
+                let text = || headings(&std::fs::read_to_string(&target).expect("a page"));
+                let known = anchors.entry(target.canonicalize().unwrap()).or_insert_with(text);
+                assert!(known.iter().any(|known| known == anchor), "{file}: {link}, and there are {known:?}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "{checked} links");
+}
+
+/// The reasons of errors are all in the table of docs/api.md, and no other.
+#[test]
+fn every_reason_of_an_error_is_documented() {
+    let page = read("docs/api.md");
+    let table = page.lines().filter_map(|line| line.strip_prefix("| `")?.split("` | `").nth(1)?.split('`').next());
+    let is_reason = |text: &&str| text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let documented: BTreeSet<&str> = table.filter(is_reason).collect();
+    let source = std::fs::read_to_string(source("status.rs")).unwrap();
+    let used: BTreeSet<&str> = source.split('"').skip(1).step_by(2).filter(is_reason).collect();
+    assert_eq!(documented, used);
+}
+
+/// A source file by its name, in whatever folder it is.
+fn source(name: &str) -> PathBuf {
+    let mut folders = vec![project("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            match path.file_name() {
+                Some(found) if found == name => return path,
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
+    panic!("{name} is not in src/")
+}
+
+/// Text without blocks and without code in lines.
+fn prose(text: &str) -> String {
+    let mut is_open = false;
+    let mut prose = String::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_open = !is_open;
+        } else if !is_open {
+            prose.push_str(line);
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+fn links(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    // A link may go over two lines, but its target is on one; code in lines has no links.
+    let text: String = prose.split('`').step_by(2).collect::<Vec<_>>().join("x");
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.to_owned()).collect()
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn headings(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    let mut anchors: Vec<String> = Vec::new();
+    for heading in prose.lines().filter(|line| line.starts_with('#')) {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|character| character.is_alphanumeric() || " -_".contains(*character));
+        let anchor = kept.collect::<String>().replace(' ', "-");
+        let same = anchors.iter().filter(|known| **known == anchor).count();
+        anchors.push(if same == 0 { anchor } else { format!("{anchor}-{same}") });
+    }
+    anchors
+}
