@@ -1,6 +1,6 @@
 //! The answers of `GetMonthlyCosts` and `ListTenants`.
 
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     GetMonthlyCostsRequest, GetMonthlyCostsResponse, ListTenantsRequest, ListTenantsResponse,
 };
 

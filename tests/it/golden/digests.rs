@@ -1,6 +1,6 @@
 //! Digests of loads and revisions of reports. They never change: what is stored must be found again by what is delivered.
 
-use secure_connect_reports::proto::{ImportUsageRequest, UsageRecord};
+use secure_connect_reports::contract::proto::{ImportUsageRequest, UsageRecord};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -44,7 +44,7 @@ async fn digests_and_revisions() {
         let header = stream.message().await.unwrap().unwrap().header.unwrap();
         text.push_str(&format!("{tenant} 2022-02 {}\n", header.revision));
     }
-    let request = secure_connect_reports::proto::GetMonthlyCostsRequest {
+    let request = secure_connect_reports::contract::proto::GetMonthlyCostsRequest {
         start_month: month(1),
         end_month: month(3),
         ..costs_of(ACME)

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::Algorithm;
 use prost_types::Timestamp;
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     GetDetailedUsageRequest, GetMonthlyCostsRequest, ListTenantsRequest, UsageFilter, YearMonth,
     reports_service_client::ReportsServiceClient,
 };

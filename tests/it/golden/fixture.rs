@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ImportUsageResponse, YearMonth,
     reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };

@@ -1,7 +1,9 @@
 //! The RPCs that import: their answers and their errors.
 
 use prost_types::Timestamp;
-use secure_connect_reports::proto::{ImportUsageRequest, ImportUsageResponse, UsageRecord, WithdrawUsageRequest};
+use secure_connect_reports::contract::proto::{
+    ImportUsageRequest, ImportUsageResponse, UsageRecord, WithdrawUsageRequest,
+};
 
 use super::{
     assert_golden,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jsonwebtoken::Algorithm;
 use nix::sys::signal::Signal;
-use secure_connect_reports::proto::{
+use secure_connect_reports::contract::proto::{
     ImportUsageRequest, ListTenantsRequest, WithdrawUsageRequest, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,
 };

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use prost::Message as _;
-use secure_connect_reports::proto::{GetDetailedUsageRequest, GetDetailedUsageResponse, UsageFilter};
+use secure_connect_reports::contract::proto::{GetDetailedUsageRequest, GetDetailedUsageResponse, UsageFilter};
 
 use super::{
     assert_golden,

@@ -180,16 +180,16 @@ impl Issuer {
     }
 }
 
-async fn discovery(State(state): State<Arc<IssuerState>>) -> Result<Json<Value>, Response> {
+async fn discovery(State(state): State<Arc<IssuerState>>) -> Response {
     if !state.is_up.load(Ordering::Relaxed) {
         state.fetches.fetch_add(1, Ordering::Relaxed);
-        return Err(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if let Some(url) = state.redirect.lock().unwrap().clone() {
-        return Err(Redirect::temporary(&format!("{url}/.well-known/openid-configuration")).into_response());
+        return Redirect::temporary(&format!("{url}/.well-known/openid-configuration")).into_response();
     }
     let url = state.url.lock().unwrap().clone();
-    Ok(Json(json!({"issuer": url, "jwks_uri": *state.keys_url.lock().unwrap()})))
+    Json(json!({"issuer": url, "jwks_uri": *state.keys_url.lock().unwrap()})).into_response()
 }
 
 async fn keys(State(state): State<Arc<IssuerState>>) -> Json<Value> {
