@@ -56,6 +56,7 @@ microbench: ## Measure what is done for each record
 check: tools ## Formatting, lints, dependencies, the contract, scripts, the docs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --no-default-features --features client -- -D warnings
 	cd proto && $(BUF) format --diff --exit-code
 	cd proto && $(BUF) lint
 	cd proto && $(BUF) breaking --against landed.json

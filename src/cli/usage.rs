@@ -19,7 +19,7 @@ use crate::{
     client::{Client, ClientError, CsvDownload, UsageQuery},
     contract::proto::ReportHeader,
     contract::{CsvFormat, CsvWriter, LineEnd},
-    reports::UsageFilter,
+    model::UsageFilter,
 };
 
 /// How much is written at a time.

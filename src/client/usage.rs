@@ -8,8 +8,8 @@ use prost::Message as _;
 use super::{Client, ClientError, resuming::ResumingStream};
 use crate::{
     contract::{InvalidMessage, RecordReader, billing_region, proto},
+    model::UsageFilter,
     model::{Meter, Month, TenantId, Total, Totals, TotalsMismatch, UsageKey, UsageRecord, UtcTime, plain},
-    reports::UsageFilter,
 };
 
 /// Which report.

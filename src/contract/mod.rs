@@ -2,18 +2,29 @@
 
 mod convert;
 mod csv;
-mod fields;
+#[cfg(feature = "server")]
+mod encode;
+#[cfg(feature = "client")]
+mod lines;
 pub mod proto;
 mod record;
+#[cfg(feature = "client")]
 mod wire;
 
 pub use csv::{CsvFormat, CsvWriter, LineEnd};
+#[cfg(feature = "server")]
+pub(crate) use encode::{LENGTH_DELIMITED, put_key, put_part, put_varint};
+#[cfg(feature = "client")]
+pub(crate) use lines::{PartValues, part_length, read_part, write_decimal};
+#[cfg(feature = "client")]
 pub(crate) use record::billing_region;
 pub use record::{InvalidMessage, RecordReader};
-pub(crate) use {
-    fields::{
-        LENGTH_DELIMITED, PartValues, RECORDS, RESUME_TOKEN, SUMMARY, part_length, put_key, put_part, put_varint,
-        read_part, write_decimal,
-    },
-    wire::{Fields, WireValue},
-};
+#[cfg(feature = "client")]
+pub(crate) use wire::{Fields, WireValue};
+
+// Numbers of the fields of `GetDetailedUsageResponse`.
+pub(crate) const RECORDS: u32 = 2;
+#[cfg(feature = "client")]
+pub(crate) const RESUME_TOKEN: u32 = 3;
+#[cfg(feature = "client")]
+pub(crate) const SUMMARY: u32 = 4;

@@ -15,4 +15,4 @@ pub use manifest::Revision;
 pub use page::{InvalidPageSize, PageSize};
 pub use rating::{RatedTier, Rating, rate};
 pub use tenants::{Tenants, TenantsRequest, list_tenants};
-pub use usage::{GIVE_UP_AFTER, UsageChunk, UsageFilter, UsageHeader, UsageReport, UsageRequest, UsageTotal};
+pub use usage::{GIVE_UP_AFTER, UsageChunk, UsageHeader, UsageReport, UsageRequest, UsageTotal};

@@ -17,13 +17,12 @@ use super::{
 use crate::{
     auth::TenantScope,
     database::DatabaseError,
-    model::{Asset, BillingRegion, Meter, Month, TenantId, Totals, UtcTime},
+    model::{Asset, BillingRegion, Meter, Month, TenantId, Totals, UsageFilter, UtcTime},
     store::{
         AssetKey, BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows,
         Store, StoreError, StoredDimensions, VisibleTenant, block_of,
     },
 };
-pub use filter::UsageFilter;
 use position::{Position, Resume};
 
 /// How many blocks are read at a time, once the first one is there.
@@ -134,7 +133,7 @@ impl UsageReport {
     /// Finds the report, and its place where it is resumed.
     pub async fn open(store: Store, scope: &TenantScope, request: &UsageRequest) -> Result<Self, ReportError> {
         let UsageRequest { tenant_id, month, .. } = *request;
-        let filter_digest = request.filter.digest();
+        let filter_digest = filter::digest(&request.filter);
         let resumed = if request.resume_token.is_empty() {
             None
         } else {
@@ -163,7 +162,7 @@ impl UsageReport {
         if loads.iter().any(|load| load.is_purged) {
             return Err(if resumed.is_some() { ReportError::ResumeTokenExpired } else { ReportError::Purged });
         }
-        let filter = request.filter.resolve(&store, &tenant, &meters).await?;
+        let filter = filter::resolve(&request.filter, &store, &tenant, &meters).await?;
         let mut report = Self {
             header: UsageHeader {
                 tenant,

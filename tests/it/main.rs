@@ -17,6 +17,7 @@ mod database_roles;
 mod database_tls;
 mod deliveries;
 mod documents;
+mod features;
 mod fuzz;
 mod golden;
 mod import;

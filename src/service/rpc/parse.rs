@@ -8,10 +8,10 @@ use prost_types::Timestamp;
 use crate::{
     contract::proto,
     model::{
-        AssetType, BillingRegion, MAX_ASSET_ID_BYTES, Month, MonthRange, Source, TenantId, UsageDay, UtcTime,
-        checked_text,
+        AssetType, BillingRegion, MAX_ASSET_ID_BYTES, Month, MonthRange, Source, TenantId, UsageDay, UsageFilter,
+        UtcTime, checked_text,
     },
-    reports::{CostsRequest, InvalidField, PageSize, TenantsRequest, UsageFilter, UsageRequest},
+    reports::{CostsRequest, InvalidField, PageSize, TenantsRequest, UsageRequest},
 };
 
 /// As long as the catalog allows.

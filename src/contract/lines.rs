@@ -1,0 +1,121 @@
+//! Lines of CSV from the bytes of records, as the columns declare them. What comes out is what [`CsvWriter`](super::CsvWriter)
+//! makes of the same records; a test holds it to that.
+
+use prost::Message as _;
+use uuid::Uuid;
+
+use super::{CsvFormat, Fields, WireValue};
+use crate::model::{Column, Decimal, Form, Part, UtcTime, Value};
+
+/// The most columns that a part may have.
+const PART_COLUMNS: usize = 8;
+
+/// The values of a part's columns; `None`: the field is not there.
+pub(crate) struct PartValues<'a> {
+    first: usize,
+    values: [Option<WireValue<'a>>; PART_COLUMNS],
+}
+
+/// How many bytes at the front of a record's fields are those of a part. `None`: they are not as the contract has them.
+pub(crate) fn part_length(part: Part, record: &[u8]) -> Option<usize> {
+    let mut fields = Fields::new(record);
+    for column in part.columns() {
+        let mut ahead = fields.clone();
+        if ahead.next()?.0 == column.field() {
+            fields = ahead;
+        }
+    }
+    Some(record.len() - fields.rest.len())
+}
+
+/// Reads the fields of a part, each at most once and in order, and appends its columns to a line, each with a comma behind it.
+/// `None`: something is not as usual.
+pub(crate) fn read_part<'a>(
+    part: Part,
+    fields: &mut Fields<'a>,
+    format: CsvFormat,
+    line: &mut Vec<u8>,
+) -> Option<PartValues<'a>> {
+    let columns = part.columns();
+    let mut values = [None; PART_COLUMNS];
+    for (&column, slot) in columns.iter().zip(&mut values) {
+        let mut ahead = fields.clone();
+        if let Some((number, value)) = ahead.next()
+            && number == column.field()
+        {
+            *fields = ahead;
+            *slot = Some(value);
+        }
+        write_column(column, *slot, format, line)?;
+        line.push(b',');
+    }
+    Some(PartValues { first: columns.first()?.index(), values })
+}
+
+/// `None`: there is no such value, or it is not written as usual.
+fn write_column(column: Column, value: Option<WireValue<'_>>, format: CsvFormat, line: &mut Vec<u8>) -> Option<()> {
+    match (column.form(), value) {
+        (Form::Flag, None | Some(WireValue::Varint(0))) => Value::Flag(false).write_to(line),
+        (Form::Flag, Some(WireValue::Varint(_))) => Value::Flag(true).write_to(line),
+        (Form::Code(_), None | Some(WireValue::Varint(0))) | (Form::Text { .. } | Form::Time, None) => {
+            return (!column.is_required()).then_some(());
+        }
+        (Form::Code(name_of), Some(WireValue::Varint(code))) => {
+            line.extend_from_slice(name_of(i32::try_from(code).ok()?)?.as_bytes());
+        }
+        (Form::Guid, Some(WireValue::Bytes(text))) => {
+            let mut canonical = [0; uuid::fmt::Hyphenated::LENGTH];
+            let id = Uuid::try_parse_ascii(text).ok()?;
+            if id.hyphenated().encode_lower(&mut canonical).as_bytes() != text {
+                return None;
+            }
+            line.extend_from_slice(text);
+        }
+        (Form::Text { .. }, Some(WireValue::Bytes(text))) => format.write_text(std::str::from_utf8(text).ok()?, line),
+        (Form::Time, Some(WireValue::Bytes(encoded))) => {
+            let time = prost_types::Timestamp::decode(encoded).ok()?;
+            UtcTime::from_unix(time.seconds, time.nanos).ok()?.write_to(line);
+        }
+        (Form::Decimal, Some(WireValue::Bytes(digits))) => {
+            write_decimal(digits, line)?;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Appends a decimal, and says what it is.
+pub(crate) fn write_decimal(digits: &[u8], line: &mut Vec<u8>) -> Option<Decimal> {
+    let decimal = Decimal::from_plain(digits).ok()?;
+    if Decimal::is_plain(digits) {
+        line.extend_from_slice(digits);
+    } else {
+        decimal.write_to(line);
+    }
+    Some(decimal)
+}
+
+// === impl PartValues ===
+
+impl<'a> PartValues<'a> {
+    /// A column of the part.
+    pub(crate) fn get(&self, column: Column) -> Option<WireValue<'a>> {
+        self.values.get(column.index().checked_sub(self.first)?).copied().flatten()
+    }
+
+    pub(crate) fn text(&self, column: Column) -> Option<&'a str> {
+        match self.get(column)? {
+            WireValue::Bytes(text) => std::str::from_utf8(text).ok(),
+            WireValue::Varint(_) => None,
+        }
+    }
+
+    /// 0: unset.
+    pub(crate) fn varint(&self, column: Column) -> Option<u64> {
+        match self.get(column) {
+            None => Some(0),
+            Some(WireValue::Varint(value)) => Some(value),
+            Some(WireValue::Bytes(_)) => None,
+        }
+    }
+}
