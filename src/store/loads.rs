@@ -81,16 +81,11 @@ impl Store {
         let statement = client
             .prepare_cached(
                 "-- loads_in_force
-                SELECT l.*, pg_is_in_recovery() AND clock.last_published_at < $3 AS is_behind
+                SELECT l.load_id, l.usage_day, l.source, l.digest, l.record_count, l.published_at,
+                       l.records_purged_at IS NOT NULL AS is_purged,
+                       pg_is_in_recovery() AND clock.last_published_at < $3 AS is_behind
                 FROM publication_clock clock
-                LEFT JOIN (
-                    SELECT DISTINCT ON (usage_day, source)
-                           load_id, usage_day, source, digest, record_count, published_at,
-                           records_purged_at IS NOT NULL AS is_purged
-                    FROM usage_load
-                    WHERE tenant_key = $1 AND usage_month = $2 AND published_at <= $3
-                    ORDER BY usage_day, source, published_at DESC
-                ) l ON true
+                LEFT JOIN loads_in_force($1, $2, ($2::date + interval '1 month')::date - 1, $3) l ON true
                 ORDER BY l.usage_day, l.source",
             )
             .await?;

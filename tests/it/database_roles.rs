@@ -220,6 +220,11 @@ async fn migrate_gives_the_rights_and_takes_those_that_are_no_longer_meant() {
     };
     assert_eq!(may("m_one").await, [false; 4]);
     assert_eq!(may("m_two").await, [true, true, true, false]);
+    sql.batch_execute("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC").await.unwrap();
+    for role in ["m_one", "m_two"] {
+        let reads = "SELECT has_function_privilege($1, 'loads_in_force(bigint, date, date, timestamptz)', 'EXECUTE')";
+        assert!(sql.query_one(reads, &[&role]).await.unwrap().get::<_, bool>(0), "{role}");
+    }
     let (ok, _, error) = migrate("writer=m_one,reader=m_two");
     assert!(ok, "{error}");
     assert_eq!(may("m_one").await, [true, true, true, false]);

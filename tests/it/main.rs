@@ -21,6 +21,7 @@ mod features;
 mod fuzz;
 mod golden;
 mod import;
+mod in_force;
 mod import_usage;
 mod kill;
 mod limits;

@@ -75,6 +75,8 @@ const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usag
     usage_month_total";
 const DECLARED: &str = "organization, tenant, meter";
 const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
+/// What readers call. Everyone may, where the database does not say otherwise.
+const READ_FUNCTIONS: &str = "loads_in_force";
 const SEQUENCES: &str = "tenant_key_seq, meter_key_seq, price_id_seq, usage_import_id_seq, asset_key_seq, \
     load_id_seq";
 
@@ -157,9 +159,10 @@ fn statements(access: Access, role: &str, schema: &str) -> String {
     let mut sql = format!(
         "REVOKE ALL ON {TABLES} FROM {role};
         REVOKE ALL ON SEQUENCE {SEQUENCES} FROM {role};
-        REVOKE ALL ON FUNCTION {FUNCTIONS} FROM {role};
+        REVOKE ALL ON FUNCTION {FUNCTIONS}, {READ_FUNCTIONS} FROM {role};
         GRANT USAGE ON SCHEMA {schema} TO {role};
-        GRANT SELECT ON {TABLES} TO {role};"
+        GRANT SELECT ON {TABLES} TO {role};
+        GRANT EXECUTE ON FUNCTION {READ_FUNCTIONS} TO {role};"
     );
     if access == Access::Writer {
         let written = write!(

@@ -109,6 +109,7 @@ async fn run(client: &mut Client, rules: PurgeRules, dry_run: bool) -> Result<Pu
     Ok(purged)
 }
 
+/// Loads that were published at or before the cutoff and were not in force at it.
 async fn purge_superseded(
     client: &mut Client,
     age: Duration,
@@ -119,16 +120,24 @@ async fn purge_superseded(
     let rows = client
         .query(
             "-- purge: superseded loads
-            SELECT l.tenant_key, l.usage_month, l.load_id, l.record_count
-            FROM usage_load l
-            WHERE l.records_purged_at IS NULL AND l.record_count > 0 AND ($2::date IS NULL OR l.usage_month >= $2)
-              AND EXISTS (
-                  SELECT FROM usage_load newer
-                  WHERE newer.tenant_key = l.tenant_key AND newer.usage_month = l.usage_month
-                    AND newer.usage_day = l.usage_day AND newer.source = l.source
-                    AND newer.published_at > l.published_at
-                    AND newer.published_at <= now() - make_interval(secs => $1))
-            ORDER BY l.usage_month, l.tenant_key, l.load_id",
+            SELECT superseded.*
+            FROM (
+                SELECT DISTINCT tenant_key, usage_month FROM usage_load WHERE $2::date IS NULL OR usage_month >= $2
+            ) AS month
+            CROSS JOIN LATERAL (
+                SELECT l.tenant_key, l.usage_month, l.load_id, l.record_count
+                FROM usage_load l
+                WHERE l.tenant_key = month.tenant_key AND l.usage_month = month.usage_month
+                  AND l.published_at <= now() - make_interval(secs => $1)
+                  AND l.records_purged_at IS NULL AND l.record_count > 0
+                  AND NOT EXISTS (
+                      SELECT FROM loads_in_force(month.tenant_key, month.usage_month,
+                                                 (month.usage_month + interval '1 month')::date - 1,
+                                                 now() - make_interval(secs => $1)) AS present
+                      WHERE present.load_id = l.load_id)
+                OFFSET 0
+            ) AS superseded
+            ORDER BY superseded.usage_month, superseded.tenant_key, superseded.load_id",
             &[&seconds, &not_before.map(Month::first_day)],
         )
         .await?;

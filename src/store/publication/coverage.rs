@@ -66,15 +66,10 @@ pub(super) async fn omitted(
             )
             SELECT t.tenant_id, missing.tenant_key, missing.usage_day, present.record_count, count(*) OVER () AS total
             FROM missing
-            CROSS JOIN LATERAL (
-                SELECT l.record_count FROM usage_load l
-                WHERE l.tenant_key = missing.tenant_key
-                  AND l.usage_month = date_trunc('month', missing.usage_day)::date
-                  AND l.usage_day = missing.usage_day AND l.source = $5
-                ORDER BY l.published_at DESC LIMIT 1
-            ) AS present
+            CROSS JOIN LATERAL loads_in_force(missing.tenant_key, missing.usage_day, missing.usage_day, 'infinity')
+                AS present
             JOIN tenant t ON t.tenant_key = missing.tenant_key
-            WHERE present.record_count > 0
+            WHERE present.source = $5 AND present.record_count > 0
             ORDER BY t.tenant_id, missing.usage_day
             LIMIT $6",
             &[&organizations, &days, &tenants, &tenant_days, &source.as_str(), &limit.map(i64::from)],

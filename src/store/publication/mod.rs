@@ -217,15 +217,8 @@ impl ImportSession {
                 "-- same_from_other_sources
                 SELECT l.tenant_key, l.usage_day, min(l.source) AS source
                 FROM unnest($1::bigint[], $2::date[], $3::bytea[]) AS wanted (tenant_key, usage_day, digest)
-                JOIN usage_load l ON l.tenant_key = wanted.tenant_key
-                                 AND l.usage_month = date_trunc('month', wanted.usage_day)::date
-                                 AND l.usage_day = wanted.usage_day AND l.digest = wanted.digest
-                WHERE l.source <> $4
-                  AND NOT EXISTS (
-                      SELECT FROM usage_load newer
-                      WHERE newer.tenant_key = l.tenant_key AND newer.usage_month = l.usage_month
-                        AND newer.usage_day = l.usage_day AND newer.source = l.source
-                        AND newer.published_at > l.published_at)
+                CROSS JOIN LATERAL loads_in_force(wanted.tenant_key, wanted.usage_day, wanted.usage_day, 'infinity') l
+                WHERE l.digest = wanted.digest AND l.source <> $4
                 GROUP BY l.tenant_key, l.usage_day",
                 &[&tenants, &days, &digests, &self.source.as_str()],
             )
@@ -279,15 +272,11 @@ async fn in_force(
     let rows = client
         .query(
             "-- in_force
-            SELECT DISTINCT ON (l.tenant_key, l.usage_day)
-                   l.tenant_key, l.usage_day, l.load_id, l.digest, l.record_count, l.published_at,
+            SELECT l.tenant_key, l.usage_day, l.load_id, l.digest, l.record_count, l.published_at,
                    l.records_purged_at IS NOT NULL AS is_purged
             FROM unnest($1::bigint[], $2::date[]) AS wanted (tenant_key, usage_day)
-            JOIN usage_load l ON l.tenant_key = wanted.tenant_key
-                             AND l.usage_month = date_trunc('month', wanted.usage_day)::date
-                             AND l.usage_day = wanted.usage_day
-            WHERE l.source = $3
-            ORDER BY l.tenant_key, l.usage_day, l.published_at DESC",
+            CROSS JOIN LATERAL loads_in_force(wanted.tenant_key, wanted.usage_day, wanted.usage_day, 'infinity') l
+            WHERE l.source = $3",
             &[&tenants, &days, &source.as_str()],
         )
         .await?;
