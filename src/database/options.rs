@@ -1,7 +1,4 @@
-//! Where the database is, and how to speak to it: a connection string as libpq reads it.
-//!
-//! The driver knows most of the string. It does not know the settings for certificates, and of `sslmode` it knows less
-//! than libpq: those are taken out here, and turned into TLS.
+//! How to connect to a database: what libpq makes of a connection string, and limits that libpq does not have.
 
 use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
@@ -13,6 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     DatabaseError,
+    connection_string::{NOT_A_URL, SslSettings, split},
     hosts::{Hosts, share},
     tls::{Roots, TlsSettings, Verification},
 };
@@ -26,41 +24,6 @@ pub(crate) struct ConnectOptions {
     /// How long a connection may take, to all of its hosts.
     limit: Duration,
 }
-
-/// The settings that are taken out of a connection string.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct SslSettings {
-    mode: Option<String>,
-    root: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
-    /// Names of settings that the driver does not know.
-    unknown: Vec<String>,
-}
-
-/// What the driver reads.
-const KNOWN: [&str; 20] = [
-    "user",
-    "password",
-    "dbname",
-    "options",
-    "application_name",
-    "sslnegotiation",
-    "host",
-    "hostaddr",
-    "port",
-    "connect_timeout",
-    "tcp_user_timeout",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "target_session_attrs",
-    "channel_binding",
-    "load_balance_hosts",
-    "sslmode",
-    "sslrootcert",
-];
 
 // === impl ConnectOptions ===
 
@@ -76,7 +39,7 @@ impl ConnectOptions {
             && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let settings =
             if local { SslSettings { mode: Some("disable".to_owned()), ..Default::default() } } else { settings };
-        let (mode, tls) = settings.resolve(default_root()).map_err(unusable)?;
+        let (mode, tls) = resolve(settings, default_root()).map_err(unusable)?;
         // TLS is spoken to somebody: without a name, to the address.
         if config.get_hosts().is_empty() {
             for address in config.get_hostaddrs().to_vec() {
@@ -123,6 +86,11 @@ impl ConnectOptions {
     }
 }
 
+/// A connection of its own, outside the pools. It closes when the client is dropped.
+pub(crate) async fn connect(database_url: &str, connect_timeout: Duration) -> Result<Client, DatabaseError> {
+    ConnectOptions::parse(database_url, connect_timeout)?.connect().await
+}
+
 /// Has the database look, once a second, whether the client of a statement is still there. A system that cannot, and a
 /// server before version 14, go on as before.
 pub(super) async fn watch_client(client: &Client) -> Result<(), tokio_postgres::Error> {
@@ -130,149 +98,45 @@ pub(super) async fn watch_client(client: &Client) -> Result<(), tokio_postgres::
     set.or_else(|error| if error.as_db_error().is_some() { Ok(()) } else { Err(error) })
 }
 
-const NOT_A_URL: &str = "not a PostgreSQL connection URL or key-value string";
-
 /// libpq's place for authorities, where no other is named.
 fn default_root() -> Option<PathBuf> {
     let home = std::env::var_os("HOME")?;
     Some(PathBuf::from(home).join(".postgresql/root.crt")).filter(|path| path.exists())
 }
 
-// === impl SslSettings ===
-
-impl SslSettings {
-    fn set(&mut self, name: &str, value: &str) -> bool {
-        let slot = match name {
-            "sslmode" => &mut self.mode,
-            "sslrootcert" => &mut self.root,
-            "sslcert" => &mut self.certificate,
-            "sslkey" => &mut self.key,
-            _ => {
-                if !KNOWN.contains(&name) {
-                    self.unknown.push(name.to_owned());
-                }
-                return false;
-            }
-        };
-        *slot = Some(value.to_owned());
-        true
-    }
-
-    /// What may be wrong with a string that the driver refuses. It names settings, and no values.
-    fn refusal(&self) -> String {
-        if self.unknown.is_empty() {
-            NOT_A_URL.to_owned()
-        } else {
-            format!("not supported here: {}", self.unknown.join(", "))
+/// What libpq makes of them.
+fn resolve(settings: SslSettings, default_root: Option<PathBuf>) -> Result<(SslMode, TlsSettings), String> {
+    let roots = match settings.root.as_deref() {
+        None | Some("") => default_root.map(Roots::File),
+        Some("system") => Some(Roots::System),
+        Some(path) => Some(Roots::File(path.into())),
+    };
+    let system = roots == Some(Roots::System);
+    let (mode, verification) = match settings.mode.as_deref() {
+        None if system => (SslMode::Require, Verification::AuthorityAndHost),
+        Some("verify-full") => (SslMode::Require, Verification::AuthorityAndHost),
+        // Anyone can get a certificate of a public authority, so the name must be looked at.
+        Some(mode) if system => {
+            return Err(format!("sslrootcert=system goes with sslmode=verify-full only, and sslmode is {mode}"));
         }
-    }
-
-    /// What libpq makes of them.
-    fn resolve(self, default_root: Option<PathBuf>) -> Result<(SslMode, TlsSettings), String> {
-        let roots = match self.root.as_deref() {
-            None | Some("") => default_root.map(Roots::File),
-            Some("system") => Some(Roots::System),
-            Some(path) => Some(Roots::File(path.into())),
-        };
-        let system = roots == Some(Roots::System);
-        let (mode, verification) = match self.mode.as_deref() {
-            None if system => (SslMode::Require, Verification::AuthorityAndHost),
-            Some("verify-full") => (SslMode::Require, Verification::AuthorityAndHost),
-            // Anyone can get a certificate of a public authority, so the name must be looked at.
-            Some(mode) if system => {
-                return Err(format!("sslrootcert=system goes with sslmode=verify-full only, and sslmode is {mode}"));
-            }
-            None | Some("prefer") => (SslMode::Prefer, Verification::Nothing),
-            Some("disable") => (SslMode::Disable, Verification::Nothing),
-            // For compatibility with its early versions, libpq verifies where it knows authorities.
-            Some("require") if roots.is_some() => (SslMode::Require, Verification::Authority),
-            Some("require") => (SslMode::Require, Verification::Nothing),
-            Some("verify-ca") => (SslMode::Require, Verification::Authority),
-            Some(other) => {
-                return Err(format!(
-                    "sslmode={other} is not known; it is one of disable, prefer, require, verify-ca and verify-full"
-                ));
-            }
-        };
-        let identity = match (self.certificate, self.key) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
-            _ => return Err("sslcert and sslkey go together".to_owned()),
-        };
-        Ok((mode, TlsSettings { verification, roots, identity }))
-    }
-}
-
-/// Takes the settings for TLS out of a connection string. `None`: it is not one.
-fn split(database_url: &str) -> Option<(String, SslSettings)> {
-    let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| database_url.starts_with(scheme));
-    if is_url { split_url(database_url) } else { split_pairs(database_url) }
-}
-
-fn split_url(url: &str) -> Option<(String, SslSettings)> {
-    let mut settings = SslSettings::default();
-    // A question mark in a password is written %3F.
-    let Some((front, query)) = url.split_once('?') else { return Some((url.to_owned(), settings)) };
-    let mut kept = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=')?;
-        let value = percent_decoded(value)?;
-        if !settings.set(name, &value) {
-            kept.push(pair);
+        None | Some("prefer") => (SslMode::Prefer, Verification::Nothing),
+        Some("disable") => (SslMode::Disable, Verification::Nothing),
+        // For compatibility with its early versions, libpq verifies where it knows authorities.
+        Some("require") if roots.is_some() => (SslMode::Require, Verification::Authority),
+        Some("require") => (SslMode::Require, Verification::Nothing),
+        Some("verify-ca") => (SslMode::Require, Verification::Authority),
+        Some(other) => {
+            return Err(format!(
+                "sslmode={other} is not known; it is one of disable, prefer, require, verify-ca and verify-full"
+            ));
         }
-    }
-    let url = if kept.is_empty() { front.to_owned() } else { format!("{front}?{}", kept.join("&")) };
-    Some((url, settings))
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-            bytes.push(digit(rest.next())? << 4 | digit(rest.next())?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// `name = value` pairs; a value may stand in single quotes, and a backslash takes the next character as it is.
-fn split_pairs(pairs: &str) -> Option<(String, SslSettings)> {
-    let mut settings = SslSettings::default();
-    let mut kept = String::new();
-    let mut characters = pairs.char_indices().peekable();
-    loop {
-        while characters.next_if(|(_, character)| character.is_whitespace()).is_some() {}
-        let Some(&(start, _)) = characters.peek() else { return Some((kept, settings)) };
-        let mut name = String::new();
-        while let Some((_, character)) = characters.next_if(|&(_, character)| character != '=') {
-            name.push(character);
-        }
-        characters.next()?;
-        while characters.next_if(|(_, character)| character.is_whitespace()).is_some() {}
-        let quoted = characters.next_if(|&(_, character)| character == '\'').is_some();
-        let mut value = String::new();
-        loop {
-            match characters.next() {
-                Some((_, '\\')) => value.push(characters.next()?.1),
-                Some((_, '\'')) if quoted => break,
-                Some((_, character)) if !quoted && character.is_whitespace() => break,
-                Some((_, character)) => value.push(character),
-                None if quoted => return None,
-                None => break,
-            }
-        }
-        let end = characters.peek().map_or(pairs.len(), |&(index, _)| index);
-        if !settings.set(name.trim_end(), &value) {
-            kept.push_str(&pairs[start..end]);
-            if !kept.ends_with(char::is_whitespace) {
-                kept.push(' ');
-            }
-        }
-    }
+    };
+    let identity = match (settings.certificate, settings.key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        _ => return Err("sslcert and sslkey go together".to_owned()),
+    };
+    Ok((mode, TlsSettings { verification, roots, identity }))
 }
 
 #[cfg(test)]
@@ -283,31 +147,6 @@ mod tests {
     fn ssl(mode: &str, root: &str) -> SslSettings {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         SslSettings { mode: some(mode), root: some(root), ..SslSettings::default() }
-    }
-
-    #[test]
-    fn settings_for_tls_are_taken_out_and_the_rest_stays() {
-        for (url, rest, settings) in [
-            ("postgres://u:p@h/d", "postgres://u:p@h/d", ssl("", "")),
-            ("postgres://h/d?sslmode=verify-full", "postgres://h/d", ssl("verify-full", "")),
-            (
-                "postgresql://h/d?connect_timeout=3&sslmode=verify-ca&sslrootcert=%2Fa%20b&target_session_attrs=read-write",
-                "postgresql://h/d?connect_timeout=3&target_session_attrs=read-write",
-                ssl("verify-ca", "/a b"),
-            ),
-            ("host=/tmp/a user=joe", "host=/tmp/a user=joe ", ssl("", "")),
-            ("host=a sslmode=require user='j o e'", "host=a user='j o e' ", ssl("require", "")),
-            (
-                r"sslrootcert = '/a\'s b' host=a password='it\'s sslmode=x'",
-                r"host=a password='it\'s sslmode=x' ",
-                ssl("", "/a's b"),
-            ),
-        ] {
-            assert_eq!(split(url), Some((rest.to_owned(), settings)), "{url}");
-        }
-        for url in ["host", "host='a", "postgres://h/d?sslmode", "postgres://h/d?sslrootcert=%zz", "a=\\"] {
-            assert_eq!(split(url), None, "{url}");
-        }
     }
 
     #[test]
@@ -326,14 +165,14 @@ mod tests {
             ("verify-full", "system", None, (SslMode::Require, Verification::AuthorityAndHost)),
             ("", "system", None, (SslMode::Require, Verification::AuthorityAndHost)),
         ] {
-            let (ssl_mode, tls) = ssl(mode, root).resolve(default_root).unwrap();
+            let (ssl_mode, tls) = resolve(ssl(mode, root), default_root).unwrap();
             assert_eq!((ssl_mode, tls.verification), expected, "{mode} {root}");
         }
         for (mode, root) in [("allow", ""), ("verify", ""), ("require", "system"), ("verify-ca", "system")] {
-            assert!(ssl(mode, root).resolve(None).is_err(), "{mode} {root}");
+            assert!(resolve(ssl(mode, root), None).is_err(), "{mode} {root}");
         }
         let half = SslSettings { certificate: Some("/c".to_owned()), ..SslSettings::default() };
-        assert!(half.resolve(None).is_err_and(|error| error.contains("go together")));
+        assert!(resolve(half, None).is_err_and(|error| error.contains("go together")));
     }
 
     #[test]

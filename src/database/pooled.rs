@@ -5,22 +5,18 @@
 //! statement is cancelled, and the connection is closed: a cancel that comes late hits nobody else.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use deadpool_postgres::Object;
 use futures_util::StreamExt as _;
-use tokio_postgres::{Row, Statement, types::ToSql};
+use tokio_postgres::Row;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::Instrument as _;
 
-use tracing::{Instrument as _, Span};
-
-use super::DatabaseError;
+use super::{Binds, DatabaseError, Statements};
 use crate::telemetry::traces;
 
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
@@ -30,8 +26,6 @@ pub(crate) struct PooledConnection {
     object: Option<Object>,
     /// Whether a statement was sent whose answer has not come.
     pending: AtomicBool,
-    /// Of the statement that was prepared last.
-    span: Mutex<Span>,
     tls: MakeRustlsConnect,
 }
 
@@ -39,36 +33,7 @@ pub(crate) struct PooledConnection {
 
 impl PooledConnection {
     pub(crate) fn new(object: Object, tls: &MakeRustlsConnect) -> Self {
-        Self { object: Some(object), pending: AtomicBool::new(false), span: Mutex::new(Span::none()), tls: tls.clone() }
-    }
-
-    pub(crate) async fn prepare_cached(&self, sql: &str) -> Result<Statement, DatabaseError> {
-        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = traces::statement(sql);
-        self.finish(self.object()?.prepare_cached(sql)).await
-    }
-
-    pub(crate) async fn query(
-        &self,
-        statement: &Statement,
-        binds: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, DatabaseError> {
-        self.finish(self.object()?.query(statement, binds)).await
-    }
-
-    pub(crate) async fn query_one(
-        &self,
-        statement: &Statement,
-        binds: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, DatabaseError> {
-        self.finish(self.object()?.query_one(statement, binds)).await
-    }
-
-    pub(crate) async fn query_opt(
-        &self,
-        statement: &Statement,
-        binds: &[&(dyn ToSql + Sync)],
-    ) -> Result<Option<Row>, DatabaseError> {
-        self.finish(self.object()?.query_opt(statement, binds)).await
+        Self { object: Some(object), pending: AtomicBool::new(false), tls: tls.clone() }
     }
 
     /// Reads what a COPY TO STDOUT sends, piece by piece: PostgreSQL puts a row into each.
@@ -100,16 +65,42 @@ impl PooledConnection {
         self.object.as_ref().ok_or_else(|| DatabaseError::Unavailable("the connection was given back".to_owned()))
     }
 
+    /// Runs a statement to its end.
     async fn finish<T>(
         &self,
+        sql: &str,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, DatabaseError> {
         self.pending.store(true, Ordering::Relaxed);
-        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let result = statement.instrument(span).await;
+        let result = statement.instrument(traces::statement(sql)).await;
         // Not reached when this future is dropped before the answer.
         self.pending.store(false, Ordering::Relaxed);
         Ok(result?)
+    }
+}
+
+/// Statements are prepared once for each connection.
+impl Statements for PooledConnection {
+    type Error = DatabaseError;
+
+    async fn fetch_all(&self, sql: &str, binds: Binds<'_>) -> Result<Vec<Row>, DatabaseError> {
+        let object = self.object()?;
+        self.finish(sql, async { object.query(&object.prepare_cached(sql).await?, binds).await }).await
+    }
+
+    async fn fetch_one(&self, sql: &str, binds: Binds<'_>) -> Result<Row, DatabaseError> {
+        let object = self.object()?;
+        self.finish(sql, async { object.query_one(&object.prepare_cached(sql).await?, binds).await }).await
+    }
+
+    async fn fetch_optional(&self, sql: &str, binds: Binds<'_>) -> Result<Option<Row>, DatabaseError> {
+        let object = self.object()?;
+        self.finish(sql, async { object.query_opt(&object.prepare_cached(sql).await?, binds).await }).await
+    }
+
+    async fn run(&self, sql: &str, binds: Binds<'_>) -> Result<u64, DatabaseError> {
+        let object = self.object()?;
+        self.finish(sql, async { object.execute(&object.prepare_cached(sql).await?, binds).await }).await
     }
 }
 

@@ -6,7 +6,7 @@
 use tokio_postgres::Transaction;
 
 use super::{Store, StoreError};
-use crate::model::UtcTime;
+use crate::{database::Statements as _, model::UtcTime};
 
 /// The advisory lock that publishers hold for themselves and `as_of` readers share.
 pub(super) const PUBLISH_LOCK: i64 = 0x0053_4352_0000_0001;
@@ -37,8 +37,8 @@ impl Store {
     /// The newest snapshot: everything that is published now.
     pub async fn snapshot(&self) -> Result<SnapshotTime, StoreError> {
         let client = self.short().await?;
-        let statement = client.prepare_cached("-- snapshot\nSELECT last_published_at FROM publication_clock").await?;
-        let row = client.query_one(&statement, &[]).await?;
+        let statement = "-- snapshot\nSELECT last_published_at FROM publication_clock";
+        let row = client.fetch_one(statement, &[]).await?;
         Ok(SnapshotTime(UtcTime::from_chrono(row.try_get("last_published_at")?)))
     }
 
@@ -51,14 +51,10 @@ impl Store {
         // A publisher that has drawn its time but not committed yet holds the lock: wait for it. One that comes later draws
         // a later time, since the present is read while the lock is held, to the end of the statement.
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- snapshot_as_of
-                WITH waited AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared($1))
-                SELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby FROM waited",
-            )
-            .await?;
-        let row = client.query_one(&statement, &[&PUBLISH_LOCK]).await?;
+        let statement = "-- snapshot_as_of
+            WITH waited AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared($1))
+            SELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby FROM waited";
+        let row = client.fetch_one(statement, &[&PUBLISH_LOCK]).await?;
         if as_of > UtcTime::from_chrono(row.try_get("now")?) {
             return Ok(AsOf::Future);
         }
@@ -72,12 +68,12 @@ impl Store {
 
 /// Takes the publish lock for the rest of the transaction.
 pub(super) async fn lock_publishing(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction.execute("-- lock_publishing\nSELECT pg_advisory_xact_lock($1)", &[&PUBLISH_LOCK]).await?;
+    transaction.run("-- lock_publishing\nSELECT pg_advisory_xact_lock($1)", &[&PUBLISH_LOCK]).await?;
     Ok(())
 }
 
 /// Moves the clock on. The caller holds the publish lock and commits soon.
 pub(super) async fn tick(transaction: &Transaction<'_>) -> Result<UtcTime, StoreError> {
-    let row = transaction.query_one("-- tick\nSELECT tick_publication_clock() AS last_published_at", &[]).await?;
+    let row = transaction.fetch_one("-- tick\nSELECT tick_publication_clock() AS last_published_at", &[]).await?;
     Ok(UtcTime::from_chrono(row.try_get("last_published_at")?))
 }

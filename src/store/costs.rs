@@ -9,7 +9,10 @@ use super::{
     tenants::{TenantKey, VisibleOrganization},
 };
 use crate::{
-    database::numeric::{Numeric, parse_sum},
+    database::{
+        Statements as _,
+        numeric::{Numeric, parse_sum},
+    },
     model::{BillingRegion, Month, MonthRange, PriceTier, TenantId, UsageKey, UtcTime},
 };
 
@@ -103,17 +106,13 @@ impl Store {
         tenant_id: Option<TenantId>,
     ) -> Result<Vec<CostTenant>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- cost_tenants
-                SELECT tenant_key, tenant_id, name, plan
-                FROM tenant
-                WHERE organization_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
-                ORDER BY name, tenant_id",
-            )
-            .await?;
+        let statement = "-- cost_tenants
+            SELECT tenant_key, tenant_id, name, plan
+            FROM tenant
+            WHERE organization_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
+            ORDER BY name, tenant_id";
         let tenant_id = tenant_id.map(TenantId::as_uuid);
-        let rows = client.query(&statement, &[&organization.id().as_uuid(), &tenant_id]).await?;
+        let rows = client.fetch_all(statement, &[&organization.id().as_uuid(), &tenant_id]).await?;
         rows.iter()
             .map(|row| {
                 Ok(CostTenant {
@@ -134,26 +133,22 @@ impl Store {
         snapshot: SnapshotTime,
     ) -> Result<(Vec<CostMonth>, Vec<MonthUsage>), StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- month_usage
-                SELECT m.usage_month, m.tenant_key, m.revision, m.published_at, t.meter_key, t.billing_region, t.trial,
-                       t.quantity::text AS quantity, t.record_count
-                FROM unnest($1::bigint[]) AS tenant (key)
-                CROSS JOIN unnest($2::date[]) AS month (first_day)
-                CROSS JOIN LATERAL (
-                    SELECT * FROM usage_month m
-                    WHERE m.tenant_key = tenant.key AND m.usage_month = month.first_day AND m.published_at <= $3
-                    ORDER BY m.published_at DESC
-                    LIMIT 1
-                ) m
-                JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
-                                        AND t.published_at = m.published_at
-                ORDER BY m.usage_month, m.tenant_key",
-            )
-            .await?;
+        let statement = "-- month_usage
+            SELECT m.usage_month, m.tenant_key, m.revision, m.published_at, t.meter_key, t.billing_region, t.trial,
+                   t.quantity::text AS quantity, t.record_count
+            FROM unnest($1::bigint[]) AS tenant (key)
+            CROSS JOIN unnest($2::date[]) AS month (first_day)
+            CROSS JOIN LATERAL (
+                SELECT * FROM usage_month m
+                WHERE m.tenant_key = tenant.key AND m.usage_month = month.first_day AND m.published_at <= $3
+                ORDER BY m.published_at DESC
+                LIMIT 1
+            ) m
+            JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
+                                    AND t.published_at = m.published_at
+            ORDER BY m.usage_month, m.tenant_key";
         let first_days: Vec<NaiveDate> = months.iter().map(Month::first_day).collect();
-        let rows = client.query(&statement, &[&tenants, &first_days, &snapshot.time().as_chrono()]).await?;
+        let rows = client.fetch_all(statement, &[&tenants, &first_days, &snapshot.time().as_chrono()]).await?;
         let mut months: Vec<CostMonth> = Vec::new();
         let mut usage = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -185,19 +180,15 @@ impl Store {
         snapshot: SnapshotTime,
     ) -> Result<Vec<Price>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- prices
-                SELECT p.price_id, p.meter_key, p.billing_region, p.effective_from, t.up_to, t.unit_price
-                FROM price p JOIN price_tier t USING (price_id)
-                WHERE p.currency = $1 AND p.effective_from <= $2
-                  AND p.applied_at <= $3 AND (p.superseded_at IS NULL OR p.superseded_at > $3)
-                ORDER BY p.price_id, t.from_quantity",
-            )
-            .await?;
+        let statement = "-- prices
+            SELECT p.price_id, p.meter_key, p.billing_region, p.effective_from, t.up_to, t.unit_price
+            FROM price p JOIN price_tier t USING (price_id)
+            WHERE p.currency = $1 AND p.effective_from <= $2
+              AND p.applied_at <= $3 AND (p.superseded_at IS NULL OR p.superseded_at > $3)
+            ORDER BY p.price_id, t.from_quantity";
         let rows = client
-            .query(
-                &statement,
+            .fetch_all(
+                statement,
                 &[&organization.currency().code(), &months.end().first_day(), &snapshot.time().as_chrono()],
             )
             .await?;

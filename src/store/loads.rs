@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant};
 use crate::{
-    database::numeric::parse_sum,
+    database::{Statements as _, numeric::parse_sum},
     model::{BillingRegion, Month, UsageKey, UtcTime},
 };
 
@@ -78,18 +78,15 @@ impl Store {
         snapshot: SnapshotTime,
     ) -> Result<Vec<Load>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- loads_in_force
-                SELECT l.load_id, l.usage_day, l.source, l.digest, l.record_count, l.published_at,
-                       l.records_purged_at IS NOT NULL AS is_purged,
-                       pg_is_in_recovery() AND clock.last_published_at < $3 AS is_behind
-                FROM publication_clock clock
-                LEFT JOIN loads_in_force($1, $2, ($2::date + interval '1 month')::date - 1, $3) l ON true
-                ORDER BY l.usage_day, l.source",
-            )
-            .await?;
-        let rows = client.query(&statement, &[&tenant.key(), &month.first_day(), &snapshot.time().as_chrono()]).await?;
+        let statement = "-- loads_in_force
+            SELECT l.load_id, l.usage_day, l.source, l.digest, l.record_count, l.published_at,
+                   l.records_purged_at IS NOT NULL AS is_purged,
+                   pg_is_in_recovery() AND clock.last_published_at < $3 AS is_behind
+            FROM publication_clock clock
+            LEFT JOIN loads_in_force($1, $2, ($2::date + interval '1 month')::date - 1, $3) l ON true
+            ORDER BY l.usage_day, l.source";
+        let rows =
+            client.fetch_all(statement, &[&tenant.key(), &month.first_day(), &snapshot.time().as_chrono()]).await?;
         // The snapshot may be that of another standby.
         if rows.first().map_or(Ok(false), |row| row.try_get("is_behind"))? {
             return Err(StoreError::unavailable("this standby is behind another one"));
@@ -101,21 +98,17 @@ impl Store {
     /// Whether records of any of these loads have been purged, or will be in a moment.
     pub async fn are_purged(&self, tenant: &VisibleTenant, loads: &[Load]) -> Result<bool, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- are_purged
-                SELECT count(records_purged_at) > 0 AS are_purged FROM usage_load
-                WHERE tenant_key = $1 AND load_id = ANY ($2)",
-            )
-            .await?;
-        Ok(client.query_one(&statement, &[&tenant.key(), &load_ids(loads)]).await?.try_get("are_purged")?)
+        let statement = "-- are_purged
+            SELECT count(records_purged_at) > 0 AS are_purged FROM usage_load
+            WHERE tenant_key = $1 AND load_id = ANY ($2)";
+        Ok(client.fetch_one(statement, &[&tenant.key(), &load_ids(loads)]).await?.try_get("are_purged")?)
     }
 
     /// Whether the database only follows another one.
     pub async fn is_standby(&self) -> Result<bool, StoreError> {
         let client = self.short().await?;
-        let statement = client.prepare_cached("-- is_standby\nSELECT pg_is_in_recovery() AS is_standby").await?;
-        Ok(client.query_one(&statement, &[]).await?.try_get("is_standby")?)
+        let statement = "-- is_standby\nSELECT pg_is_in_recovery() AS is_standby";
+        Ok(client.fetch_one(statement, &[]).await?.try_get("is_standby")?)
     }
 
     /// What loads add up to, from the totals that were stored with them; `None` where some of these are missing. Filters by
@@ -127,17 +120,13 @@ impl Store {
         filter: &RecordFilter,
     ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- stored_totals
-                SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity,
-                       sum(record_count)::bigint AS record_count
-                FROM usage_total
-                WHERE tenant_key = $1 AND load_id = ANY ($2)
-                GROUP BY meter_key, billing_region, trial",
-            )
-            .await?;
-        let rows = client.query(&statement, &[&tenant.key(), &load_ids(loads)]).await?;
+        let statement = "-- stored_totals
+            SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity,
+                   sum(record_count)::bigint AS record_count
+            FROM usage_total
+            WHERE tenant_key = $1 AND load_id = ANY ($2)
+            GROUP BY meter_key, billing_region, trial";
+        let rows = client.fetch_all(statement, &[&tenant.key(), &load_ids(loads)]).await?;
         let mut totals: Vec<StoredTotal> = rows.iter().map(StoredTotal::from_row).collect::<Result<_, _>>()?;
         let found: i64 = totals.iter().map(|total| total.record_count).sum();
         if found != loads.iter().map(|load| i64::from(load.record_count)).sum::<i64>() {

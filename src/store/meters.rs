@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 
 use super::{Store, StoreError};
-use crate::model::{Meter, MeterId, composed};
+use crate::{
+    database::Statements,
+    model::{Meter, MeterId, composed},
+};
 
 /// Stands for a meter in usage tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,8 +67,11 @@ impl Meters {
 
 impl Meters {
     /// Whether the database has all of these as they are here.
-    pub(super) async fn are_there(&self, client: &impl GenericClient) -> Result<bool, StoreError> {
-        let rows = client.query(SELECT, &[]).await?;
+    pub(super) async fn are_there(
+        &self,
+        client: &impl Statements<Error = tokio_postgres::Error>,
+    ) -> Result<bool, StoreError> {
+        let rows = client.fetch_all(SELECT, &[]).await?;
         let present: HashMap<MeterKey, Meter> = rows.iter().map(from_row).collect::<Result<_, _>>()?;
         Ok(self.by_name.iter().all(|(key, meter)| present.get(key) == Some(&**meter)))
     }
@@ -86,8 +92,8 @@ impl Store {
     /// Reads all meters.
     pub async fn meters(&self) -> Result<Meters, StoreError> {
         let client = self.short().await?;
-        let statement = client.prepare_cached(SELECT).await?;
-        let rows = client.query(&statement, &[]).await?;
+        let statement = SELECT;
+        let rows = client.fetch_all(statement, &[]).await?;
         let meters = rows.iter().map(|row| from_row(row).map(|(key, meter)| (key, Arc::new(meter))));
         let meters = meters.collect::<Result<_, StoreError>>()?;
         Ok(Meters::new(meters))

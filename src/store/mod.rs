@@ -14,7 +14,7 @@ mod tenants;
 use std::time::Duration;
 
 use crate::{
-    database::{ConnectOptions, Pool, PoolOptions, PooledConnection},
+    database::{ConnectOptions, Pool, PoolOptions, PooledConnection, Statements as _},
     model::UtcTime,
     telemetry::metrics::PoolState,
 };
@@ -108,14 +108,10 @@ impl Store {
     pub async fn newest_load(&self) -> Result<Option<UtcTime>, StoreError> {
         let client = self.health().await?;
         // Imports that run side by side may draw their numbers in another order than they publish in.
-        let statement = client
-            .prepare_cached(
-                "-- newest_load
-                SELECT max(published_at) AS published_at
-                FROM (SELECT published_at FROM usage_import ORDER BY import_id DESC LIMIT 20) AS newest",
-            )
-            .await?;
-        let row = client.query_one(&statement, &[]).await?;
+        let statement = "-- newest_load
+            SELECT max(published_at) AS published_at
+            FROM (SELECT published_at FROM usage_import ORDER BY import_id DESC LIMIT 20) AS newest";
+        let row = client.fetch_one(statement, &[]).await?;
         Ok(row.try_get::<_, Option<_>>("published_at")?.map(UtcTime::from_chrono))
     }
 

@@ -74,9 +74,12 @@ async fn the_newest_load_of_a_day_and_source_is_in_force() {
     assert!(loads.len() > 50, "{}", loads.len());
     let tenant = loads[0].tenant;
     for second in 0..=5 {
-        for (first, last) in
-            [("2022-01-01", "2022-01-31"), ("2022-02-01", "2022-02-28"), ("2022-02-01", "2022-02-01"), ("2022-02-02", "2022-02-27")]
-        {
+        for (first, last) in [
+            ("2022-01-01", "2022-01-31"),
+            ("2022-02-01", "2022-02-28"),
+            ("2022-02-01", "2022-02-01"),
+            ("2022-02-02", "2022-02-27"),
+        ] {
             let function = "SELECT load_id FROM loads_in_force($1, $2::text::date, $3::text::date,
                                 timestamptz '2022-04-01Z' + interval '1 s' * $4) ORDER BY 1";
             let rows = sql.query(function, &[&tenant, &first, &last, &f64::from(second)]).await.unwrap();
@@ -147,7 +150,8 @@ async fn in_force_is_stated_once() {
     assert_eq!(stating, [""; 0]);
 
     let database = Database::with_catalog().await;
-    let definitions = "SELECT p.oid::regproc::text, p.prosrc FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
+    let definitions =
+        "SELECT p.oid::regproc::text, p.prosrc FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
         UNION ALL SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'";
     let rows = database.sql().await.query(definitions, &[]).await.unwrap();
     let mut stating: Vec<String> =

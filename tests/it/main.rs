@@ -1,6 +1,12 @@
 //! The integration tests: one program, so that one PostgreSQL serves them all.
 
-#![allow(missing_docs, clippy::needless_pass_by_value, clippy::unwrap_used, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 mod audit;
 mod auth;
@@ -21,8 +27,8 @@ mod features;
 mod fuzz;
 mod golden;
 mod import;
-mod in_force;
 mod import_usage;
+mod in_force;
 mod kill;
 mod limits;
 mod listing;

@@ -4,7 +4,10 @@ use std::{fmt::Write as _, str::FromStr, time::Duration};
 
 use tokio_postgres::error::SqlState;
 
-use crate::{database::connect, store::StoreError};
+use crate::{
+    database::{Scripts as _, Statements as _, connect},
+    store::StoreError,
+};
 
 /// What an account is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +114,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
     let transaction = client.transaction().await.map_err(StoreError::from)?;
     for grant in grants {
         let row = transaction
-            .query_one(
+            .fetch_one(
                 "-- grant: role
                 SELECT quote_ident($1) AS name, EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS present,
                        quote_ident(current_schema()) AS schema,
@@ -127,7 +130,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
             return Err(GrantError::Owner { role });
         }
         if !row.try_get::<_, bool>("present").map_err(StoreError::from)? {
-            let created = transaction.batch_execute(&format!("CREATE ROLE {role} NOLOGIN")).await;
+            let created = transaction.run_script(&format!("CREATE ROLE {role} NOLOGIN")).await;
             created.map_err(|error| match error.code() {
                 Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
                     GrantError::MayNotCreate { role: role.clone() }
@@ -136,7 +139,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
             })?;
             new.push(role.clone());
         }
-        transaction.batch_execute(&statements(grant.access, &role, &schema)).await.map_err(|error| {
+        transaction.run_script(&statements(grant.access, &role, &schema)).await.map_err(|error| {
             match error.code() {
                 Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
                     GrantError::NotOwner(error.as_db_error().map(ToString::to_string).unwrap_or_default())
@@ -146,7 +149,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
         })?;
         // Without the right to give it, GRANT warns and goes on.
         let usable = "-- grant: schema\nSELECT has_schema_privilege($1, current_schema(), 'USAGE') AS usable";
-        let row = transaction.query_one(usable, &[&grant.role]).await.map_err(StoreError::from)?;
+        let row = transaction.fetch_one(usable, &[&grant.role]).await.map_err(StoreError::from)?;
         if !row.try_get::<_, bool>("usable").map_err(StoreError::from)? {
             return Err(GrantError::NoSchema { role, schema });
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::{
-    database::{DatabaseError, connect},
+    database::{DatabaseError, Statements as _, connect},
     store::{Store, StoreError},
 };
 
@@ -55,12 +55,12 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     // A connection of its own, since the lock lives as long as the session.
     let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     let encoding =
-        client.query_one("-- migrate: encoding\nSHOW server_encoding", &[]).await.map_err(StoreError::from)?;
+        client.fetch_one("-- migrate: encoding\nSHOW server_encoding", &[]).await.map_err(StoreError::from)?;
     let encoding: String = encoding.try_get(0).map_err(StoreError::from)?;
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding(encoding));
     }
-    let lock = client.execute("-- migrate: lock\nSELECT pg_advisory_lock($1)", &[&MIGRATE_LOCK]);
+    let lock = client.run("-- migrate: lock\nSELECT pg_advisory_lock($1)", &[&MIGRATE_LOCK]);
     lock.await.map_err(StoreError::from)?;
     if let Err(newer @ SchemaError::Newer { .. }) = compare(&client).await {
         return Err(newer);
@@ -84,7 +84,7 @@ async fn compare(client: &Client) -> Result<(), SchemaError> {
         .max()
         .unwrap_or(0);
     let answer = client
-        .query_one("-- schema_state\nSELECT max(version)::bigint AS version FROM refinery_schema_history", &[])
+        .fetch_one("-- schema_state\nSELECT max(version)::bigint AS version FROM refinery_schema_history", &[])
         .await;
     let found = match answer {
         Ok(row) => row.try_get::<_, Option<i64>>("version").map_err(StoreError::from)?.unwrap_or(0),

@@ -9,8 +9,11 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use tokio_postgres::{Client, error::SqlState};
 
-use crate::model::Month;
-use crate::{database::connect, store::StoreError};
+use crate::{
+    database::{Scripts as _, Statements as _, connect},
+    model::Month,
+    store::StoreError,
+};
 
 /// One purge at a time.
 const PURGE_LOCK: i64 = 0x0053_4352_0000_0004;
@@ -77,20 +80,20 @@ impl From<tokio_postgres::Error> for PurgeError {
 /// The present month (UTC), by the clock of the database: that of this machine may be wrong, and what is purged is gone.
 pub async fn present_month(database_url: &str) -> Result<Month, StoreError> {
     let client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
-    let row = client.query_one("-- present_month\nSELECT (now() AT TIME ZONE 'UTC')::date AS today", &[]).await?;
+    let row = client.fetch_one("-- present_month\nSELECT (now() AT TIME ZONE 'UTC')::date AS today", &[]).await?;
     Month::of(row.try_get("today")?).ok_or_else(|| StoreError::corrupt("the database is of no year that there is"))
 }
 
 /// Purges by rules, by an account that owns the tables. With `dry_run`, it only says what it would do.
 pub async fn purge(database_url: &str, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
     let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
-    let locked = client.query_one("-- purge: lock\nSELECT pg_try_advisory_lock($1) AS locked", &[&PURGE_LOCK]).await?;
+    let locked = client.fetch_one("-- purge: lock\nSELECT pg_try_advisory_lock($1) AS locked", &[&PURGE_LOCK]).await?;
     if !locked.try_get::<_, bool>("locked")? {
         return Err(PurgeError::Running);
     }
     let purged = run(&mut client, rules, dry_run).await;
     // The connection would let go of it, too, but in a while.
-    client.execute("-- purge: unlock\nSELECT pg_advisory_unlock($1)", &[&PURGE_LOCK]).await?;
+    client.run("-- purge: unlock\nSELECT pg_advisory_unlock($1)", &[&PURGE_LOCK]).await?;
     purged
 }
 
@@ -118,7 +121,7 @@ async fn purge_superseded(
 ) -> Result<Records, PurgeError> {
     let seconds = age.as_secs_f64();
     let rows = client
-        .query(
+        .fetch_all(
             "-- purge: superseded loads
             SELECT superseded.*
             FROM (
@@ -154,10 +157,10 @@ async fn purge_superseded(
             }
             let mark = "-- purge: mark a load
                 UPDATE usage_load SET records_purged_at = now() WHERE tenant_key = $1 AND load_id = $2";
-            transaction.execute(mark, &[&tenant, &load]).await?;
+            transaction.run(mark, &[&tenant, &load]).await?;
             let delete = "-- purge: delete its records
                 DELETE FROM usage_block WHERE tenant_key = $1 AND usage_month = $2 AND load_id = $3";
-            transaction.execute(delete, &[&tenant, &month, &load]).await?;
+            transaction.run(delete, &[&tenant, &month, &load]).await?;
         }
         transaction.commit().await?;
     }
@@ -167,7 +170,7 @@ async fn purge_superseded(
 /// Months before one of which there is anything left: a partition, or loads without a mark.
 async fn months(client: &Client, before: Month) -> Result<Vec<(Month, Records)>, PurgeError> {
     let rows = client
-        .query(
+        .fetch_all(
             "-- purge: months
             SELECT months.usage_month, coalesce(kept.loads, 0) AS loads, coalesce(kept.records, 0) AS records
             FROM (
@@ -202,11 +205,11 @@ async fn purge_months(client: &mut Client, before: Month, months: &[(Month, Reco
     let mark = "-- purge: mark months
         UPDATE usage_load SET records_purged_at = now()
         WHERE usage_month < $1 AND records_purged_at IS NULL AND record_count > 0";
-    client.execute(mark, &[&before.first_day()]).await?;
+    client.run(mark, &[&before.first_day()]).await?;
     let days: Vec<NaiveDate> = months.iter().map(|(month, _)| month.first_day()).collect();
     let tenants = "-- purge: tenants\nSELECT DISTINCT tenant_key FROM usage_load WHERE usage_month = ANY ($1)";
     let mut assets = 0;
-    for row in client.query(tenants, &[&days]).await? {
+    for row in client.fetch_all(tenants, &[&days]).await? {
         assets += delete_assets(client, row.try_get("tenant_key")?).await?;
     }
     for (month, _) in months {
@@ -229,7 +232,7 @@ async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeErr
         SELECT a.asset_key, clock.last_published_at FROM asset a, publication_clock clock
         WHERE a.tenant_key = $1 AND NOT EXISTS (SELECT FROM {KEPT} AND kept.asset_key = a.asset_key)"
     );
-    let found = client.query(&find, &[&tenant]).await?;
+    let found = client.fetch_all(&find, &[&tenant]).await?;
     let Some(first) = found.first() else { return Ok(0) };
     let since: chrono::DateTime<chrono::Utc> = first.try_get("last_published_at")?;
     let keys: Vec<i64> = found.iter().map(|row| row.try_get("asset_key")).collect::<Result<_, _>>()?;
@@ -243,8 +246,8 @@ async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeErr
         let transaction = client.transaction().await?;
         // Tried, not waited for: imports would wait behind it.
         let lock = "-- purge: assets\nSELECT pg_try_advisory_xact_lock($1) AS locked";
-        if transaction.query_one(lock, &[&ASSET_LOCK]).await?.try_get::<_, bool>("locked")? {
-            let deleted = transaction.execute(&delete, &[&tenant, &keys, &since]).await?;
+        if transaction.fetch_one(lock, &[&ASSET_LOCK]).await?.try_get::<_, bool>("locked")? {
+            let deleted = transaction.run(&delete, &[&tenant, &keys, &since]).await?;
             transaction.commit().await?;
             return Ok(deleted);
         }
@@ -269,7 +272,7 @@ async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError>
     );
     for _ in 0..LOCK_TRIES {
         let transaction = client.transaction().await?;
-        match transaction.batch_execute(&sql).await {
+        match transaction.run_script(&sql).await {
             Ok(()) => {
                 transaction.commit().await?;
                 return Ok(());

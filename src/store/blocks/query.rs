@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, StoredDimensions, block_of, rows_before};
 use crate::model::{Asset, AssetType, BillingRegion, Month, UsageKey, composed};
 use crate::{
-    database::copy_out::CopyReader,
+    database::{Statements as _, copy_out::CopyReader},
     store::{Load, MeterKey, Store, StoreError, StoredTotal, VisibleTenant, loads::load_ids},
 };
 
@@ -153,17 +153,13 @@ impl Store {
     ) -> Result<Vec<(AssetKey, Asset)>, StoreError> {
         let keys: Vec<i64> = keys.iter().map(|key| key.0).collect();
         let client = self.export().await?;
-        let statement = client
-            .prepare_cached(
-                "-- assets
-                SELECT a.asset_key, a.asset_type, a.asset_id, a.asset_name
-                FROM unnest($2::bigint[]) AS wanted (asset_key)
-                CROSS JOIN LATERAL (
-                    SELECT * FROM asset WHERE tenant_key = $1 AND asset_key = wanted.asset_key OFFSET 0
-                ) a",
-            )
-            .await?;
-        let rows = client.query(&statement, &[&tenant.key(), &keys]).await?;
+        let statement = "-- assets
+            SELECT a.asset_key, a.asset_type, a.asset_id, a.asset_name
+            FROM unnest($2::bigint[]) AS wanted (asset_key)
+            CROSS JOIN LATERAL (
+                SELECT * FROM asset WHERE tenant_key = $1 AND asset_key = wanted.asset_key OFFSET 0
+            ) a";
+        let rows = client.fetch_all(statement, &[&tenant.key(), &keys]).await?;
         rows.iter()
             .map(|row| {
                 let code: i16 = row.try_get("asset_type")?;
@@ -181,19 +177,15 @@ impl Store {
     /// The keys of assets with these ids, of every type and name. Composed characters and their parts are one.
     pub async fn asset_keys(&self, tenant: &VisibleTenant, asset_ids: &[String]) -> Result<Vec<AssetKey>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- asset_keys
-                SELECT asset_key FROM asset
-                WHERE tenant_key = $1 AND asset_type = ANY ('{1,2,3,4,5}') AND asset_id = ANY ($2)
-                UNION
-                SELECT asset_key FROM asset
-                WHERE tenant_key = $1 AND octet_length(asset_id) <> char_length(asset_id)
-                  AND normalize(asset_id) = ANY ($2)",
-            )
-            .await?;
+        let statement = "-- asset_keys
+            SELECT asset_key FROM asset
+            WHERE tenant_key = $1 AND asset_type = ANY ('{1,2,3,4,5}') AND asset_id = ANY ($2)
+            UNION
+            SELECT asset_key FROM asset
+            WHERE tenant_key = $1 AND octet_length(asset_id) <> char_length(asset_id)
+              AND normalize(asset_id) = ANY ($2)";
         let forms: Vec<_> = asset_ids.iter().flat_map(|id| [Cow::Borrowed(id.as_str()), composed(id)]).collect();
-        let rows = client.query(&statement, &[&tenant.key(), &forms]).await?;
+        let rows = client.fetch_all(statement, &[&tenant.key(), &forms]).await?;
         rows.iter().map(|row| Ok(AssetKey(row.try_get("asset_key")?))).collect()
     }
 
@@ -206,36 +198,32 @@ impl Store {
         filter: &RecordFilter,
     ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
         let client = self.export().await?;
-        let statement = client
-            .prepare_cached(
-                "-- added_up_totals
-                SELECT present.blocks, total.*
-                FROM (
-                    SELECT count(*) AS blocks FROM usage_block
-                    WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
-                ) AS present
-                LEFT JOIN (
-                SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
-                FROM usage_block b,
-                     -- Out of its compressed form once for a block.
-                     LATERAL (SELECT b.kind_codes || '{}'::bigint[] OFFSET 0) AS c (codes),
-                     LATERAL unnest(asset_keys, kind_numbers, quantities) AS r (asset_key, kind_number, quantity),
-                     LATERAL (SELECT codes[kind_number]) AS p (code),
-                     LATERAL (SELECT code >> 9, (code >> 6 & 7)::smallint, (code >> 3 & 7)::smallint, code & 1 = 1)
-                         AS k (meter_key, asset_type, billing_region, trial)
+        let statement = "-- added_up_totals
+            SELECT present.blocks, total.*
+            FROM (
+                SELECT count(*) AS blocks FROM usage_block
                 WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
-                  AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))
-                  AND ($5::smallint[] IS NULL OR billing_region = ANY ($5))
-                  AND ($6::boolean IS NULL OR trial = $6)
-                  AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
-                  AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
-                GROUP BY meter_key, billing_region, trial
-                ) AS total ON true",
-            )
-            .await?;
+            ) AS present
+            LEFT JOIN (
+            SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
+            FROM usage_block b,
+                 -- Out of its compressed form once for a block.
+                 LATERAL (SELECT b.kind_codes || '{}'::bigint[] OFFSET 0) AS c (codes),
+                 LATERAL unnest(asset_keys, kind_numbers, quantities) AS r (asset_key, kind_number, quantity),
+                 LATERAL (SELECT codes[kind_number]) AS p (code),
+                 LATERAL (SELECT code >> 9, (code >> 6 & 7)::smallint, (code >> 3 & 7)::smallint, code & 1 = 1)
+                     AS k (meter_key, asset_type, billing_region, trial)
+            WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
+              AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))
+              AND ($5::smallint[] IS NULL OR billing_region = ANY ($5))
+              AND ($6::boolean IS NULL OR trial = $6)
+              AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
+              AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
+            GROUP BY meter_key, billing_region, trial
+            ) AS total ON true";
         let rows = client
-            .query(
-                &statement,
+            .fetch_all(
+                statement,
                 &[
                     &tenant.key(),
                     &month.first_day(),

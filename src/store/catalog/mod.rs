@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{StoreError, clock, tenants::search_text};
 use crate::catalog::{Catalog, InvalidCatalog, Organization, Problem, Tenant};
-use crate::database::connect;
+use crate::database::{Statements as _, connect};
 use crate::model::Meter;
 
 /// How many entries of a kind were created, changed, or were so already.
@@ -82,7 +82,7 @@ async fn organizations(
 ) -> Result<Changes, CatalogError> {
     let ids: Vec<Uuid> = declared.iter().map(|organization| organization.id.as_uuid()).collect();
     let rows = transaction
-        .query(
+        .fetch_all(
             "-- catalog: organizations that are there
             SELECT o.organization_id, o.name, o.currency,
                    EXISTS (SELECT FROM tenant t JOIN usage_load l USING (tenant_key)
@@ -130,7 +130,7 @@ async fn organizations(
     let names: Vec<&str> = write.iter().map(|organization| organization.name.as_str()).collect();
     let currencies: Vec<&str> = write.iter().map(|organization| organization.currency.code()).collect();
     transaction
-        .execute(
+        .run(
             "-- catalog: organizations
             INSERT INTO organization (organization_id, name, currency)
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
@@ -146,7 +146,7 @@ async fn organizations(
 async fn rename_in_tenants(transaction: &Transaction<'_>, organizations: &[&Organization]) -> Result<(), StoreError> {
     for organization in organizations {
         let rows = transaction
-            .query(
+            .fetch_all(
                 "-- catalog: tenants of a renamed organization
                 SELECT tenant_key, name FROM tenant WHERE organization_id = $1",
                 &[&organization.id.as_uuid()],
@@ -160,7 +160,7 @@ async fn rename_in_tenants(transaction: &Transaction<'_>, organizations: &[&Orga
             texts.push(search_text(&name, &organization.name));
         }
         transaction
-            .execute(
+            .run(
                 "-- catalog: names of tenants' organizations
                 UPDATE tenant t SET search_text = renamed.search_text, organization_name = $3
                 FROM unnest($1::bigint[], $2::text[]) AS renamed (tenant_key, search_text)
@@ -241,7 +241,7 @@ async fn organization_names(
 ) -> Result<HashMap<Uuid, String>, StoreError> {
     let ids: Vec<Uuid> = tenants.iter().map(|tenant| tenant.organization_id.as_uuid()).collect();
     let rows = transaction
-        .query(
+        .fetch_all(
             "-- catalog: organizations of tenants
             SELECT organization_id, name FROM organization WHERE organization_id = ANY ($1)",
             &[&ids],
@@ -256,7 +256,7 @@ async fn present_tenants(
 ) -> Result<HashMap<Uuid, PresentTenant>, StoreError> {
     let ids: Vec<Uuid> = declared.iter().map(|tenant| tenant.id.as_uuid()).collect();
     let rows = transaction
-        .query(
+        .fetch_all(
             "-- catalog: tenants that are there
             SELECT t.tenant_id, t.organization_id, t.name, t.plan, t.status, t.trial, t.trial_expiry,
                    EXISTS (SELECT FROM usage_load l WHERE l.tenant_key = t.tenant_key) AS has_usage
@@ -291,7 +291,7 @@ async fn write_tenants(transaction: &Transaction<'_>, write: &[(&Tenant, String)
         write.iter().map(|(tenant, _)| tenant.trial_expiry.map(crate::model::UtcTime::as_chrono)).collect();
     let texts: Vec<&str> = write.iter().map(|(_, text)| text.as_str()).collect();
     transaction
-        .execute(
+        .run(
             "-- catalog: tenants
             INSERT INTO tenant (tenant_id, organization_id, name, status, plan, trial, trial_expiry, search_text,
                                 organization_name)
@@ -318,7 +318,7 @@ async fn meters(
     let ids: Vec<Uuid> = declared.iter().map(|meter| meter.id.as_uuid()).collect();
     let names: Vec<&str> = declared.iter().map(|meter| meter.name.as_str()).collect();
     let rows = transaction
-        .query(
+        .fetch_all(
             "-- catalog: meters that are there
             SELECT meter_id, meter_key, name, unit FROM meter WHERE meter_id = ANY ($1) OR name = ANY ($2)",
             &[&ids, &names],
@@ -360,7 +360,7 @@ async fn meters(
     let names: Vec<&str> = write.iter().map(|meter| meter.name.as_str()).collect();
     let units: Vec<&str> = write.iter().map(|meter| meter.unit.as_str()).collect();
     transaction
-        .execute(
+        .run(
             "-- catalog: meters
             INSERT INTO meter (meter_id, name, unit)
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
@@ -374,7 +374,7 @@ async fn meters(
 /// Asked only when a meter is to be changed, which is rare: it may look through all totals.
 async fn meter_has_usage(transaction: &Transaction<'_>, meter_key: i64) -> Result<bool, StoreError> {
     let row = transaction
-        .query_one(
+        .fetch_one(
             "-- catalog: usage of a meter
             SELECT EXISTS (SELECT FROM usage_total WHERE meter_key = $1) AS has_usage",
             &[&meter_key],

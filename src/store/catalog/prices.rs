@@ -8,7 +8,7 @@ use tokio_postgres::Transaction;
 use super::{CatalogError, Changes};
 use crate::{
     catalog::{Price, Problem},
-    database::numeric::Numeric,
+    database::{Statements as _, numeric::Numeric},
     store::{StoreError, clock},
 };
 
@@ -58,7 +58,7 @@ pub(super) async fn apply(
     }
     let now = clock::tick(transaction).await?.as_chrono();
     transaction
-        .execute(
+        .run(
             "-- catalog: superseded prices
             UPDATE price SET superseded_at = $1 WHERE price_id = ANY ($2)",
             &[&now, &superseded],
@@ -82,7 +82,7 @@ fn is_as(present: &PresentPrice, price: &Price) -> bool {
 async fn meter_keys(transaction: &Transaction<'_>, declared: &[Price]) -> Result<HashMap<String, i64>, StoreError> {
     let names: Vec<&str> = declared.iter().map(|price| price.meter.as_str()).collect();
     let rows = transaction
-        .query("-- catalog: meters of prices\nSELECT name, meter_key FROM meter WHERE name = ANY ($1)", &[&names])
+        .fetch_all("-- catalog: meters of prices\nSELECT name, meter_key FROM meter WHERE name = ANY ($1)", &[&names])
         .await?;
     rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("meter_key")?))).collect()
 }
@@ -93,7 +93,7 @@ async fn present_prices(
 ) -> Result<HashMap<PriceKey, PresentPrice>, StoreError> {
     let keys: Vec<i64> = meters.values().copied().collect();
     let rows = transaction
-        .query(
+        .fetch_all(
             "-- catalog: prices that are there
             SELECT p.price_id, p.meter_key, p.currency, coalesce(p.billing_region, 0::smallint) AS billing_region,
                    p.effective_from, t.up_to, t.unit_price
@@ -125,7 +125,7 @@ async fn insert(
     applied_at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let row = transaction
-        .query_one(
+        .fetch_one(
             "-- catalog: price
             INSERT INTO price (meter_key, currency, billing_region, effective_from, applied_at)
             VALUES ($1, $2, $3, $4, $5) RETURNING price_id",
@@ -143,7 +143,7 @@ async fn insert(
     for (tier, number) in price.tiers.iter().zip(1_i16..) {
         let up_to = tier.up_to.map(Numeric);
         transaction
-            .execute(
+            .run(
                 "-- catalog: tier
                 INSERT INTO price_tier (price_id, tier_number, from_quantity, up_to, previous_up_to, unit_price)
                 VALUES ($1, $2, coalesce($3::numeric, 0), $4, $3, $5)",

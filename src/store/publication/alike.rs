@@ -2,6 +2,7 @@
 
 use super::ImportSession;
 use crate::{
+    database::Statements as _,
     model::AssetType,
     store::{StoreError, TenantKey},
 };
@@ -32,7 +33,7 @@ impl ImportSession {
         let composed: Vec<&str> = assets.iter().map(|asset| asset.composed).collect();
         let rows = self
             .lookups
-            .query(
+            .fetch_all(
                 "-- alike_assets
                 SELECT wanted.n, a.asset_id
                 FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])

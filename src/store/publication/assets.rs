@@ -5,10 +5,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Client;
 
 use super::RecordToWrite;
 use crate::{
+    database::{PreparedStatement, Scripts as _},
     model::Asset,
     store::{AssetKey, StoreError, TenantKey},
 };
@@ -18,8 +19,8 @@ const MAX_CACHED: usize = 100_000;
 
 pub(super) struct AssetKeys<'a> {
     client: &'a Client,
-    find: Statement,
-    make: Statement,
+    find: PreparedStatement<'a>,
+    make: PreparedStatement<'a>,
     tenant: Option<TenantKey>,
     keys: HashMap<Arc<Asset>, AssetKey>,
 }
@@ -27,9 +28,8 @@ pub(super) struct AssetKeys<'a> {
 impl<'a> AssetKeys<'a> {
     pub(super) async fn new(client: &'a Client) -> Result<Self, StoreError> {
         // The plan that knows nothing of the tenant is the right one for those that the statistics do not know yet.
-        client.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
-        let find = client
-            .prepare(
+        client.run_script("-- assets: plan\nSET plan_cache_mode = force_generic_plan").await?;
+        let find = PreparedStatement::new(client,
                 "-- assets: find
                 SELECT w.n, a.asset_key
                 FROM unnest($2::smallint[], $3::text[], $4::text[]) WITH ORDINALITY AS w (asset_type, asset_id, asset_name, n)
@@ -37,14 +37,14 @@ impl<'a> AssetKeys<'a> {
                             AND a.asset_id = w.asset_id AND a.asset_name = w.asset_name",
             )
             .await?;
-        let make = client
-            .prepare(
-                "-- assets: make
+        let make = PreparedStatement::new(
+            client,
+            "-- assets: make
                 INSERT INTO asset (tenant_key, asset_type, asset_id, asset_name)
                 SELECT $1, * FROM unnest($2::smallint[], $3::text[], $4::text[])
                 ON CONFLICT DO NOTHING",
-            )
-            .await?;
+        )
+        .await?;
         Ok(Self { client, find, make, tenant: None, keys: HashMap::new() })
     }
 
@@ -69,7 +69,7 @@ impl<'a> AssetKeys<'a> {
             return Ok(());
         }
         let (types, ids, names) = columns(&new);
-        self.client.execute(&self.make, &[&tenant.0, &types, &ids, &names]).await?;
+        self.make.run(&[&tenant.0, &types, &ids, &names]).await?;
         // Asked again rather than returned: another import may have made some of them meanwhile.
         let lost = self.find(tenant, new).await?;
         if lost.is_empty() { Ok(()) } else { Err(StoreError::corrupt("an asset that was made is not there")) }
@@ -77,7 +77,7 @@ impl<'a> AssetKeys<'a> {
 
     /// Gives the connection back as it was.
     pub(super) async fn finish(self) -> Result<(), StoreError> {
-        Ok(self.client.batch_execute("RESET plan_cache_mode").await?)
+        Ok(self.client.run_script("-- assets: plan\nRESET plan_cache_mode").await?)
     }
 
     /// The key of an asset of a resolved record.
@@ -91,7 +91,7 @@ impl<'a> AssetKeys<'a> {
             return Ok(assets);
         }
         let (types, ids, names) = columns(&assets);
-        let rows = self.client.query(&self.find, &[&tenant.0, &types, &ids, &names]).await?;
+        let rows = self.find.fetch_all(&[&tenant.0, &types, &ids, &names]).await?;
         for row in &rows {
             let position: i64 = row.try_get("n")?;
             let found = usize::try_from(position - 1).ok().and_then(|index| assets.get(index));

@@ -1,11 +1,11 @@
 //! What a delivery leaves out: tenants' days that its source has delivered before.
 
 use chrono::NaiveDate;
-use tokio_postgres::GenericClient;
 use uuid::Uuid;
 
 use super::{ImportSession, LoadKey};
 use crate::{
+    database::Statements,
     model::{OrganizationId, Source, TenantId},
     store::{StoreError, TenantKey},
 };
@@ -42,7 +42,7 @@ impl ImportSession {
 /// Nearly all tenants of an organization are delivered together, so those that are not are sorted out first: only their
 /// loads are looked up.
 pub(super) async fn omitted(
-    client: &impl GenericClient,
+    client: &impl Statements<Error = tokio_postgres::Error>,
     source: &Source,
     coverage: &Coverage,
     limit: Option<u16>,
@@ -55,7 +55,7 @@ pub(super) async fn omitted(
     let tenants: Vec<i64> = coverage.delivered.iter().map(|key| key.tenant.0).collect();
     let tenant_days: Vec<NaiveDate> = coverage.delivered.iter().map(|key| key.usage_day).collect();
     let rows = client
-        .query(
+        .fetch_all(
             "-- omitted
             WITH missing AS MATERIALIZED (
                 SELECT t.tenant_key, covered.usage_day

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::Client;
 
 use super::{
     MeterKey, Meters, Store, StoreConfig, StoreError,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    database::{connect, numeric::parse_sum},
+    database::{Statements, connect, numeric::parse_sum},
     model::{Asset, Decimal, Month, OrganizationId, RecordDimensions, Source, TenantId, UsageKey, UtcTime},
 };
 
@@ -128,14 +128,10 @@ impl Store {
     /// The tenants that a caller may import for.
     pub async fn import_tenants(&self, scope: &TenantScope) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- import_tenants
-                SELECT tenant_key, tenant_id, organization_id FROM tenant
-                WHERE $1::uuid[] IS NULL OR organization_id = ANY ($1)",
-            )
-            .await?;
-        let rows = client.query(&statement, &[&scope_filter(scope)]).await?;
+        let statement = "-- import_tenants
+            SELECT tenant_key, tenant_id, organization_id FROM tenant
+            WHERE $1::uuid[] IS NULL OR organization_id = ANY ($1)";
+        let rows = client.fetch_all(statement, &[&scope_filter(scope)]).await?;
         rows.iter()
             .map(|row| {
                 let tenant = ImportTenant {
@@ -177,7 +173,7 @@ impl ImportSession {
         let before: Vec<_> = contents.iter().map(|(.., before)| before.as_chrono()).collect();
         let rows = self
             .lookups
-            .query(
+            .fetch_all(
                 "-- earlier_publications
                 SELECT l.tenant_key, l.usage_day, max(l.published_at) AS published_at
                 FROM unnest($1::bigint[], $2::date[], $3::bytea[], $4::timestamptz[])
@@ -213,7 +209,7 @@ impl ImportSession {
         let digests: Vec<&[u8]> = contents.iter().map(|(_, digest)| digest.as_slice()).collect();
         let rows = self
             .lookups
-            .query(
+            .fetch_all(
                 "-- same_from_other_sources
                 SELECT l.tenant_key, l.usage_day, min(l.source) AS source
                 FROM unnest($1::bigint[], $2::date[], $3::bytea[]) AS wanted (tenant_key, usage_day, digest)
@@ -243,7 +239,7 @@ impl ImportSession {
         let ids: Vec<i64> = loads.iter().map(|&(_, id)| id).collect();
         let rows = self
             .lookups
-            .query(
+            .fetch_all(
                 "-- meter_totals
                 SELECT t.tenant_key, t.load_id, t.meter_key, sum(t.quantity)::text AS quantity
                 FROM unnest($1::bigint[], $2::bigint[]) AS wanted (tenant_key, load_id)
@@ -263,14 +259,14 @@ impl ImportSession {
 }
 
 async fn in_force(
-    client: &impl GenericClient,
+    client: &impl Statements<Error = tokio_postgres::Error>,
     source: &Source,
     keys: &[LoadKey],
 ) -> Result<HashMap<LoadKey, LoadInForce>, StoreError> {
     let tenants: Vec<i64> = keys.iter().map(|key| key.tenant.0).collect();
     let days: Vec<NaiveDate> = keys.iter().map(|key| key.usage_day).collect();
     let rows = client
-        .query(
+        .fetch_all(
             "-- in_force
             SELECT l.tenant_key, l.usage_day, l.load_id, l.digest, l.record_count, l.published_at,
                    l.records_purged_at IS NOT NULL AS is_purged

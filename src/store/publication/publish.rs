@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     database::{
-        DatabaseError,
+        DatabaseError, Statements as _,
         copy_in::{put_header, put_trailer},
     },
     model::{Source, UtcTime},
@@ -62,9 +62,9 @@ impl ImportSession {
         imported_by: &str,
         written: impl Fn(u64),
     ) -> Result<Publication, StoreError> {
-        step("ensure_months", self.ensure_months(loads)).await?;
+        self.ensure_months(loads).await?;
         let transaction = self.publisher.transaction().await?;
-        step("lock_assets", lock_assets(&transaction)).await?;
+        lock_assets(&transaction).await?;
         let ids = allocate_ids(&transaction, loads.len()).await?;
         let mut assets = AssetKeys::new(&self.lookups).await?;
         let copy = copy_records(&transaction, loads, &ids, records, &mut assets, written);
@@ -78,11 +78,11 @@ impl ImportSession {
             .into());
         }
 
-        step("lock_publishing", clock::lock_publishing(&transaction)).await?;
+        clock::lock_publishing(&transaction).await?;
         // From here on neither loads nor the catalog change.
         step("check_assumed", check_assumed(&transaction, &self.source, assumed)).await?;
         let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
-        let mut in_force = step("in_force", in_force(&transaction, &self.source, &keys)).await?;
+        let mut in_force = in_force(&transaction, &self.source, &keys).await?;
         let outcomes: Vec<PublishedLoad> = loads
             .iter()
             .map(|load| match in_force.remove(&load.key) {
@@ -102,8 +102,8 @@ impl ImportSession {
         }
         let published_at = clock::tick(&transaction).await?;
         let row = transaction
-            .query_one(
-                "-- publish: import
+            .fetch_one(
+                "-- insert_import
                 INSERT INTO usage_import (source, file_name, imported_by, published_at)
                 VALUES ($1, $2, $3, $4) RETURNING import_id",
                 &[&self.source.as_str(), &file_name, &imported_by, &published_at.as_chrono()],
@@ -119,9 +119,9 @@ impl ImportSession {
             .map(|(_, load)| load)
             .collect();
         let source = self.source.as_str();
-        step("insert_loads", insert_loads(&transaction, &published, source, import_id, published_at)).await?;
-        step("insert_totals", insert_totals(&transaction, &published)).await?;
-        step("add_months", add_months(&transaction, &published, published_at)).await?;
+        insert_loads(&transaction, &published, source, import_id, published_at).await?;
+        insert_totals(&transaction, &published).await?;
+        add_months(&transaction, &published, published_at).await?;
         step("commit", async { Ok(transaction.commit().await?) }).await?;
         Ok(Publication { published_at: Some(published_at), loads: outcomes })
     }
@@ -133,7 +133,7 @@ impl ImportSession {
         months.sort_unstable();
         months.dedup();
         for month in months {
-            self.lookups.execute("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month]).await?;
+            self.lookups.run("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month]).await?;
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ async fn step<T>(name: &str, work: impl Future<Output = Result<T, StoreError>>) 
 
 /// Keeps the assets that are found or made from now on from being purged before the records refer to them.
 async fn lock_assets(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction.execute("-- publish: assets\nSELECT pg_advisory_xact_lock_shared($1)", &[&ASSET_LOCK]).await?;
+    transaction.run("-- lock_assets\nSELECT pg_advisory_xact_lock_shared($1)", &[&ASSET_LOCK]).await?;
     Ok(())
 }
 
@@ -168,8 +168,8 @@ async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: 
     let tenants: Vec<i64> = assumed.tenants.iter().map(|tenant| tenant.key.0).collect();
     let organizations: Vec<Uuid> = assumed.tenants.iter().map(|tenant| tenant.organization_id.as_uuid()).collect();
     let row = transaction
-        .query_one(
-            "-- publish: tenants that moved
+        .fetch_one(
+            "-- moved_tenants
             SELECT count(*) AS moved
             FROM unnest($1::bigint[], $2::uuid[]) AS assumed (tenant_key, organization_id)
             LEFT JOIN tenant t USING (tenant_key, organization_id)
@@ -186,8 +186,8 @@ async fn check_assumed(transaction: &Transaction<'_>, source: &Source, assumed: 
 async fn allocate_ids(transaction: &Transaction<'_>, count: usize) -> Result<Vec<i64>, StoreError> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let rows = transaction
-        .query(
-            "-- publish: load ids
+        .fetch_all(
+            "-- allocate_ids
             SELECT nextval('load_id_seq') AS load_id FROM generate_series(1, $1::bigint)",
             &[&count],
         )
@@ -246,8 +246,8 @@ async fn copy_records(
 
 async fn delete_records(transaction: &Transaction<'_>, load: &NewLoad, load_id: i64) -> Result<(), StoreError> {
     transaction
-        .execute(
-            "-- publish: records of an unchanged load
+        .run(
+            "-- delete_records
             SELECT discard_unpublished_records($1, $2, $3)",
             &[&load.key.tenant.0, &load.month.first_day(), &load_id],
         )
@@ -269,8 +269,8 @@ async fn insert_loads(
     let digests: Vec<&[u8]> = loads.iter().map(|(_, load)| load.digest.as_slice()).collect();
     let counts: Vec<i32> = loads.iter().map(|(_, load)| load.record_count).collect();
     transaction
-        .execute(
-            "-- publish: loads
+        .run(
+            "-- insert_loads
             INSERT INTO usage_load (tenant_key, load_id, usage_month, usage_day, source, import_id, digest,
                                     record_count, published_at)
             SELECT tenant_key, load_id, usage_month, usage_day, $7, $8, digest, record_count, $9
@@ -302,8 +302,8 @@ async fn insert_totals(transaction: &Transaction<'_>, loads: &[(i64, &NewLoad)])
         }
     }
     transaction
-        .execute(
-            "-- publish: totals
+        .run(
+            "-- insert_totals
             INSERT INTO usage_total (tenant_key, load_id, meter_key, billing_region, trial, record_count, quantity)
             SELECT tenant_key, load_id, meter_key, billing_region, trial, record_count, quantity::numeric
             FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::boolean[], $6::integer[],
@@ -326,7 +326,7 @@ async fn add_months(
     months.sort_unstable();
     months.dedup();
     let (tenants, months): (Vec<i64>, Vec<NaiveDate>) = months.into_iter().unzip();
-    let statement = "-- publish: months\nSELECT add_usage_months($1, $2, $3)";
-    transaction.execute(statement, &[&tenants, &months, &published_at.as_chrono()]).await?;
+    let statement = "-- add_months\nSELECT add_usage_months($1, $2, $3)";
+    transaction.run(statement, &[&tenants, &months, &published_at.as_chrono()]).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::scope_filter;
 use crate::{
     auth::TenantScope,
+    database::Statements as _,
     model::{Month, OrganizationId, TenantId, TenantStatus, UtcTime},
     store::{Store, StoreError},
 };
@@ -232,7 +233,7 @@ impl Store {
             [&organizations, &organization, &pattern, &id_pattern, &name, &tenant_name, &tenant_id, &limit];
         if pattern.is_some() {
             let some = if scoped { Some(OWN_TENANTS) } else { organization.map(|_| OF_ORGANIZATION) };
-            let few = client.prepare_cached(&few_statement(some)).await?;
+            let few = &few_statement(some);
             let more_than_few = FEW + 1;
             let suffix = suffix_pattern(&search.text);
             let mut binds = page.to_vec();
@@ -240,7 +241,7 @@ impl Store {
             if some.is_none() {
                 binds.push(&suffix);
             }
-            let rows = client.query(&few, &binds).await?;
+            let rows = client.fetch_all(few, &binds).await?;
             let total_size = rows.first().map_or(Ok(0), |row| row.try_get("total_size"))?;
             if total_size <= FEW {
                 let on_page =
@@ -250,10 +251,10 @@ impl Store {
             }
         }
         let tenants = if scoped { OWN_TENANTS } else { "tenant" };
-        let count = client.prepare_cached(&count_statement(tenants)).await?;
-        let total_size = client.query_one(&count, &page[..4]).await?.try_get("total_size")?;
-        let statement = client.prepare_cached(&page_statement(tenants)).await?;
-        let rows = client.query(&statement, &page).await?;
+        let count = &count_statement(tenants);
+        let total_size = client.fetch_one(count, &page[..4]).await?.try_get("total_size")?;
+        let statement = &page_statement(tenants);
+        let rows = client.fetch_all(statement, &page).await?;
         let tenants = rows.iter().map(TenantSummary::from_row).collect::<Result<_, _>>()?;
         Ok(TenantPage { tenants, total_size })
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Store, StoreError};
 use crate::{
     auth::TenantScope,
+    database::Statements as _,
     model::{Currency, OrganizationId, TenantId, folded},
 };
 
@@ -114,15 +115,11 @@ impl Store {
     /// Finds a tenant within a scope. One that is outside takes the same work as one that does not exist.
     pub async fn find_tenant(&self, scope: &TenantScope, id: TenantId) -> Result<Lookup<VisibleTenant>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- find_tenant
-                SELECT tenant_key, name, organization_id, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
-                FROM tenant
-                WHERE tenant_id = $1",
-            )
-            .await?;
-        let row = client.query_opt(&statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
+        let statement = "-- find_tenant
+            SELECT tenant_key, name, organization_id, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
+            FROM tenant
+            WHERE tenant_id = $1";
+        let row = client.fetch_optional(statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
         Lookup::of(row, |row| {
             Ok(VisibleTenant {
                 key: TenantKey(row.try_get("tenant_key")?),
@@ -140,15 +137,11 @@ impl Store {
         id: OrganizationId,
     ) -> Result<Lookup<VisibleOrganization>, StoreError> {
         let client = self.short().await?;
-        let statement = client
-            .prepare_cached(
-                "-- find_organization
-                SELECT currency, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
-                FROM organization
-                WHERE organization_id = $1",
-            )
-            .await?;
-        let row = client.query_opt(&statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
+        let statement = "-- find_organization
+            SELECT currency, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
+            FROM organization
+            WHERE organization_id = $1";
+        let row = client.fetch_optional(statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
         Lookup::of(row, |row| Ok(VisibleOrganization { id, currency: currency(row)? }))
     }
 }
