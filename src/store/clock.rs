@@ -1,15 +1,12 @@
 //! The publication clock: moments that reports can be fixed to.
 //!
-//! A publisher takes [`PUBLISH_LOCK`], moves the clock on, and commits. So whoever has read the clock knows that nothing
+//! A publisher takes the publish lock, moves the clock on, and commits. So whoever has read the clock knows that nothing
 //! will ever appear at or before what it showed: that is a [`SnapshotTime`].
 
 use tokio_postgres::Transaction;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, locks};
 use crate::{database::Statements as _, model::UtcTime};
-
-/// The advisory lock that publishers hold for themselves and `as_of` readers share.
-pub(super) const PUBLISH_LOCK: i64 = 0x0053_4352_0000_0001;
 
 /// A moment such that the set of what was published until then is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +45,9 @@ impl Store {
         if as_of <= newest.0 {
             return Ok(AsOf::Final(SnapshotTime(as_of)));
         }
-        // A publisher that has drawn its time but not committed yet holds the lock: wait for it. One that comes later draws
-        // a later time, since the present is read while the lock is held, to the end of the statement.
+        // A publisher that comes later draws a later time.
         let client = self.short().await?;
-        let statement = "-- snapshot_as_of
-            WITH waited AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared($1))
-            SELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby FROM waited";
-        let row = client.fetch_one(statement, &[&PUBLISH_LOCK]).await?;
+        let row = locks::present_between_publications(&client).await?;
         if as_of > UtcTime::from_chrono(row.try_get("now")?) {
             return Ok(AsOf::Future);
         }
@@ -64,12 +57,6 @@ impl Store {
         }
         Ok(AsOf::Final(SnapshotTime(as_of)))
     }
-}
-
-/// Takes the publish lock for the rest of the transaction.
-pub(super) async fn lock_publishing(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction.run("-- lock_publishing\nSELECT pg_advisory_xact_lock($1)", &[&PUBLISH_LOCK]).await?;
-    Ok(())
 }
 
 /// Moves the clock on. The caller holds the publish lock and commits soon.

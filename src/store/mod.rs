@@ -7,8 +7,10 @@ mod clock;
 mod costs;
 mod error;
 mod loads;
+mod locks;
 mod meters;
 mod publication;
+mod scope;
 mod tenants;
 
 use std::time::Duration;

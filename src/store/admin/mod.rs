@@ -6,5 +6,4 @@ mod purge;
 
 pub use grants::{Access, Grant, GrantError, grant};
 pub use migrate::{SchemaError, check_schema, migrate};
-pub(super) use purge::ASSET_LOCK;
 pub use purge::{PurgeError, PurgeRules, Purged, Records, present_month, purge};

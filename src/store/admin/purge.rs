@@ -12,14 +12,9 @@ use tokio_postgres::{Client, error::SqlState};
 use crate::{
     database::{Scripts as _, Statements as _, connect},
     model::Month,
-    store::StoreError,
+    store::{StoreError, locks},
 };
 
-/// One purge at a time.
-const PURGE_LOCK: i64 = 0x0053_4352_0000_0004;
-/// Imports share it from when they look assets up until they commit. Who has it alone may delete assets that nothing
-/// refers to.
-pub(in crate::store) const ASSET_LOCK: i64 = 0x0053_4352_0000_0005;
 /// Loads in one transaction.
 const LOADS_AT_ONCE: usize = 50;
 /// A lock that readers wait behind is asked for so long at a time, with a pause after each try.
@@ -87,13 +82,12 @@ pub async fn present_month(database_url: &str) -> Result<Month, StoreError> {
 /// Purges by rules, by an account that owns the tables. With `dry_run`, it only says what it would do.
 pub async fn purge(database_url: &str, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
     let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
-    let locked = client.fetch_one("-- purge: lock\nSELECT pg_try_advisory_lock($1) AS locked", &[&PURGE_LOCK]).await?;
-    if !locked.try_get::<_, bool>("locked")? {
+    if !locks::try_lock_purge(&client).await? {
         return Err(PurgeError::Running);
     }
     let purged = run(&mut client, rules, dry_run).await;
     // The connection would let go of it, too, but in a while.
-    client.run("-- purge: unlock\nSELECT pg_advisory_unlock($1)", &[&PURGE_LOCK]).await?;
+    locks::unlock_purge(&client).await?;
     purged
 }
 
@@ -244,9 +238,7 @@ async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeErr
     );
     for _ in 0..LOCK_TRIES {
         let transaction = client.transaction().await?;
-        // Tried, not waited for: imports would wait behind it.
-        let lock = "-- purge: assets\nSELECT pg_try_advisory_xact_lock($1) AS locked";
-        if transaction.fetch_one(lock, &[&ASSET_LOCK]).await?.try_get::<_, bool>("locked")? {
+        if locks::try_lock_assets(&transaction).await? {
             let deleted = transaction.run(&delete, &[&tenant, &keys, &since]).await?;
             transaction.commit().await?;
             return Ok(deleted);

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{StoreError, clock, tenants::search_text};
+use super::{StoreError, locks, tenants::search_text};
 use crate::catalog::{Catalog, InvalidCatalog, Organization, Problem, Tenant};
 use crate::database::{Statements as _, connect};
 use crate::model::Meter;
@@ -59,7 +59,7 @@ pub async fn apply(database_url: &str, catalog: &Catalog) -> Result<CatalogChang
     let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     let transaction = client.transaction().await?;
     // Prices are published as loads are; the lock also makes two applies take turns.
-    clock::lock_publishing(&transaction).await?;
+    locks::lock_publishing(&transaction).await?;
     let mut problems = Vec::new();
     let changes = CatalogChanges {
         organizations: organizations(&transaction, &catalog.organizations, &mut problems).await?,

@@ -11,10 +11,7 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::Client;
 
-use super::{
-    MeterKey, Meters, Store, StoreConfig, StoreError,
-    tenants::{TenantKey, scope_filter},
-};
+use super::{MeterKey, Meters, Store, StoreConfig, StoreError, scope, tenants::TenantKey};
 use crate::{
     auth::TenantScope,
     database::{Statements, connect, numeric::parse_sum},
@@ -128,10 +125,11 @@ impl Store {
     /// The tenants that a caller may import for.
     pub async fn import_tenants(&self, scope: &TenantScope) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
         let client = self.short().await?;
-        let statement = "-- import_tenants
-            SELECT tenant_key, tenant_id, organization_id FROM tenant
-            WHERE $1::uuid[] IS NULL OR organization_id = ANY ($1)";
-        let rows = client.fetch_all(statement, &[&scope_filter(scope)]).await?;
+        let statement = format!(
+            "-- import_tenants\nSELECT tenant_key, tenant_id, organization_id FROM tenant WHERE {}",
+            scope::condition("organization_id", "$1")
+        );
+        let rows = client.fetch_all(&statement, &[&scope::bind(scope)]).await?;
         rows.iter()
             .map(|row| {
                 let tenant = ImportTenant {

@@ -21,9 +21,8 @@ use crate::{
     model::{Source, UtcTime},
     store::{
         StoreError,
-        admin::ASSET_LOCK,
         blocks::{BlockWriter, COPY_BLOCKS, LoadLocation, StoredDimensions},
-        clock,
+        clock, locks,
     },
     telemetry::traces,
 };
@@ -64,7 +63,7 @@ impl ImportSession {
     ) -> Result<Publication, StoreError> {
         self.ensure_months(loads).await?;
         let transaction = self.publisher.transaction().await?;
-        lock_assets(&transaction).await?;
+        locks::share_assets(&transaction).await?;
         let ids = allocate_ids(&transaction, loads.len()).await?;
         let mut assets = AssetKeys::new(&self.lookups).await?;
         let copy = copy_records(&transaction, loads, &ids, records, &mut assets, written);
@@ -78,7 +77,7 @@ impl ImportSession {
             .into());
         }
 
-        clock::lock_publishing(&transaction).await?;
+        locks::lock_publishing(&transaction).await?;
         // From here on neither loads nor the catalog change.
         step("check_assumed", check_assumed(&transaction, &self.source, assumed)).await?;
         let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
@@ -142,12 +141,6 @@ impl ImportSession {
 /// A part of the publication, as a span of its own in traces.
 async fn step<T>(name: &str, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     work.instrument(traces::statement(&format!("-- {name}"))).await
-}
-
-/// Keeps the assets that are found or made from now on from being purged before the records refer to them.
-async fn lock_assets(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction.run("-- lock_assets\nSELECT pg_advisory_xact_lock_shared($1)", &[&ASSET_LOCK]).await?;
-    Ok(())
 }
 
 /// Makes sure that what the import went by still holds.

@@ -3,12 +3,11 @@
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::scope_filter;
 use crate::{
     auth::TenantScope,
     database::Statements as _,
     model::{Month, OrganizationId, TenantId, TenantStatus, UtcTime},
-    store::{Store, StoreError},
+    store::{Store, StoreError, scope},
 };
 
 /// A tenant in a list.
@@ -109,15 +108,22 @@ const FEW: i64 = 4000;
 const SUFFIX_CHARACTERS: usize = 24;
 
 /// The tenants of the organizations of a scope.
-const OWN_TENANTS: &str = "(SELECT * FROM tenant WHERE organization_id = ANY ($1) OFFSET 0)";
+fn own_tenants() -> String {
+    format!("(SELECT * FROM tenant WHERE {} OFFSET 0)", scope::condition("organization_id", "$1"))
+}
 
 /// The tenants of one organization.
 const OF_ORGANIZATION: &str = "(SELECT * FROM tenant WHERE organization_id = $2 OFFSET 0)";
 
 /// The conditions on a tenant `t`.
-const MATCHES: &str = "($1::uuid[] IS NULL OR t.organization_id = ANY ($1))
+fn matches() -> String {
+    format!(
+        "{}
               AND ($2::uuid IS NULL OR t.organization_id = $2)
-              AND ($3::text IS NULL OR t.search_text LIKE $3 OR t.tenant_id::text LIKE $4)";
+              AND ($3::text IS NULL OR t.search_text LIKE $3 OR t.tenant_id::text LIKE $4)",
+        scope::condition("t.organization_id", "$1")
+    )
+}
 
 /// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none. OFFSET
 /// keeps the planner from joining all months: nearly always the first one that is looked at is the one.
@@ -165,9 +171,10 @@ fn page_of(tenants: &str, conditions: &str) -> String {
 /// only are looked at one by one. With a scope it must be so: whoever may see some organizations only must not find out by
 /// the time it takes what is in others, and OFFSET keeps the planner from turning that round.
 fn few_statement(some: Option<&str>) -> String {
+    let matches = matches();
     let found = if let Some(some) = some {
         format!(
-            "found AS MATERIALIZED (SELECT t.* FROM {some} t WHERE {MATCHES} LIMIT $9),
+            "found AS MATERIALIZED (SELECT t.* FROM {some} t WHERE {matches} LIMIT $9),
         total AS (SELECT count(*) AS size FROM found)"
         )
     } else {
@@ -186,7 +193,7 @@ fn few_statement(some: Option<&str>) -> String {
         found AS MATERIALIZED (
             SELECT t.*
             FROM candidate JOIN tenant t ON t.tenant_key = ANY (candidate.keys)
-            WHERE cardinality(candidate.keys) < $9 AND {MATCHES}
+            WHERE cardinality(candidate.keys) < $9 AND {matches}
         ),
         total AS (
             SELECT CASE WHEN cardinality(keys) < $9 THEN (SELECT count(*) FROM found) ELSE $9 END AS size FROM candidate
@@ -205,25 +212,25 @@ fn few_statement(some: Option<&str>) -> String {
 
 /// How many tenants match, among those that `tenants` stands for.
 fn count_statement(tenants: &str) -> String {
-    format!("-- list_tenants: count\nSELECT count(*) AS total_size FROM {tenants} t WHERE {MATCHES}")
+    format!("-- list_tenants: count\nSELECT count(*) AS total_size FROM {tenants} t WHERE {}", matches())
 }
 
 /// A page of them.
 fn page_statement(tenants: &str) -> String {
-    format!("-- list_tenants: page\n{} ORDER BY t.organization_name, t.name, t.tenant_id", page_of(tenants, MATCHES))
+    format!("-- list_tenants: page\n{} ORDER BY t.organization_name, t.name, t.tenant_id", page_of(tenants, &matches()))
 }
 
 impl Store {
     /// Lists tenants, ordered by organization name, tenant name and tenant id.
     pub async fn list_tenants(&self, scope: &TenantScope, search: &TenantSearch) -> Result<TenantPage, StoreError> {
         let client = self.short().await?;
-        let organizations = scope_filter(scope);
+        let organizations = scope::bind(scope);
         let organization = search.organization_id.map(OrganizationId::as_uuid);
         let pattern = (!search.text.is_empty()).then(|| contains_pattern(&search.text));
         // Nothing else can stand in an id, so ids need not be looked at for it.
         let of_id = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
         let id_pattern = pattern.as_ref().filter(|_| search.text.bytes().all(of_id));
-        let scoped = organizations.is_some();
+        let own = organizations.as_ref().map(|_| own_tenants());
         let after = search.after.as_ref();
         let name = after.map(|position| position.organization_name.as_str());
         let tenant_name = after.map(|position| position.tenant_name.as_str());
@@ -232,7 +239,7 @@ impl Store {
         let page: [&(dyn ToSql + Sync); 8] =
             [&organizations, &organization, &pattern, &id_pattern, &name, &tenant_name, &tenant_id, &limit];
         if pattern.is_some() {
-            let some = if scoped { Some(OWN_TENANTS) } else { organization.map(|_| OF_ORGANIZATION) };
+            let some = own.as_deref().or_else(|| organization.map(|_| OF_ORGANIZATION));
             let few = &few_statement(some);
             let more_than_few = FEW + 1;
             let suffix = suffix_pattern(&search.text);
@@ -250,7 +257,7 @@ impl Store {
                 return Ok(TenantPage { tenants, total_size });
             }
         }
-        let tenants = if scoped { OWN_TENANTS } else { "tenant" };
+        let tenants = own.as_deref().unwrap_or("tenant");
         let count = &count_statement(tenants);
         let total_size = client.fetch_one(count, &page[..4]).await?.try_get("total_size")?;
         let statement = &page_statement(tenants);

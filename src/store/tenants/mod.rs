@@ -3,9 +3,8 @@
 mod list;
 
 use tokio_postgres::Row;
-use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, scope};
 use crate::{
     auth::TenantScope,
     database::Statements as _,
@@ -115,11 +114,12 @@ impl Store {
     /// Finds a tenant within a scope. One that is outside takes the same work as one that does not exist.
     pub async fn find_tenant(&self, scope: &TenantScope, id: TenantId) -> Result<Lookup<VisibleTenant>, StoreError> {
         let client = self.short().await?;
-        let statement = "-- find_tenant
-            SELECT tenant_key, name, organization_id, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
-            FROM tenant
-            WHERE tenant_id = $1";
-        let row = client.fetch_optional(statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
+        let statement = format!(
+            "-- find_tenant
+            SELECT tenant_key, name, organization_id, {} AS in_scope FROM tenant WHERE tenant_id = $1",
+            scope::condition("organization_id", "$2")
+        );
+        let row = client.fetch_optional(&statement, &[&id.as_uuid(), &scope::bind(scope)]).await?;
         Lookup::of(row, |row| {
             Ok(VisibleTenant {
                 key: TenantKey(row.try_get("tenant_key")?),
@@ -137,18 +137,14 @@ impl Store {
         id: OrganizationId,
     ) -> Result<Lookup<VisibleOrganization>, StoreError> {
         let client = self.short().await?;
-        let statement = "-- find_organization
-            SELECT currency, $2::uuid[] IS NULL OR organization_id = ANY ($2) AS in_scope
-            FROM organization
-            WHERE organization_id = $1";
-        let row = client.fetch_optional(statement, &[&id.as_uuid(), &scope_filter(scope)]).await?;
+        let statement = format!(
+            "-- find_organization
+            SELECT currency, {} AS in_scope FROM organization WHERE organization_id = $1",
+            scope::condition("organization_id", "$2")
+        );
+        let row = client.fetch_optional(&statement, &[&id.as_uuid(), &scope::bind(scope)]).await?;
         Lookup::of(row, |row| Ok(VisibleOrganization { id, currency: currency(row)? }))
     }
-}
-
-/// The scope as a parameter: null stands for every organization.
-pub(super) fn scope_filter(scope: &TenantScope) -> Option<Vec<Uuid>> {
-    scope.organizations().map(|ids| ids.iter().map(|id| id.as_uuid()).collect())
 }
 
 pub(super) fn currency(row: &Row) -> Result<Currency, StoreError> {
