@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     model::{OrganizationId, TenantId, UtcTime},
-    store::{Assumed, Coverage, ImportSession, LoadKey, NewLoad, Publication, PublishedLoad, StoreError, UnicodeAsset},
+    store::{
+        Coverage, ImportSession, LoadKey, NewLoad, Preconditions, Publication, PublishedLoad, StoreError, UnicodeAsset,
+    },
 };
 
 /// How many tenants' days that a delivery leaves out are told one by one.
@@ -102,10 +104,10 @@ impl Import {
             (0..outcomes.len()).filter(|&index| outcomes[index] != PublishedLoad::Unchanged).collect();
         let mut published_at = None;
         if !delivery.dry_run && !changed.is_empty() {
-            let assumed = Assumed { coverage, ..self.assumed(&planned, &changed) };
+            let preconditions = Preconditions { coverage, ..self.preconditions(&planned, &changed) };
             let wanted = changed.iter().copied().filter(|&index| index < with_records).collect();
             let loads: Vec<NewLoad> = changed.iter().map(|&index| planned[index].load.clone()).collect();
-            let publication = self.write(&mut session, (sorted, wanted), &loads, &assumed, delivery.name).await?;
+            let publication = self.write(&mut session, (sorted, wanted), &loads, &preconditions, delivery.name).await?;
             published_at = publication.published_at;
             for (&index, outcome) in changed.iter().zip(publication.loads) {
                 outcomes[index] = outcome;
@@ -127,7 +129,7 @@ impl Import {
         session: &mut ImportSession,
         (mut sorted, wanted): (Sorted, Vec<usize>),
         loads: &[NewLoad],
-        assumed: &Assumed,
+        preconditions: &Preconditions,
         name: &str,
     ) -> Result<Publication, ImportError> {
         let rows: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
@@ -139,7 +141,7 @@ impl Import {
         });
         let progress = &self.progress;
         let publication = session
-            .publish(loads, assumed, receiver, name, &self.imported_by, |count| {
+            .publish(loads, preconditions, receiver, name, &self.imported_by, |count| {
                 progress.rows_written.fetch_add(count, Ordering::Relaxed);
             })
             .await;
@@ -153,12 +155,12 @@ impl Import {
     }
 
     /// What the import went by, to be looked at again when it publishes.
-    fn assumed(&self, planned: &[PlannedLoad], changed: &[usize]) -> Assumed {
+    fn preconditions(&self, planned: &[PlannedLoad], changed: &[usize]) -> Preconditions {
         let unchanged = planned.iter().enumerate().filter(|(index, _)| changed.binary_search(index).is_err());
         let mut tenants: Vec<_> = planned.iter().filter_map(|planned| self.checker.tenant(planned.tenant_id)).collect();
         tenants.sort_by_key(|tenant| tenant.key);
         tenants.dedup_by_key(|tenant| tenant.key);
-        Assumed {
+        Preconditions {
             unchanged: unchanged.map(|(_, planned)| (planned.load.key, planned.load.digest)).collect(),
             tenants,
             meters: self.checker.meters().clone(),

@@ -39,6 +39,17 @@ impl Store {
         Ok(SnapshotTime(UtcTime::from_chrono(row.try_get("last_published_at")?)))
     }
 
+    /// When the newest load was published.
+    pub async fn newest_load(&self) -> Result<Option<UtcTime>, StoreError> {
+        let client = self.health().await?;
+        // Imports that run side by side may draw their numbers in another order than they publish in.
+        let statement = "-- newest_load
+            SELECT max(published_at) AS published_at
+            FROM (SELECT published_at FROM usage_import ORDER BY import_id DESC LIMIT 20) AS newest";
+        let row = client.fetch_one(statement, &[]).await?;
+        Ok(row.try_get::<_, Option<_>>("published_at")?.map(UtcTime::from_chrono))
+    }
+
     /// The snapshot at a moment of the past.
     pub async fn snapshot_as_of(&self, as_of: UtcTime) -> Result<AsOf, StoreError> {
         let newest = self.snapshot().await?;

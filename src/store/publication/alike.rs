@@ -1,10 +1,9 @@
 //! Assets whose ids look alike: they differ in their Unicode normal form only.
 
-use super::ImportSession;
 use crate::{
     database::Statements as _,
     model::AssetType,
-    store::{StoreError, TenantKey},
+    store::{ImportSession, StoreError, TenantKey},
 };
 
 /// An asset of a delivery whose id has other characters than those of ASCII.

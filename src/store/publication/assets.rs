@@ -7,11 +7,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio_postgres::Client;
 
-use super::RecordToWrite;
 use crate::{
     database::{PreparedStatement, Scripts as _},
     model::Asset,
-    store::{AssetKey, StoreError, TenantKey},
+    store::{AssetKey, RecordToWrite, StoreError, TenantKey},
 };
 
 /// Past so many assets, what was looked up for a tenant is forgotten: records come sorted, so little is lost.

@@ -3,11 +3,10 @@
 use chrono::NaiveDate;
 use uuid::Uuid;
 
-use super::{ImportSession, LoadKey};
 use crate::{
     database::Statements,
     model::{OrganizationId, Source, TenantId},
-    store::{StoreError, TenantKey},
+    store::{ImportSession, LoadKey, StoreError, TenantKey},
 };
 
 /// Which part of the world a delivery is about.

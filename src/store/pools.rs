@@ -1,0 +1,90 @@
+//! The database, by pools: what runs long on one cannot keep what is short on another from running.
+
+use std::time::Duration;
+
+use super::StoreError;
+use crate::{
+    database::{ConnectOptions, Pool, PoolOptions, PooledConnection},
+    telemetry::metrics::PoolState,
+};
+
+/// Where the database is, and how much of it to use.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// A PostgreSQL connection URL or key-value string; it may hold a password, so it is never printed.
+    pub database_url: String,
+    /// Connections for short calls.
+    pub short_connections: usize,
+    /// Connections that streams take turns on.
+    pub export_connections: usize,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+    /// How long to wait for a connection, a free one or a new one.
+    pub connect_timeout: Duration,
+}
+
+/// The database, by pools: exports cannot starve short calls, and neither can keep health from being looked at.
+#[derive(Clone)]
+pub struct Store {
+    short: Pool,
+    export: Pool,
+    /// One connection, for looking whether the database is there.
+    health: Pool,
+}
+
+// === impl StoreConfig ===
+
+impl StoreConfig {
+    /// The defaults for a database.
+    pub fn new(database_url: impl Into<String>) -> Self {
+        Self {
+            database_url: database_url.into(),
+            short_connections: 8,
+            export_connections: 8,
+            statement_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+
+    fn pool(&self, target: &ConnectOptions, size: usize) -> Result<Pool, StoreError> {
+        let options =
+            PoolOptions { size, statement_timeout: self.statement_timeout, connect_timeout: self.connect_timeout };
+        Ok(Pool::new(target, options)?)
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Makes the pools; connections come when they are needed.
+    pub fn new(config: &StoreConfig) -> Result<Self, StoreError> {
+        let target = ConnectOptions::parse(&config.database_url, config.connect_timeout)?;
+        let short = config.pool(&target, config.short_connections)?;
+        let export = config.pool(&target, config.export_connections)?;
+        let health = config.pool(&target, 1)?;
+        Ok(Self { short, export, health })
+    }
+
+    /// Grows whenever a connection is made for exports: behind it may be another database than before, one that was
+    /// restored, say. Whoever keeps what exports read keeps it for one epoch.
+    pub fn epoch(&self) -> u64 {
+        self.export.made()
+    }
+
+    /// How the connections to the database are used.
+    pub fn pools(&self) -> Vec<PoolState> {
+        vec![self.short.state("short"), self.export.state("export")]
+    }
+
+    pub(super) async fn short(&self) -> Result<PooledConnection, StoreError> {
+        Ok(self.short.get().await?)
+    }
+
+    pub(super) async fn health(&self) -> Result<PooledConnection, StoreError> {
+        Ok(self.health.get().await?)
+    }
+
+    pub(super) async fn export(&self) -> Result<PooledConnection, StoreError> {
+        Ok(self.export.get().await?)
+    }
+}

@@ -1,0 +1,64 @@
+//! Writes the records of an import.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::SinkExt as _;
+use tokio::sync::mpsc;
+use tokio_postgres::Transaction;
+
+use super::assets::AssetKeys;
+use crate::{
+    database::copy_in::{put_header, put_trailer},
+    store::{
+        NewLoad, RecordToWrite, StoreError,
+        blocks::{BlockWriter, COPY_BLOCKS, Place},
+    },
+};
+
+const COPY_BUFFER_BYTES: usize = 256 << 10;
+
+/// Writes the records; returns how many there were.
+pub(super) async fn copy_records(
+    transaction: &Transaction<'_>,
+    loads: &[NewLoad],
+    ids: &[i64],
+    mut records: mpsc::Receiver<Vec<RecordToWrite>>,
+    assets: &mut AssetKeys<'_>,
+    written: impl Fn(u64),
+) -> Result<u64, StoreError> {
+    let sink = transaction.copy_in::<_, Bytes>(COPY_BLOCKS).await?;
+    let mut sink = std::pin::pin!(sink);
+    let mut buffer = BytesMut::with_capacity(COPY_BUFFER_BYTES * 2);
+    put_header(&mut buffer);
+    let mut block = BlockWriter::default();
+    let mut block_load = 0;
+    let place = |load: usize| Place {
+        tenant_key: loads[load].key.tenant.0,
+        load_id: ids[load],
+        usage_month: loads[load].month.first_day(),
+    };
+    let mut count = 0_u64;
+    while let Some(batch) = records.recv().await {
+        let tenant_of = |record: &RecordToWrite| loads[record.load].key.tenant;
+        for group in batch.chunk_by(|a, b| tenant_of(a) == tenant_of(b)) {
+            assets.resolve(tenant_of(&group[0]), group).await?;
+            for record in group {
+                if record.load != block_load || block.is_full() {
+                    block.finish_block(&place(block_load), &mut buffer);
+                    block_load = record.load;
+                }
+                let asset = assets.get(&record.asset)?;
+                block.push(record.row_number, asset, &record.kind, record.quantity);
+                if buffer.len() >= COPY_BUFFER_BYTES {
+                    sink.send(buffer.split().freeze()).await?;
+                }
+            }
+        }
+        count += batch.len() as u64;
+        written(batch.len() as u64);
+    }
+    block.finish_block(&place(block_load), &mut buffer);
+    put_trailer(&mut buffer);
+    sink.send(buffer.freeze()).await?;
+    sink.finish().await?;
+    Ok(count)
+}

@@ -1,0 +1,60 @@
+//! What must still hold when an import publishes.
+
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use super::{coverage::omitted, in_force::in_force};
+use crate::{
+    database::Statements as _,
+    model::Source,
+    store::{Coverage, ImportTenant, LoadKey, Meters, StoreError},
+};
+
+/// What an import went by when it checked and compared: it holds still, or nothing is published.
+pub struct Preconditions {
+    /// Loads that were left out, since the same content was in force.
+    pub unchanged: Vec<(LoadKey, [u8; 32])>,
+    /// The tenants of all loads.
+    pub tenants: Vec<ImportTenant>,
+    /// The meters.
+    pub meters: Meters,
+    /// What a complete delivery says is empty; `None`: the delivery says nothing of what it leaves out.
+    pub coverage: Option<Coverage>,
+}
+
+// === impl Preconditions ===
+
+impl Preconditions {
+    /// Makes sure that what the import went by still holds.
+    pub(super) async fn check(&self, transaction: &Transaction<'_>, source: &Source) -> Result<(), StoreError> {
+        let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
+        let present = in_force(transaction, source, &keys).await?;
+        if self.unchanged.iter().any(|(key, digest)| present.get(key).is_none_or(|load| !load.has(digest))) {
+            return Err(StoreError::Changed("another import restated a day of this one"));
+        }
+        if let Some(coverage) = &self.coverage {
+            let (omitted, _) = omitted(transaction, source, coverage, None).await?;
+            if !omitted.iter().map(|day| day.key).eq(coverage.omitted.iter().copied()) {
+                return Err(StoreError::Changed(
+                    "what this delivery leaves out changed, by another import or in the catalog",
+                ));
+            }
+        }
+        let tenants: Vec<i64> = self.tenants.iter().map(|tenant| tenant.key.0).collect();
+        let organizations: Vec<Uuid> = self.tenants.iter().map(|tenant| tenant.organization_id.as_uuid()).collect();
+        let row = transaction
+            .fetch_one(
+                "-- moved_tenants
+            SELECT count(*) AS moved
+            FROM unnest($1::bigint[], $2::uuid[]) AS expected (tenant_key, organization_id)
+            LEFT JOIN tenant t USING (tenant_key, organization_id)
+            WHERE t.tenant_id IS NULL",
+                &[&tenants, &organizations],
+            )
+            .await?;
+        if row.try_get::<_, i64>("moved")? > 0 || !self.meters.are_there(transaction).await? {
+            return Err(StoreError::Changed("the catalog changed"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! The connections of an import, and whom it may import for.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+
+use crate::{
+    auth::TenantScope,
+    database::{Statements as _, connect},
+    model::{OrganizationId, Source, TenantId},
+    store::{Store, StoreConfig, StoreError, TenantKey, scope},
+};
+
+/// A tenant that usage may be imported for.
+#[derive(Clone, Copy, Debug)]
+pub struct ImportTenant {
+    /// The key.
+    pub key: TenantKey,
+    /// Whose tenant.
+    pub organization_id: OrganizationId,
+}
+
+/// Two connections: one for the transaction that publishes, one for what is looked up meanwhile.
+pub struct ImportSession {
+    pub(super) publisher: Client,
+    pub(super) lookups: Client,
+    pub(super) source: Source,
+}
+
+impl Store {
+    /// The tenants that a caller may import for.
+    pub async fn import_tenants(&self, scope: &TenantScope) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
+        let client = self.short().await?;
+        let statement = format!(
+            "-- import_tenants\nSELECT tenant_key, tenant_id, organization_id FROM tenant WHERE {}",
+            scope::condition("organization_id", "$1")
+        );
+        let rows = client.fetch_all(&statement, &[&scope::bind(scope)]).await?;
+        rows.iter()
+            .map(|row| {
+                let tenant = ImportTenant {
+                    key: TenantKey(row.try_get("tenant_key")?),
+                    organization_id: OrganizationId::from_uuid(row.try_get("organization_id")?),
+                };
+                Ok((TenantId::from_uuid(row.try_get("tenant_id")?), tenant))
+            })
+            .collect()
+    }
+}
+
+// === impl ImportSession ===
+
+impl ImportSession {
+    /// Connects for an import of a source.
+    pub async fn open(config: &StoreConfig, source: Source) -> Result<Self, StoreError> {
+        let open = || connect(&config.database_url, config.connect_timeout);
+        let (publisher, lookups) = (open().await?, open().await?);
+        Ok(Self { publisher, lookups, source })
+    }
+}
