@@ -8,13 +8,15 @@ mod authenticator;
 mod certificate;
 mod claims;
 mod development;
+mod error;
 mod issuer;
 mod keys;
 mod principal;
 mod token;
 
-pub use authenticator::{AuthConfig, AuthConfigError, Authenticator, CertificateConfig, Credentials, Unauthenticated};
+pub use authenticator::{AuthConfig, AuthConfigError, Authenticator, CertificateConfig, Credentials};
 pub use claims::ClaimPath;
 pub use development::{DevelopmentKey, TokenRequest};
+pub use error::Unauthenticated;
 pub use principal::{Denied, Principal, Role, TenantScope};
 pub use token::TokenConfig;

@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 
 use super::{
-    authenticator::Unauthenticated,
     claims::{ClaimPath, Claims},
+    error::Unauthenticated,
     issuer::{IssuerKeys, NoKeysYet},
     keys::{Keys, is_accepted},
     principal::Principal,

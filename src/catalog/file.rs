@@ -1,8 +1,6 @@
 //! Reading a catalog from TOML or JSON. Both become one form first, so that they are checked by the same code.
 
-use serde::Deserialize;
-
-use super::{Catalog, InvalidCatalog, Problem, parse};
+use super::{Catalog, InvalidCatalog, Problem, parse, raw::RawCatalog};
 
 /// How a catalog is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,62 +9,6 @@ pub enum CatalogFormat {
     Toml,
     /// JSON.
     Json,
-}
-
-/// The file as written; unknown keys are refused.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawCatalog {
-    pub(super) organizations: Vec<RawOrganization>,
-    pub(super) tenants: Vec<RawTenant>,
-    pub(super) meters: Vec<RawMeter>,
-    pub(super) prices: Vec<RawPrice>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawOrganization {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) currency: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawTenant {
-    pub(super) id: String,
-    pub(super) organization_id: String,
-    pub(super) name: String,
-    pub(super) plan: String,
-    pub(super) status: String,
-    #[serde(default)]
-    pub(super) trial: bool,
-    pub(super) trial_expiry: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawMeter {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) unit: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawPrice {
-    pub(super) meter: String,
-    pub(super) currency: String,
-    pub(super) billing_region: Option<String>,
-    pub(super) effective_from: String,
-    pub(super) tiers: Vec<RawTier>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawTier {
-    pub(super) up_to: Option<String>,
-    pub(super) unit_price: String,
 }
 
 /// Reads and checks a catalog.

@@ -2,6 +2,7 @@
 
 mod file;
 mod parse;
+mod raw;
 
 use std::fmt;
 

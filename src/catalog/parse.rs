@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Display, hash::Hash, str::FromStr};
 
 use super::{
     Catalog, InvalidCatalog, Organization, Price, Problem, Tenant,
-    file::{RawCatalog, RawMeter, RawOrganization, RawPrice, RawTenant, RawTier},
+    raw::{RawCatalog, RawMeter, RawOrganization, RawPrice, RawTenant, RawTier},
 };
 use crate::model::{Decimal, Meter, PriceTier};
 

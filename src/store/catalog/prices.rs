@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use tokio_postgres::Transaction;
 
-use super::{CatalogError, Changes};
+use super::changes::{CatalogError, Changes};
 use crate::{
     catalog::{Price, Problem},
     database::{Statements as _, numeric::Numeric},

@@ -1,0 +1,104 @@
+//! Meters of a catalog.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use super::changes::{CatalogError, Changes};
+use crate::{catalog::Problem, database::Statements as _, model::Meter, store::StoreError};
+
+/// A meter as it stands in the database.
+struct PresentMeter {
+    name: String,
+    unit: String,
+    key: i64,
+}
+
+pub(super) async fn apply(
+    transaction: &Transaction<'_>,
+    declared: &[Meter],
+    problems: &mut Vec<Problem>,
+) -> Result<Changes, CatalogError> {
+    let (by_id, id_by_name) = present_meters(transaction, declared).await?;
+    let mut changes = Changes::default();
+    let mut write: Vec<&Meter> = Vec::new();
+    for (index, meter) in declared.iter().enumerate() {
+        let entry = format!("meters[{index}]");
+        if let Some(other) = id_by_name.get(&meter.name).filter(|&&id| id != meter.id.as_uuid()) {
+            let reason = format!("\"{}\" is the name of meter {other} already", meter.name);
+            problems.push(Problem { place: format!("{entry}.name"), reason });
+            continue;
+        }
+        match by_id.get(&meter.id.as_uuid()) {
+            None => changes.created += 1,
+            Some(present) if present.name == meter.name && present.unit == meter.unit => {
+                changes.unchanged += 1;
+                continue;
+            }
+            Some(PresentMeter { name, unit, key }) if has_usage(transaction, *key).await? => {
+                let reason =
+                    format!("the meter has usage as {name} in {unit}, which reports show; declare a new meter instead");
+                problems.push(Problem { place: entry, reason });
+                continue;
+            }
+            Some(_) => changes.updated += 1,
+        }
+        write.push(meter);
+    }
+    write_meters(transaction, &write).await?;
+    Ok(changes)
+}
+
+/// By their ids, and the ids by their names.
+async fn present_meters(
+    transaction: &Transaction<'_>,
+    declared: &[Meter],
+) -> Result<(HashMap<Uuid, PresentMeter>, HashMap<String, Uuid>), StoreError> {
+    let ids: Vec<Uuid> = declared.iter().map(|meter| meter.id.as_uuid()).collect();
+    let names: Vec<&str> = declared.iter().map(|meter| meter.name.as_str()).collect();
+    let rows = transaction
+        .fetch_all(
+            "-- catalog: meters that are there
+            SELECT meter_id, meter_key, name, unit FROM meter WHERE meter_id = ANY ($1) OR name = ANY ($2)",
+            &[&ids, &names],
+        )
+        .await?;
+    let mut by_id = HashMap::new();
+    let mut id_by_name = HashMap::new();
+    for row in &rows {
+        let (id, name): (Uuid, String) = (row.try_get("meter_id")?, row.try_get("name")?);
+        let (unit, key) = (row.try_get("unit")?, row.try_get("meter_key")?);
+        by_id.insert(id, PresentMeter { name: name.clone(), unit, key });
+        id_by_name.insert(name, id);
+    }
+    Ok((by_id, id_by_name))
+}
+
+async fn write_meters(transaction: &Transaction<'_>, write: &[&Meter]) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = write.iter().map(|meter| meter.id.as_uuid()).collect();
+    let names: Vec<&str> = write.iter().map(|meter| meter.name.as_str()).collect();
+    let units: Vec<&str> = write.iter().map(|meter| meter.unit.as_str()).collect();
+    transaction
+        .run(
+            "-- catalog: meters
+            INSERT INTO meter (meter_id, name, unit)
+            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
+            ON CONFLICT (meter_id) DO UPDATE SET name = excluded.name, unit = excluded.unit",
+            &[&ids, &names, &units],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Asked only when a meter is to be changed, which is rare: it may look through all totals.
+async fn has_usage(transaction: &Transaction<'_>, meter_key: i64) -> Result<bool, StoreError> {
+    let row = transaction
+        .fetch_one(
+            "-- catalog: usage of a meter
+            SELECT EXISTS (SELECT FROM usage_total WHERE meter_key = $1) AS has_usage",
+            &[&meter_key],
+        )
+        .await?;
+    Ok(row.try_get("has_usage")?)
+}
