@@ -166,6 +166,20 @@ async fn every_column_is_described() {
 }
 
 #[tokio::test]
+async fn every_function_is_described() {
+    let database = Database::migrated();
+    // Those of extensions have their own documentation.
+    let functions = "SELECT p.oid::regprocedure::text, obj_description(p.oid, 'pg_proc') IS NOT NULL FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')";
+    let rows = database.sql().await.query(functions, &[]).await.unwrap();
+    let functions: Vec<(String, bool)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert!(functions.iter().any(|(name, _)| name.starts_with("loads_in_force(bigint")), "{functions:?}");
+    let undescribed: Vec<_> = functions.iter().filter(|(_, described)| !described).collect();
+    assert!(undescribed.is_empty(), "{undescribed:?}");
+}
+
+#[tokio::test]
 async fn every_key_of_a_per_tenant_table_has_the_tenant_in_it() {
     let database = Database::migrated();
     let sql = database.sql().await;

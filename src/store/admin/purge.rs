@@ -46,9 +46,7 @@ pub struct Purged {
 /// Records, and how many loads they are of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    /// Loads.
     pub loads: u64,
-    /// Their records.
     pub records: u64,
 }
 
@@ -61,7 +59,6 @@ pub enum PurgeError {
     /// A lock was not to be had.
     #[error("{0}; the rest was not purged: run it again when less is going on")]
     Busy(&'static str),
-    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -119,20 +116,18 @@ async fn purge_superseded(
             "-- purge: superseded loads
             SELECT superseded.*
             FROM (
-                SELECT DISTINCT tenant_key, usage_month FROM usage_load WHERE $2::date IS NULL OR usage_month >= $2
+                SELECT DISTINCT tenant_key, usage_month, (usage_month + interval '1 month')::date - 1 AS last_day
+                FROM usage_load WHERE $2::date IS NULL OR usage_month >= $2
             ) AS month
             CROSS JOIN LATERAL (
-                SELECT l.tenant_key, l.usage_month, l.load_id, l.record_count
-                FROM usage_load l
+                SELECT l.tenant_key, l.usage_month, l.load_id, l.record_count FROM usage_load l
                 WHERE l.tenant_key = month.tenant_key AND l.usage_month = month.usage_month
                   AND l.published_at <= now() - make_interval(secs => $1)
                   AND l.records_purged_at IS NULL AND l.record_count > 0
-                  AND NOT EXISTS (
-                      SELECT FROM loads_in_force(month.tenant_key, month.usage_month,
-                                                 (month.usage_month + interval '1 month')::date - 1,
-                                                 now() - make_interval(secs => $1)) AS present
-                      WHERE present.load_id = l.load_id)
-                OFFSET 0
+                EXCEPT ALL
+                SELECT tenant_key, usage_month, load_id, record_count
+                FROM loads_in_force(month.tenant_key, month.usage_month, month.last_day,
+                                    now() - make_interval(secs => $1))
             ) AS superseded
             ORDER BY superseded.usage_month, superseded.tenant_key, superseded.load_id",
             &[&seconds, &not_before.map(Month::first_day)],
