@@ -23,7 +23,6 @@ const SILENT_FOR: Duration = Duration::from_secs(30);
 
 type Connected = (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
 
-/// The hosts of a database.
 #[derive(Clone)]
 pub(super) struct Hosts {
     hosts: Arc<[OneHost]>,

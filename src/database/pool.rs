@@ -24,13 +24,11 @@ pub(crate) struct PoolOptions {
     pub(crate) connect_timeout: Duration,
 }
 
-/// A pool of connections.
 #[derive(Clone)]
 pub(crate) struct Pool {
     pool: deadpool_postgres::Pool,
     /// For connections that cancel statements.
     tls: MakeRustlsConnect,
-    /// How many connections were made.
     made: Arc<AtomicU64>,
 }
 
@@ -75,7 +73,6 @@ impl Pool {
         Ok(PooledConnection::new(self.pool.get().await?, &self.tls))
     }
 
-    /// How many connections were made.
     pub(crate) fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
     }

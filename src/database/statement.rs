@@ -10,10 +10,10 @@ use crate::telemetry::traces;
 /// The values of `$1`, `$2`, ...
 pub(crate) type Binds<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Whatever runs statements: connections of a pool, of their own, and transactions. SQL texts begin with a comment, which
-/// names them.
+/// Runs statements, on pooled connections, connections of their own and transactions. SQL begins with a comment that names
+/// the statement.
 pub(crate) trait Statements {
-    /// Of connections of their own it has the codes of PostgreSQL, for those who know what to do about one.
+    /// The driver's own error where callers need the code of PostgreSQL.
     type Error;
 
     fn fetch_all(&self, sql: &str, binds: Binds<'_>) -> impl Future<Output = Result<Vec<Row>, Self::Error>> + Send;

@@ -154,7 +154,7 @@ impl Import {
         }
     }
 
-    /// What the import went by, to be looked at again when it publishes.
+    /// What the import relies on, to be checked again when it publishes.
     fn preconditions(&self, planned: &[PlannedLoad], changed: &[usize]) -> Preconditions {
         let unchanged = planned.iter().enumerate().filter(|(index, _)| changed.binary_search(index).is_err());
         let mut tenants: Vec<_> = planned.iter().filter_map(|planned| self.checker.tenant(planned.tenant_id)).collect();

@@ -24,7 +24,6 @@ pub enum AsOf {
 }
 
 impl SnapshotTime {
-    /// The moment.
     pub fn time(self) -> UtcTime {
         self.0
     }

@@ -19,22 +19,16 @@ use crate::{
 /// A tenant of an organization, as a bill names it.
 #[derive(Clone, Debug)]
 pub struct CostTenant {
-    /// The key.
     pub key: TenantKey,
-    /// The GUID.
     pub id: TenantId,
-    /// The name.
     pub name: String,
-    /// The plan.
     pub plan: String,
 }
 
 /// A tenant's month that a bill is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CostMonth {
-    /// The month.
     pub month: Month,
-    /// The tenant.
     pub tenant: TenantKey,
     /// The revision of its detailed usage report.
     pub revision: [u8; 32],
@@ -45,15 +39,11 @@ pub struct CostMonth {
 /// What a tenant used in a month, for a meter, region and trial.
 #[derive(Clone, Debug)]
 pub struct MonthUsage {
-    /// The month.
     pub month: Month,
-    /// The tenant.
     pub tenant: TenantKey,
-    /// The meter, region and trial.
     pub key: UsageKey<MeterKey>,
     /// The exact sum.
     pub quantity: BigDecimal,
-    /// Of how many records.
     pub record_count: i64,
 }
 

@@ -7,10 +7,9 @@ use crate::database::DatabaseError;
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// What an import went by has changed while it ran: nothing was published, and it may be run again.
+    /// What an import relied on changed while it ran. Nothing was published, and it may be run again.
     #[error("{0} while the import ran; nothing was published, run it again")]
     Changed(&'static str),
     /// The database holds what this version cannot have written.

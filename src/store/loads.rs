@@ -10,20 +10,17 @@ use crate::{
     model::{BillingRegion, Month, UsageKey, UtcTime},
 };
 
-/// A load in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
     /// Key within the tenant.
     pub id: i64,
     /// The UTC day.
     pub usage_day: NaiveDate,
-    /// Who delivered it.
     pub source: String,
     /// SHA-256 of its content.
     pub digest: [u8; 32],
     /// How many records it has; they are numbered from 1.
     pub record_count: i32,
-    /// When it was published.
     pub published_at: UtcTime,
     /// Whether its records are kept no longer.
     pub is_purged: bool,
@@ -32,11 +29,9 @@ pub struct Load {
 /// What records add up to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredTotal {
-    /// Of which meter, region and trial.
     pub key: UsageKey<MeterKey>,
     /// The exact sum.
     pub quantity: BigDecimal,
-    /// Of how many records.
     pub record_count: i64,
 }
 

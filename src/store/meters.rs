@@ -89,7 +89,6 @@ fn from_row(row: &Row) -> Result<(MeterKey, Meter), StoreError> {
 }
 
 impl Store {
-    /// Reads all meters.
     pub async fn meters(&self) -> Result<Meters, StoreError> {
         let client = self.short().await?;
         let statement = SELECT;

@@ -21,7 +21,6 @@ pub enum Access {
 /// An account, and what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// What it is for.
     pub access: Access,
     /// The role's name in the database.
     pub role: String,
@@ -43,16 +42,10 @@ pub enum GrantError {
     NotOwner(String),
     /// It is one or the other.
     #[error("{role} is named twice; a writer may read, too")]
-    Twice {
-        /// The role.
-        role: String,
-    },
+    Twice { role: String },
     /// The owner can do everything, and needs to.
     #[error("{role} owns the tables: it migrates, and its rights stay as they are. Name another role")]
-    Owner {
-        /// The role.
-        role: String,
-    },
+    Owner { role: String },
     /// Rights on tables are worth nothing without the schema that they are in.
     #[error(
         "{role} may not use the schema {schema}, and this account may not allow it: have its owner run GRANT USAGE ON \
@@ -64,7 +57,6 @@ pub enum GrantError {
         /// The schema, quoted.
         schema: String,
     },
-    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

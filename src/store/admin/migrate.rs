@@ -25,24 +25,17 @@ pub enum SchemaError {
     Older {
         /// The database's version; 0: nothing there.
         found: u32,
-        /// This program's.
         known: u32,
     },
     /// Written by a newer version of this program.
     #[error("the database's schema has version {found}, and this program knows {known} only: use a newer program")]
-    Newer {
-        /// The database's version.
-        found: u32,
-        /// This program's.
-        known: u32,
-    },
+    Newer { found: u32, known: u32 },
     /// Names are kept in Unicode, and compared so.
     #[error(
         "the database is encoded in {0}, and names need UTF8: make another one with CREATE DATABASE ... ENCODING 'UTF8' \
          TEMPLATE template0"
     )]
     Encoding(String),
-    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -5,24 +5,17 @@ use crate::{catalog::InvalidCatalog, store::StoreError};
 /// How many entries of a kind were created, changed, or were so already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// New.
     pub created: usize,
-    /// Changed.
     pub updated: usize,
     /// As declared already.
     pub unchanged: usize,
 }
 
-/// What applying a catalog did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CatalogChanges {
-    /// To organizations.
     pub organizations: Changes,
-    /// To tenants.
     pub tenants: Changes,
-    /// To meters.
     pub meters: Changes,
-    /// To prices.
     pub prices: Changes,
 }
 
@@ -32,7 +25,6 @@ pub enum CatalogError {
     /// It does not fit what is there.
     #[error(transparent)]
     Invalid(#[from] InvalidCatalog),
-    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -11,9 +11,7 @@ use crate::{
 pub struct UnicodeAsset<'a> {
     /// Whose asset.
     pub tenant: TenantKey,
-    /// Of which type.
     pub asset_type: AssetType,
-    /// The id.
     pub id: &'a str,
     /// The id, [composed](crate::model::composed).
     pub composed: &'a str,

@@ -23,9 +23,7 @@ pub struct Coverage {
 /// A tenant's day that a delivery has no records of, while the source has delivered some before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OmittedDay {
-    /// Whose usage.
     pub tenant_id: TenantId,
-    /// The tenant and the day.
     pub key: LoadKey,
     /// How many records are in force.
     pub record_count: i32,

@@ -17,9 +17,7 @@ pub struct LoadInForce {
     pub id: i64,
     /// SHA-256 of its content.
     pub digest: [u8; 32],
-    /// How many records it has.
     pub record_count: i32,
-    /// When it was published.
     pub published_at: UtcTime,
     /// Whether its records are kept no longer: then the same content is worth another load.
     pub is_purged: bool,

@@ -13,7 +13,6 @@ use crate::{
 /// What loads of one source supersede each other by: a tenant's day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoadKey {
-    /// Whose usage.
     pub tenant: TenantKey,
     /// The UTC day.
     pub usage_day: NaiveDate,
@@ -24,11 +23,9 @@ pub struct LoadKey {
 pub struct NewLoad {
     /// Whose usage of which day.
     pub key: LoadKey,
-    /// The month of the day.
     pub month: Month,
     /// SHA-256 of its content.
     pub digest: [u8; 32],
-    /// How many records it has.
     pub record_count: i32,
     /// What they add up to.
     pub totals: Vec<NewTotal>,
@@ -37,15 +34,12 @@ pub struct NewLoad {
 /// A sum over the records of a load.
 #[derive(Clone, Debug)]
 pub struct NewTotal {
-    /// Of which meter, region and trial.
     pub key: UsageKey<MeterKey>,
     /// The exact sum.
     pub quantity: BigDecimal,
-    /// Of how many records.
     pub record_count: i32,
 }
 
-/// A record of a load to publish.
 #[derive(Clone, Debug)]
 pub struct RecordToWrite {
     /// The position of its load among those to publish.
@@ -56,6 +50,5 @@ pub struct RecordToWrite {
     pub asset: Arc<Asset>,
     /// What else it is.
     pub kind: RecordKind,
-    /// The amount.
     pub quantity: Decimal,
 }

@@ -10,13 +10,12 @@ use crate::{
     store::{Coverage, ImportTenant, LoadKey, Meters, StoreError},
 };
 
-/// What an import went by when it checked and compared: it holds still, or nothing is published.
+/// What an import relied on when it checked and compared. It still holds, or nothing is published.
 pub struct Preconditions {
     /// Loads that were left out, since the same content was in force.
     pub unchanged: Vec<(LoadKey, [u8; 32])>,
     /// The tenants of all loads.
     pub tenants: Vec<ImportTenant>,
-    /// The meters.
     pub meters: Meters,
     /// What a complete delivery says is empty; `None`: the delivery says nothing of what it leaves out.
     pub coverage: Option<Coverage>,
@@ -25,7 +24,7 @@ pub struct Preconditions {
 // === impl Preconditions ===
 
 impl Preconditions {
-    /// Makes sure that what the import went by still holds.
+    /// Checks that all of it still holds. The caller holds the publish lock.
     pub(super) async fn check(&self, transaction: &Transaction<'_>, source: &Source) -> Result<(), StoreError> {
         let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
         let present = in_force(transaction, source, &keys).await?;

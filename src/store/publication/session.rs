@@ -14,9 +14,7 @@ use crate::{
 /// A tenant that usage may be imported for.
 #[derive(Clone, Copy, Debug)]
 pub struct ImportTenant {
-    /// The key.
     pub key: TenantKey,
-    /// Whose tenant.
     pub organization_id: OrganizationId,
 }
 

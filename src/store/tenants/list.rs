@@ -10,24 +10,15 @@ use crate::{
     store::{Store, StoreError, scope},
 };
 
-/// A tenant in a list.
 #[derive(Clone, Debug)]
 pub struct TenantSummary {
-    /// The GUID.
     pub id: TenantId,
-    /// The name.
     pub name: String,
-    /// Whose tenant.
     pub organization_id: OrganizationId,
-    /// The organization's name.
     pub organization_name: String,
-    /// The state.
     pub status: TenantStatus,
-    /// The plan.
     pub plan: String,
-    /// Whether it is on trial.
     pub trial: bool,
-    /// When the trial expires or expired.
     pub trial_expiry: Option<UtcTime>,
     /// The first and the last month with usage.
     pub usage_months: Option<(Month, Month)>,
@@ -49,15 +40,11 @@ pub struct TenantSearch {
 /// A position in the order of tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantPosition {
-    /// The organization's name.
     pub organization_name: String,
-    /// The tenant's name.
     pub tenant_name: String,
-    /// The tenant.
     pub tenant_id: TenantId,
 }
 
-/// A page of tenants.
 #[derive(Clone, Debug)]
 pub struct TenantPage {
     /// The tenants, in order.

@@ -63,17 +63,14 @@ impl VisibleTenant {
         self.key.0
     }
 
-    /// The GUID.
     pub fn id(&self) -> TenantId {
         self.id
     }
 
-    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whose tenant.
     pub fn organization_id(&self) -> OrganizationId {
         self.organization_id
     }
@@ -82,7 +79,6 @@ impl VisibleTenant {
 // === impl VisibleOrganization ===
 
 impl VisibleOrganization {
-    /// The GUID.
     pub fn id(&self) -> OrganizationId {
         self.id
     }
