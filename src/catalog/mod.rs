@@ -8,7 +8,7 @@ use std::fmt;
 
 pub use file::{CatalogFormat, read};
 
-use crate::model::{BillingRegion, Currency, Meter, Month, OrganizationId, PriceTier, TenantId, TenantStatus, UtcTime};
+use crate::model::{BillingRegion, Currency, Meter, Month, OrganizationId, Pricing, TenantId, TenantStatus, UtcTime};
 
 /// What a catalog file declares; each entry is sound by itself and none is there twice.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ pub struct Tenant {
     pub trial_expiry: Option<UtcTime>,
 }
 
-/// A graduated price.
+/// A price of a meter.
 #[derive(Clone, Debug)]
 pub struct Price {
     /// The meter's name.
@@ -64,8 +64,7 @@ pub struct Price {
     pub billing_region: Option<BillingRegion>,
     /// From this month on.
     pub effective_from: Month,
-    /// At least one; ends go up, and only the last has none.
-    pub tiers: Vec<PriceTier>,
+    pub pricing: Pricing,
 }
 
 /// Something in a catalog that cannot be applied.

@@ -6,7 +6,7 @@ use super::{
     Catalog, InvalidCatalog, Organization, Price, Problem, Tenant,
     raw::{RawCatalog, RawMeter, RawOrganization, RawPrice, RawTenant, RawTier},
 };
-use crate::model::{Decimal, Meter, PriceTier};
+use crate::model::{Decimal, Meter, PriceTier, Pricing, PricingModel, RoundingMode};
 
 const MAX_NAME_BYTES: usize = 256;
 const MAX_WORD_BYTES: usize = 128;
@@ -129,14 +129,14 @@ fn prices(raw: Vec<RawPrice>, problems: &mut Problems) -> Vec<Price> {
     let mut seen = Seen::new();
     let parsed = raw.into_iter().enumerate().filter_map(|(index, raw)| {
         let entry = format!("prices[{index}]");
-        let meter = problems.name(&entry, "meter", raw.meter, MAX_WORD_BYTES);
+        let meter = problems.name(&entry, "meter", raw.meter.clone(), MAX_WORD_BYTES);
         let currency = problems.parse(&entry, "currency", &raw.currency);
-        let billing_region = match raw.billing_region {
+        let billing_region = match &raw.billing_region {
             None => Some(None),
-            Some(text) => problems.parse(&entry, "billing_region", &text).map(Some),
+            Some(text) => problems.parse(&entry, "billing_region", text).map(Some),
         };
         let effective_from = problems.parse(&entry, "effective_from", &raw.effective_from);
-        let tiers = tiers(&entry, &raw.tiers, problems);
+        let pricing = pricing(&entry, &raw, problems);
         let key = (meter.clone()?, currency?, billing_region?, effective_from?);
         seen.check(key, &entry, "meter, currency, billing_region and effective_from", problems);
         Some(Price {
@@ -144,10 +144,23 @@ fn prices(raw: Vec<RawPrice>, problems: &mut Problems) -> Vec<Price> {
             currency: currency?,
             billing_region: billing_region?,
             effective_from: effective_from?,
-            tiers: tiers?,
+            pricing: pricing?,
         })
     });
     parsed.collect()
+}
+
+/// The model is graduated and the rounding half away from zero, unless the price says otherwise.
+fn pricing(entry: &str, raw: &RawPrice, problems: &mut Problems) -> Option<Pricing> {
+    let rounding = match &raw.rounding_mode {
+        None => Some(RoundingMode::default()),
+        Some(text) => problems.parse(entry, "rounding_mode", text),
+    };
+    let tiers = tiers(entry, &raw.tiers, problems);
+    let name = raw.pricing_model.as_deref().unwrap_or(PricingModel::GRADUATED);
+    let model = PricingModel::named(name, tiers.unwrap_or_default());
+    let model = model.map_err(|error| problems.add(format!("{entry}.pricing_model"), format!("{name:?}: {error}")));
+    Some(Pricing { model: model.ok()?, rounding: rounding? })
 }
 
 /// Tiers have ends that go up, and the last has none: so they have no gap, no overlap and no upper limit.

@@ -38,7 +38,7 @@ impl Known {
             if let PublishedLoad::Superseded(load) = outcome {
                 superseded.push((planned.load.key.tenant, load.id));
                 if planned.load.record_count > 0 {
-                    contents.push((planned.load.key, planned.load.digest, load.published_at));
+                    contents.push((planned.load.key, planned.load.digest.sha256, load.published_at));
                 }
             }
         }
@@ -52,7 +52,7 @@ impl Known {
             .iter()
             .zip(outcomes)
             .filter(|(planned, outcome)| planned.load.record_count > 0 && **outcome != PublishedLoad::Unchanged);
-        let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest)).collect();
+        let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest.sha256)).collect();
         let other_sources = session.same_from_other_sources(&published).await?;
         Ok(Self { before, earlier, other_sources, is_there: true })
     }
@@ -91,7 +91,7 @@ impl Known {
                 tenant_id: planned.tenant_id,
                 usage_day: planned.load.key.usage_day,
                 record_count: planned.load.record_count,
-                digest: planned.load.digest,
+                digest: planned.load.digest.sha256,
                 outcome,
                 also_from: self.other_sources.remove(&planned.load.key),
             })

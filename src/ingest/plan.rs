@@ -123,7 +123,7 @@ impl Previous {
 impl PlannedLoad {
     /// A day without records.
     pub(super) fn empty(tenant_id: TenantId, key: LoadKey) -> Option<Self> {
-        let digest = Digester::default().finish().ok()?.sha256;
+        let digest = Digester::default().finish().ok()?;
         let month = Month::of(key.usage_day)?;
         Some(Self { tenant_id, load: NewLoad { key, month, digest, record_count: 0, totals: Vec::new() } })
     }
@@ -180,7 +180,7 @@ impl OpenLoad {
             load: NewLoad {
                 key: self.key,
                 month: self.month,
-                digest: self.digester.finish()?.sha256,
+                digest: self.digester.finish()?,
                 record_count: self.record_count,
                 totals,
             },

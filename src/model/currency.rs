@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use bigdecimal::{BigDecimal, RoundingMode};
+use bigdecimal::{BigDecimal, num_bigint::BigInt};
+
+use super::RoundingMode;
 
 /// A currency with a minor unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,9 +27,18 @@ impl Currency {
         self.0.exponent().unwrap_or(0)
     }
 
-    /// Rounds half away from zero to the minor unit.
-    pub fn round(self, amount: &BigDecimal) -> BigDecimal {
-        amount.with_scale_round(i64::from(self.minor_digits()), RoundingMode::HalfUp)
+    /// Rounds to the minor unit.
+    pub fn round(self, amount: &BigDecimal, mode: RoundingMode) -> BigDecimal {
+        let mode = match mode {
+            RoundingMode::HalfAwayFromZero => bigdecimal::RoundingMode::HalfUp,
+            RoundingMode::HalfEven => bigdecimal::RoundingMode::HalfEven,
+        };
+        amount.with_scale_round(i64::from(self.minor_digits()), mode)
+    }
+
+    /// Nothing, with the digits of the minor unit.
+    pub fn zero(self) -> BigDecimal {
+        BigDecimal::new(BigInt::default(), i64::from(self.minor_digits()))
     }
 }
 
@@ -53,18 +64,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_half_away_from_zero_to_the_minor_unit() {
-        for (code, amount, rounded) in [
-            ("JPY", "10.5", "11"),
-            ("JPY", "10.49", "10"),
-            ("USD", "0.005", "0.01"),
-            ("USD", "0.0049999999", "0.00"),
-            ("USD", "2.5", "2.50"),
-            ("KWD", "1.0005", "1.001"),
+    fn rounds_to_the_minor_unit() {
+        for (code, amount, away_from_zero, to_even) in [
+            ("JPY", "10.5", "11", "10"),
+            ("JPY", "11.5", "12", "12"),
+            ("JPY", "10.49", "10", "10"),
+            ("USD", "0.005", "0.01", "0.00"),
+            ("USD", "0.015", "0.02", "0.02"),
+            ("USD", "0.00500001", "0.01", "0.01"),
+            ("USD", "0.0049999999", "0.00", "0.00"),
+            ("USD", "2.5", "2.50", "2.50"),
+            ("KWD", "1.0005", "1.001", "1.000"),
         ] {
             let currency: Currency = code.parse().expect(code);
             let amount: BigDecimal = amount.parse().expect(amount);
-            assert_eq!(currency.round(&amount).to_plain_string(), rounded, "{code} {amount}");
+            let rounded = |mode| currency.round(&amount, mode).to_plain_string();
+            assert_eq!(rounded(RoundingMode::HalfAwayFromZero), away_from_zero, "{code} {amount}");
+            assert_eq!(rounded(RoundingMode::HalfEven), to_even, "{code} {amount}");
+            assert_eq!(currency.zero().fractional_digit_count(), i64::from(currency.minor_digits()));
         }
     }
 

@@ -30,7 +30,7 @@ pub use filter::UsageFilter;
 pub use folded::folded;
 pub use ids::{InvalidId, MeterId, OrganizationId, TenantId};
 pub use month::{InvalidMonth, InvalidMonthRange, Month, MonthRange};
-pub use price::PriceTier;
+pub use price::{InvalidPricing, PriceTier, Pricing, PricingModel, RoundingMode};
 pub use record::{
     Asset, InvalidText, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES, Meter, RecordDimensions,
     Source, UsageKey, UsageRecord, checked_text, tenant_values,

@@ -1,6 +1,23 @@
-//! Graduated prices.
+//! How a quantity is priced. A price is stored with its model and its rounding mode, so that a change of code changes no past
+//! bill: another model, or another mode, is another variant here and another value in the database.
+
+use std::{fmt, str::FromStr};
 
 use super::Decimal;
+
+/// How a price is made of a quantity, and how the result is rounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pricing {
+    pub model: PricingModel,
+    pub rounding: RoundingMode,
+}
+
+/// How the price of a quantity comes about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PricingModel {
+    /// Each tier prices the part of the quantity that falls into it. At least one tier; ends go up, and only the last has none.
+    Graduated(Vec<PriceTier>),
+}
 
 /// A tier of a price: the part of a quantity that is above the tier before, up to this one's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,4 +26,79 @@ pub struct PriceTier {
     pub up_to: Option<Decimal>,
     /// Price of one unit.
     pub unit_price: Decimal,
+}
+
+/// How a line's cost is rounded to the minor unit of its currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoundingMode {
+    #[default]
+    HalfAwayFromZero,
+    HalfEven,
+}
+
+/// A text names no rounding mode, or no pricing model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not one of {0}")]
+pub struct InvalidPricing(&'static str);
+
+// === impl PricingModel ===
+
+impl PricingModel {
+    /// The name of [`PricingModel::Graduated`] in catalogs and in the database.
+    pub const GRADUATED: &'static str = "graduated";
+
+    /// The name in catalogs and in the database.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Graduated(_) => Self::GRADUATED,
+        }
+    }
+
+    /// The model of a name, with its tiers.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model.
+    pub fn named(name: &str, tiers: Vec<PriceTier>) -> Result<Self, InvalidPricing> {
+        match name {
+            Self::GRADUATED => Ok(Self::Graduated(tiers)),
+            _ => Err(InvalidPricing(Self::GRADUATED)),
+        }
+    }
+
+    /// What the price is made of, in order.
+    pub fn tiers(&self) -> &[PriceTier] {
+        match self {
+            Self::Graduated(tiers) => tiers,
+        }
+    }
+}
+
+// === impl RoundingMode ===
+
+impl RoundingMode {
+    /// The name in catalogs and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HalfAwayFromZero => "half_away_from_zero",
+            Self::HalfEven => "half_even",
+        }
+    }
+}
+
+impl fmt::Display for RoundingMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for RoundingMode {
+    type Err = InvalidPricing;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPricing> {
+        [Self::HalfAwayFromZero, Self::HalfEven]
+            .into_iter()
+            .find(|mode| mode.name() == text)
+            .ok_or(InvalidPricing("half_away_from_zero, half_even"))
+    }
 }

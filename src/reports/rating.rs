@@ -1,15 +1,15 @@
-//! Rating: what a quantity costs by a graduated price. All arithmetic is exact but for one rounding at the end.
+//! Rating: what a quantity costs by a price. All arithmetic is exact but for one rounding at the end.
 
 use bigdecimal::{BigDecimal, Zero as _};
 
-use crate::model::{Currency, PriceTier};
+use crate::model::{Currency, PriceTier, Pricing, PricingModel};
 
 /// What a quantity costs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rating {
     /// The tiers that the quantity reaches, in order.
     pub tiers: Vec<RatedTier>,
-    /// The sum of the tiers' amounts, rounded once, half away from zero, to the currency's minor unit.
+    /// The sum of the tiers' amounts, rounded once to the currency's minor unit.
     pub cost: BigDecimal,
 }
 
@@ -28,11 +28,26 @@ pub struct RatedTier {
     pub amount: BigDecimal,
 }
 
-/// Rates a quantity, which is not negative, by tiers that go up and end with one without an end.
-pub fn rate(quantity: &BigDecimal, tiers: &[PriceTier], currency: Currency) -> Rating {
+impl Rating {
+    /// What nothing costs.
+    pub fn nothing(currency: Currency) -> Self {
+        Self { tiers: Vec::new(), cost: currency.zero() }
+    }
+}
+
+/// Rates a quantity, which is not negative.
+pub fn rate(quantity: &BigDecimal, pricing: &Pricing, currency: Currency) -> Rating {
+    let tiers = match &pricing.model {
+        PricingModel::Graduated(tiers) => graduated(quantity, tiers),
+    };
+    let sum: BigDecimal = tiers.iter().map(|tier| &tier.amount).sum();
+    Rating { cost: currency.round(&sum, pricing.rounding), tiers }
+}
+
+/// The slices of a quantity by tiers that go up and end with one without an end.
+fn graduated(quantity: &BigDecimal, tiers: &[PriceTier]) -> Vec<RatedTier> {
     let mut rated = Vec::new();
     let mut from = BigDecimal::zero();
-    let mut sum = BigDecimal::zero();
     for tier in tiers {
         if *quantity <= from {
             break;
@@ -42,7 +57,6 @@ pub fn rate(quantity: &BigDecimal, tiers: &[PriceTier], currency: Currency) -> R
         let part = reached - &from;
         let unit_price = tier.unit_price.to_big();
         let amount = &part * &unit_price;
-        sum += &amount;
         let next = to.clone();
         rated.push(RatedTier { from, to, quantity: part, unit_price, amount });
         match next {
@@ -50,7 +64,7 @@ pub fn rate(quantity: &BigDecimal, tiers: &[PriceTier], currency: Currency) -> R
             None => break,
         }
     }
-    Rating { tiers: rated, cost: currency.round(&sum) }
+    rated
 }
 
 #[cfg(test)]
@@ -60,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Decimal;
+    use crate::model::{Decimal, RoundingMode};
 
     fn decimal(text: &str) -> BigDecimal {
         text.parse().expect(text)
@@ -74,8 +88,15 @@ mod tests {
     }
 
     /// The price list of the design: 50 free, then 0.085 up to 1000, then 0.06.
-    fn bandwidth() -> Vec<PriceTier> {
-        vec![tier(Some("50"), "0"), tier(Some("1000"), "0.085"), tier(None, "0.06")]
+    fn bandwidth() -> Pricing {
+        graduated_by(
+            vec![tier(Some("50"), "0"), tier(Some("1000"), "0.085"), tier(None, "0.06")],
+            RoundingMode::default(),
+        )
+    }
+
+    fn graduated_by(tiers: Vec<PriceTier>, rounding: RoundingMode) -> Pricing {
+        Pricing { model: PricingModel::Graduated(tiers), rounding }
     }
 
     #[test]
@@ -122,7 +143,12 @@ mod tests {
     }
 
     /// The slow and obvious way: each unit's slice in exact fractions, and one rounding.
-    fn reference(quantity: &BigRational, tiers: &[(Option<BigRational>, BigRational)], digits: u32) -> BigInt {
+    fn reference(
+        quantity: &BigRational,
+        tiers: &[(Option<BigRational>, BigRational)],
+        digits: u32,
+        rounding: RoundingMode,
+    ) -> BigInt {
         let zero = BigRational::from_integer(BigInt::from(0));
         let mut sum = zero.clone();
         for (index, (end, price)) in tiers.iter().enumerate() {
@@ -136,7 +162,10 @@ mod tests {
         }
         let minor_units = sum * BigRational::from_integer(BigInt::from(10).pow(digits));
         let half = BigRational::new(BigInt::from(1), BigInt::from(2));
-        (minor_units + half).floor().to_integer()
+        let rounded = (&minor_units + &half).floor().to_integer();
+        let is_half = minor_units.fract() == half;
+        let is_odd = &rounded % BigInt::from(2) != BigInt::from(0);
+        if rounding == RoundingMode::HalfEven && is_half && is_odd { rounded - 1 } else { rounded }
     }
 
     proptest! {
@@ -147,6 +176,7 @@ mod tests {
             scale in 0..7_u8,
             on_edge in any::<Option<prop::sample::Index>>(),
             currency in prop::sample::select(vec![("JPY", 0_u32), ("USD", 2), ("KWD", 3)]),
+            rounding in prop::sample::select(vec![RoundingMode::HalfAwayFromZero, RoundingMode::HalfEven]),
         ) {
             let mut end = 0;
             let ends: Vec<u128> = steps.iter().map(|&(step, ..)| { end += step; end }).collect();
@@ -163,9 +193,10 @@ mod tests {
                 ((index < last).then(|| rational(ends[index], scale)), rational(price, price_scale))
             }).collect();
             let amount = Decimal::new(quantity.0, quantity.1).expect("in range").to_big();
-            let rating = rate(&amount, &tiers, currency.0.parse().expect("a currency"));
+            let pricing = graduated_by(tiers, rounding);
+            let rating = rate(&amount, &pricing, currency.0.parse().expect("a currency"));
 
-            let expected = reference(&rational(quantity.0, quantity.1), &exact, currency.1);
+            let expected = reference(&rational(quantity.0, quantity.1), &exact, currency.1, rounding);
             let (minor_units, scale) = rating.cost.as_bigint_and_exponent();
             prop_assert_eq!(scale, i64::from(currency.1));
             prop_assert_eq!(minor_units, expected);

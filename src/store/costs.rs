@@ -6,14 +6,12 @@ use chrono::NaiveDate;
 use super::{
     MeterKey, SnapshotTime, Store, StoreError,
     loads::{billing_region, usage_key},
+    pricing::{self, PRICING_COLUMNS},
     tenants::{TenantKey, VisibleOrganization},
 };
 use crate::{
-    database::{
-        Statements as _,
-        numeric::{Numeric, parse_sum},
-    },
-    model::{BillingRegion, Month, MonthRange, PriceTier, TenantId, UsageKey, UtcTime},
+    database::{Statements as _, numeric::parse_sum},
+    model::{BillingRegion, Month, MonthRange, Pricing, TenantId, UsageKey, UtcTime},
 };
 
 /// A tenant of an organization, as a bill names it.
@@ -47,7 +45,7 @@ pub struct MonthUsage {
     pub record_count: i64,
 }
 
-/// A graduated price.
+/// A price of a meter.
 #[derive(Clone, Debug)]
 pub struct Price {
     /// What is priced.
@@ -56,8 +54,7 @@ pub struct Price {
     pub billing_region: Option<BillingRegion>,
     /// The first month that it applies to.
     pub effective_from: Month,
-    /// In order; only the last has no end.
-    pub tiers: Vec<PriceTier>,
+    pub pricing: Pricing,
 }
 
 /// Everything that the costs of an organization are computed from, at one snapshot.
@@ -170,53 +167,30 @@ impl Store {
         snapshot: SnapshotTime,
     ) -> Result<Vec<Price>, StoreError> {
         let client = self.short().await?;
-        let statement = "-- prices
-            SELECT p.price_id, p.meter_key, p.billing_region, p.effective_from, t.up_to, t.unit_price
+        let statement = format!(
+            "-- prices
+            SELECT p.meter_key, p.billing_region, p.effective_from, {PRICING_COLUMNS}
             FROM price p JOIN price_tier t USING (price_id)
             WHERE p.currency = $1 AND p.effective_from <= $2
               AND p.applied_at <= $3 AND (p.superseded_at IS NULL OR p.superseded_at > $3)
-            ORDER BY p.price_id, t.from_quantity";
+            ORDER BY p.price_id, t.from_quantity"
+        );
         let rows = client
             .fetch_all(
-                statement,
+                &statement,
                 &[&organization.currency().code(), &months.end().first_day(), &snapshot.time().as_chrono()],
             )
             .await?;
-        let mut prices: Vec<(i64, Price)> = Vec::new();
-        for row in &rows {
-            let id: i64 = row.try_get("price_id")?;
-            let region: Option<i16> = row.try_get("billing_region")?;
-            let up_to: Option<Numeric> = row.try_get("up_to")?;
-            let Numeric(unit_price) = row.try_get("unit_price")?;
-            let tier = PriceTier { up_to: up_to.map(|Numeric(decimal)| decimal), unit_price };
-            match prices.last_mut() {
-                Some((last, price)) if *last == id => price.tiers.push(tier),
-                _ => prices.push((
-                    id,
-                    Price {
-                        meter: MeterKey(row.try_get("meter_key")?),
-                        billing_region: region.map(billing_region).transpose()?,
-                        effective_from: month(row.try_get("effective_from")?)?,
-                        tiers: vec![tier],
-                    },
-                )),
-            }
-        }
-        // Constraints keep tiers from gaps; that the last one has no end, and only that one, is up to whoever writes.
-        let is_open = |price: &Price| {
-            price
-                .tiers
-                .iter()
-                .rev()
-                .map(|tier| tier.up_to.is_none())
-                .eq(std::iter::once(true).chain(std::iter::repeat_n(false, price.tiers.len() - 1)))
-        };
-        if let Some((id, _)) = prices.iter().find(|(_, price)| !is_open(price)) {
-            return Err(StoreError::corrupt(format!(
-                "the tiers of price {id} do not end with the one tier without an end"
-            )));
-        }
-        Ok(prices.into_iter().map(|(_, price)| price).collect())
+        let prices = pricing::by_price(&rows).map(|rows| {
+            let region: Option<i16> = rows[0].try_get("billing_region")?;
+            Ok(Price {
+                meter: MeterKey(rows[0].try_get("meter_key")?),
+                billing_region: region.map(billing_region).transpose()?,
+                effective_from: month(rows[0].try_get("effective_from")?)?,
+                pricing: pricing::from_rows(rows)?,
+            })
+        });
+        prices.collect()
     }
 }
 

@@ -10,6 +10,7 @@ mod loads;
 mod locks;
 mod meters;
 mod pools;
+mod pricing;
 mod publication;
 mod scope;
 mod tenants;

@@ -97,7 +97,7 @@ async fn back_ends_are_told_which_record_is_wrong() {
         "records[5].end \"\": is missing",
         "records[6].end \"2022-02-01T01:00:00.000000001Z\": is finer than a microsecond",
         "records[7].start \"2022-02-01T00:00:00.123456700Z\": is finer than a microsecond",
-        "records[8].trial_expiry \"9223372036854775807-01-01T00:00:00Z\": the year must be 1 to 9999",
+        "records[8].trial_expiry \"9223372036854775807 s after 1970\": the year must be 1 to 9999",
         "records[9].trial_expiry \"+10000-01-01T00:00:00Z\": the year must be 1 to 9999",
         "records[10].trial_expiry \"-1\": nanos must be from 0 to 999999999",
         "records[11].tenant_id \"\": is missing",

@@ -34,6 +34,7 @@ mod limits;
 mod listing;
 mod months;
 mod overload;
+mod pricing;
 mod properties;
 mod purge;
 mod resume;

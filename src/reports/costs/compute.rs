@@ -7,7 +7,10 @@ use bigdecimal::{BigDecimal, Zero as _};
 use super::{CostLine, CostTotal, TenantMonth};
 use crate::{
     model::{BillingRegion, Currency, Month, MonthRange},
-    reports::{manifest::Revision, rating::rate},
+    reports::{
+        manifest::Revision,
+        rating::{Rating, rate},
+    },
     store::{CostTenant, MeterKey, Meters, OrganizationCosts, Price, StoreError, TenantKey},
 };
 
@@ -45,9 +48,9 @@ pub(super) fn lines(
         let CostTenant { id, name, plan, .. } = data.tenants.get(tenant)?;
         let price = prices.get(key).and_then(|prices| in_force(prices, region, month));
         let rating = match price {
-            Some(price) => Some(rate(&usage.billable, &price.tiers, currency)),
+            Some(price) => Some(rate(&usage.billable, &price.pricing, currency)),
             // Nothing to bill needs no price.
-            None if usage.billable.is_zero() => Some(rate(&usage.billable, &[], currency)),
+            None if usage.billable.is_zero() => Some(Rating::nothing(currency)),
             None => None,
         };
         let (tiers, cost) = rating.map_or((Vec::new(), None), |rating| (rating.tiers, Some(rating.cost)));
@@ -88,8 +91,7 @@ fn in_force<'p>(prices: &[&'p Price], region: BillingRegion, month: Month) -> Op
 
 /// The sum of each month's lines; months without lines have one too.
 pub(super) fn totals(lines: &[CostLine], months: MonthRange, currency: Currency) -> Vec<CostTotal> {
-    let mut sums: BTreeMap<Month, BigDecimal> =
-        months.iter().map(|month| (month, currency.round(&BigDecimal::zero()))).collect();
+    let mut sums: BTreeMap<Month, BigDecimal> = months.iter().map(|month| (month, currency.zero())).collect();
     for line in lines {
         if let (Some(sum), Some(cost)) = (sums.get_mut(&line.month), &line.cost) {
             *sum += cost;

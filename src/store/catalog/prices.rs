@@ -9,7 +9,11 @@ use super::changes::{CatalogError, Changes};
 use crate::{
     catalog::{Price, Problem},
     database::{Statements as _, numeric::Numeric},
-    store::{StoreError, clock},
+    model::{Decimal, Pricing},
+    store::{
+        StoreError, clock,
+        pricing::{self, PRICING_COLUMNS},
+    },
 };
 
 /// What a price is for: meter, currency, region (0: every), first month.
@@ -17,7 +21,7 @@ type PriceKey = (i64, String, i16, NaiveDate);
 
 struct PresentPrice {
     id: i64,
-    tiers: Vec<(Option<Numeric>, Numeric)>,
+    pricing: Pricing,
 }
 
 pub(super) async fn apply(
@@ -72,11 +76,14 @@ pub(super) async fn apply(
 
 /// Equal amounts, however many zeros they were written with.
 fn is_as(present: &PresentPrice, price: &Price) -> bool {
-    present.tiers.len() == price.tiers.len()
-        && present.tiers.iter().zip(&price.tiers).all(|((up_to, unit_price), tier)| {
-            up_to.map(|end| end.0.to_big()) == tier.up_to.map(crate::model::Decimal::to_big)
-                && unit_price.0.to_big() == tier.unit_price.to_big()
-        })
+    let (present, declared) = (&present.pricing, &price.pricing);
+    let amounts = |pricing: &Pricing| -> Vec<_> {
+        let tiers = pricing.model.tiers().iter();
+        tiers.map(|tier| (tier.up_to.map(Decimal::to_big), tier.unit_price.to_big())).collect()
+    };
+    present.model.name() == declared.model.name()
+        && present.rounding == declared.rounding
+        && amounts(present) == amounts(declared)
 }
 
 async fn meter_keys(transaction: &Transaction<'_>, declared: &[Price]) -> Result<HashMap<String, i64>, StoreError> {
@@ -92,30 +99,26 @@ async fn present_prices(
     meters: &HashMap<String, i64>,
 ) -> Result<HashMap<PriceKey, PresentPrice>, StoreError> {
     let keys: Vec<i64> = meters.values().copied().collect();
-    let rows = transaction
-        .fetch_all(
-            "-- catalog: prices that are there
-            SELECT p.price_id, p.meter_key, p.currency, coalesce(p.billing_region, 0::smallint) AS billing_region,
-                   p.effective_from, t.up_to, t.unit_price
-            FROM price p JOIN price_tier t USING (price_id)
-            WHERE p.meter_key = ANY ($1) AND p.superseded_at IS NULL
-            ORDER BY p.price_id, t.tier_number",
-            &[&keys],
-        )
-        .await?;
-    let mut prices: HashMap<PriceKey, PresentPrice> = HashMap::new();
-    for row in &rows {
+    let statement = format!(
+        "-- catalog: prices that are there
+        SELECT p.meter_key, p.currency, coalesce(p.billing_region, 0::smallint) AS billing_region, p.effective_from,
+               {PRICING_COLUMNS}
+        FROM price p JOIN price_tier t USING (price_id)
+        WHERE p.meter_key = ANY ($1) AND p.superseded_at IS NULL
+        ORDER BY p.price_id, t.tier_number"
+    );
+    let rows = transaction.fetch_all(&statement, &[&keys]).await?;
+    let prices = pricing::by_price(&rows).map(|rows| {
+        let first = &rows[0];
         let key = (
-            row.try_get("meter_key")?,
-            row.try_get("currency")?,
-            row.try_get("billing_region")?,
-            row.try_get("effective_from")?,
+            first.try_get("meter_key")?,
+            first.try_get("currency")?,
+            first.try_get("billing_region")?,
+            first.try_get("effective_from")?,
         );
-        let id = row.try_get("price_id")?;
-        let tier = (row.try_get("up_to")?, row.try_get("unit_price")?);
-        prices.entry(key).or_insert(PresentPrice { id, tiers: Vec::new() }).tiers.push(tier);
-    }
-    Ok(prices)
+        Ok((key, PresentPrice { id: first.try_get("price_id")?, pricing: pricing::from_rows(rows)? }))
+    });
+    prices.collect()
 }
 
 async fn insert(
@@ -127,20 +130,22 @@ async fn insert(
     let row = transaction
         .fetch_one(
             "-- catalog: price
-            INSERT INTO price (meter_key, currency, billing_region, effective_from, applied_at)
-            VALUES ($1, $2, $3, $4, $5) RETURNING price_id",
+            INSERT INTO price (meter_key, currency, billing_region, effective_from, applied_at, pricing_model, rounding_mode)
+            VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING price_id",
             &[
                 &meter_key,
                 &price.currency.code(),
                 &price.billing_region.map(crate::model::BillingRegion::code),
                 &price.effective_from.first_day(),
                 &applied_at,
+                &price.pricing.model.name(),
+                &price.pricing.rounding.name(),
             ],
         )
         .await?;
     let price_id: i64 = row.try_get("price_id")?;
     let mut previous: Option<Numeric> = None;
-    for (tier, number) in price.tiers.iter().zip(1_i16..) {
+    for (tier, number) in price.pricing.model.tiers().iter().zip(1_i16..) {
         let up_to = tier.up_to.map(Numeric);
         transaction
             .run(

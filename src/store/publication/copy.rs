@@ -10,7 +10,7 @@ use crate::{
     database::copy_in::{put_header, put_trailer},
     store::{
         NewLoad, RecordToWrite, StoreError,
-        blocks::{BlockWriter, COPY_BLOCKS, Place},
+        blocks::{BlockWriter, COPY_BLOCKS, LoadLocation, StoredDimensions},
     },
 };
 
@@ -31,7 +31,7 @@ pub(super) async fn copy_records(
     put_header(&mut buffer);
     let mut block = BlockWriter::default();
     let mut block_load = 0;
-    let place = |load: usize| Place {
+    let location = |load: usize| LoadLocation {
         tenant_key: loads[load].key.tenant.0,
         load_id: ids[load],
         usage_month: loads[load].month.first_day(),
@@ -43,11 +43,13 @@ pub(super) async fn copy_records(
             assets.resolve(tenant_of(&group[0]), group).await?;
             for record in group {
                 if record.load != block_load || block.is_full() {
-                    block.finish_block(&place(block_load), &mut buffer);
+                    block.finish_block(&location(block_load), &mut buffer);
                     block_load = record.load;
                 }
                 let asset = assets.get(&record.asset)?;
-                block.push(record.row_number, asset, &record.kind, record.quantity);
+                let dimensions =
+                    StoredDimensions { asset_type: record.asset.asset_type, dimensions: record.dimensions.clone() };
+                block.push(record.row_number, asset, dimensions, record.quantity);
                 if buffer.len() >= COPY_BUFFER_BYTES {
                     sink.send(buffer.split().freeze()).await?;
                 }
@@ -56,7 +58,7 @@ pub(super) async fn copy_records(
         count += batch.len() as u64;
         written(batch.len() as u64);
     }
-    block.finish_block(&place(block_load), &mut buffer);
+    block.finish_block(&location(block_load), &mut buffer);
     put_trailer(&mut buffer);
     sink.send(buffer.freeze()).await?;
     sink.finish().await?;

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use crate::{
     database::Statements,
-    model::{Source, UtcTime},
+    model::{DigestVersion, LoadDigest, Source, UtcTime},
     store::{ImportSession, LoadKey, StoreError, TenantKey},
 };
 
@@ -15,8 +15,7 @@ use crate::{
 pub struct LoadInForce {
     /// Key within the tenant.
     pub id: i64,
-    /// SHA-256 of its content.
-    pub digest: [u8; 32],
+    pub digest: LoadDigest,
     pub record_count: i32,
     pub published_at: UtcTime,
     /// Whether its records are kept no longer: then the same content is worth another load.
@@ -27,7 +26,7 @@ pub struct LoadInForce {
 
 impl LoadInForce {
     /// Whether this content is there already.
-    pub fn has(&self, digest: &[u8; 32]) -> bool {
+    pub fn has(&self, digest: &LoadDigest) -> bool {
         self.digest == *digest && !self.is_purged
     }
 }
@@ -50,7 +49,8 @@ pub(super) async fn in_force(
     let rows = client
         .fetch_all(
             "-- in_force
-            SELECT l.tenant_key, l.usage_day, l.load_id, l.digest, l.record_count, l.published_at,
+            SELECT l.tenant_key, l.usage_day, l.load_id, l.digest_version, l.digest, l.record_count,
+                   l.published_at,
                    l.records_purged_at IS NOT NULL AS is_purged
             FROM unnest($1::bigint[], $2::date[]) AS wanted (tenant_key, usage_day)
             CROSS JOIN LATERAL loads_in_force(wanted.tenant_key, wanted.usage_day, wanted.usage_day, 'infinity') l
@@ -61,10 +61,15 @@ pub(super) async fn in_force(
     rows.iter()
         .map(|row| {
             let key = LoadKey { tenant: TenantKey(row.try_get("tenant_key")?), usage_day: row.try_get("usage_day")? };
-            let digest: &[u8] = row.try_get("digest")?;
+            let version: i16 = row.try_get("digest_version")?;
+            let sha256: &[u8] = row.try_get("digest")?;
             let load = LoadInForce {
                 id: row.try_get("load_id")?,
-                digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+                digest: LoadDigest {
+                    version: DigestVersion::from_number(version)
+                        .ok_or_else(|| StoreError::corrupt(format!("there is no version {version} of digests")))?,
+                    sha256: sha256.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+                },
                 record_count: row.try_get("record_count")?,
                 published_at: UtcTime::from_chrono(row.try_get("published_at")?),
                 is_purged: row.try_get("is_purged")?,

@@ -78,17 +78,29 @@ pub(super) async fn insert_loads(
     let ids: Vec<i64> = loads.iter().map(|&(id, _)| id).collect();
     let months: Vec<NaiveDate> = loads.iter().map(|(_, load)| load.month.first_day()).collect();
     let days: Vec<NaiveDate> = loads.iter().map(|(_, load)| load.key.usage_day).collect();
-    let digests: Vec<&[u8]> = loads.iter().map(|(_, load)| load.digest.as_slice()).collect();
+    let digests: Vec<&[u8]> = loads.iter().map(|(_, load)| load.digest.sha256.as_slice()).collect();
+    let versions: Vec<i16> = loads.iter().map(|(_, load)| load.digest.version.number()).collect();
     let counts: Vec<i32> = loads.iter().map(|(_, load)| load.record_count).collect();
     transaction
         .run(
             "-- insert_loads
-            INSERT INTO usage_load (tenant_key, load_id, usage_month, usage_day, source, import_id, digest,
-                                    record_count, published_at)
-            SELECT tenant_key, load_id, usage_month, usage_day, $7, $8, digest, record_count, $9
-            FROM unnest($1::bigint[], $2::bigint[], $3::date[], $4::date[], $5::bytea[], $6::integer[])
-                 AS new (tenant_key, load_id, usage_month, usage_day, digest, record_count)",
-            &[&tenants, &ids, &months, &days, &digests, &counts, &source, &import_id, &published_at.as_chrono()],
+            INSERT INTO usage_load (tenant_key, load_id, usage_month, usage_day, source, import_id, digest_version,
+                                    digest, record_count, published_at)
+            SELECT tenant_key, load_id, usage_month, usage_day, $8, $9, digest_version, digest, record_count, $10
+            FROM unnest($1::bigint[], $2::bigint[], $3::date[], $4::date[], $5::smallint[], $6::bytea[], $7::integer[])
+                 AS new (tenant_key, load_id, usage_month, usage_day, digest_version, digest, record_count)",
+            &[
+                &tenants,
+                &ids,
+                &months,
+                &days,
+                &versions,
+                &digests,
+                &counts,
+                &source,
+                &import_id,
+                &published_at.as_chrono(),
+            ],
         )
         .await?;
     Ok(())

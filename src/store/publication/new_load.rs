@@ -6,8 +6,8 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 
 use crate::{
-    model::{Asset, Decimal, Month, UsageKey},
-    store::{MeterKey, RecordKind, TenantKey},
+    model::{Asset, Decimal, LoadDigest, Month, RecordDimensions, UsageKey},
+    store::{MeterKey, TenantKey},
 };
 
 /// What loads of one source supersede each other by: a tenant's day.
@@ -24,8 +24,7 @@ pub struct NewLoad {
     /// Whose usage of which day.
     pub key: LoadKey,
     pub month: Month,
-    /// SHA-256 of its content.
-    pub digest: [u8; 32],
+    pub digest: LoadDigest,
     pub record_count: i32,
     /// What they add up to.
     pub totals: Vec<NewTotal>,
@@ -48,7 +47,6 @@ pub struct RecordToWrite {
     pub row_number: i32,
     /// What generated it.
     pub asset: Arc<Asset>,
-    /// What else it is.
-    pub kind: RecordKind,
+    pub dimensions: RecordDimensions<MeterKey>,
     pub quantity: Decimal,
 }

@@ -6,14 +6,14 @@ use uuid::Uuid;
 use super::{coverage::omitted, in_force::in_force};
 use crate::{
     database::Statements as _,
-    model::Source,
+    model::{LoadDigest, Source},
     store::{Coverage, ImportTenant, LoadKey, Meters, StoreError},
 };
 
 /// What an import relied on when it checked and compared. It still holds, or nothing is published.
 pub struct Preconditions {
     /// Loads that were left out, since the same content was in force.
-    pub unchanged: Vec<(LoadKey, [u8; 32])>,
+    pub unchanged: Vec<(LoadKey, LoadDigest)>,
     /// The tenants of all loads.
     pub tenants: Vec<ImportTenant>,
     pub meters: Meters,

@@ -275,7 +275,8 @@ async fn catalogs_may_have_a_mark() {
     assert_eq!(read(toml, CatalogFormat::Toml).expect("a catalog").meters.len(), 1);
     // Prices have the same spellings as quantities.
     let prices = "[[prices]]\nmeter = \"m\"\ncurrency = \"USD\"\neffective_from = \"2022-01\"\ntiers = [{ up_to = \"1e3\", unit_price = \"8.5E-2\" }, { unit_price = \".06\" }]\n";
-    let tiers = &read(prices, CatalogFormat::Toml).expect("a catalog").prices[0].tiers;
+    let catalog = read(prices, CatalogFormat::Toml).expect("a catalog");
+    let tiers = catalog.prices[0].pricing.model.tiers();
     let texts: Vec<String> = tiers
         .iter()
         .flat_map(|tier| [tier.up_to.map(|end| end.to_string()).unwrap_or_default(), tier.unit_price.to_string()])
