@@ -32,14 +32,11 @@ async fn cost(server: &Server, as_of: Option<prost_types::Timestamp>) -> String 
 
 async fn published_at(database: &Database) -> Option<prost_types::Timestamp> {
     let sql = database.sql().await;
-    let clock =
-        "SELECT extract(epoch FROM last_published_at)::bigint, extract(microseconds FROM last_published_at)::bigint
-        FROM publication_clock";
+    let clock = "SELECT floor(extract(epoch FROM last_published_at))::bigint AS seconds,
+            extract(microseconds FROM last_published_at)::bigint % 1000000 AS micros FROM publication_clock";
     let row = sql.query_one(clock, &[]).await.unwrap();
-    let nanos = i32::try_from(row.get::<_, i64>(1) % 1_000_000 * 1000).unwrap();
-    // Rounded by the cast, where half a second is past.
-    let seconds = row.get::<_, i64>(0) - i64::from(nanos >= 500_000_000);
-    Some(prost_types::Timestamp { seconds, nanos })
+    let nanos = i32::try_from(row.get::<_, i64>("micros") * 1000).unwrap();
+    Some(prost_types::Timestamp { seconds: row.get("seconds"), nanos })
 }
 
 #[tokio::test]
