@@ -5,9 +5,9 @@ use chrono::NaiveDate;
 
 use super::{
     MeterKey, SnapshotTime, Store, StoreError,
-    loads::{billing_region, usage_key},
     pricing::{self, PRICING_COLUMNS},
     tenants::{TenantKey, VisibleOrganization},
+    usage_key::{billing_region, usage_key},
 };
 use crate::{
     database::{Statements as _, numeric::parse_sum},

@@ -4,10 +4,10 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant};
+use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant, usage_key::usage_key};
 use crate::{
     database::{Statements as _, numeric::parse_sum},
-    model::{BillingRegion, Month, UsageKey, UtcTime},
+    model::{Month, UsageKey, UtcTime},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,17 +134,4 @@ impl Store {
 
 pub(super) fn load_ids(loads: &[Load]) -> Vec<i64> {
     loads.iter().map(|load| load.id).collect()
-}
-
-pub(super) fn usage_key(row: &Row) -> Result<UsageKey<MeterKey>, StoreError> {
-    Ok(UsageKey {
-        meter: MeterKey(row.try_get("meter_key")?),
-        billing_region: billing_region(row.try_get("billing_region")?)?,
-        trial: row.try_get("trial")?,
-    })
-}
-
-pub(super) fn billing_region(code: i16) -> Result<BillingRegion, StoreError> {
-    BillingRegion::from_code(code.into())
-        .ok_or_else(|| StoreError::corrupt(format!("there is no billing region {code}")))
 }

@@ -14,6 +14,7 @@ mod pricing;
 mod publication;
 mod scope;
 mod tenants;
+mod usage_key;
 
 pub use admin::{
     Access, Grant, GrantError, PurgeError, PurgeRules, Purged, Records, SchemaError, check_schema, grant, migrate,

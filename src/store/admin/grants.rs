@@ -122,7 +122,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
             return Err(GrantError::Owner { role });
         }
         if !row.try_get::<_, bool>("present").map_err(StoreError::from)? {
-            let created = transaction.run_script(&format!("CREATE ROLE {role} NOLOGIN")).await;
+            let created = transaction.run_script(&format!("-- grant: create role\nCREATE ROLE {role} NOLOGIN")).await;
             created.map_err(|error| match error.code() {
                 Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
                     GrantError::MayNotCreate { role: role.clone() }
@@ -152,7 +152,8 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
 
 fn statements(access: Access, role: &str, schema: &str) -> String {
     let mut sql = format!(
-        "REVOKE ALL ON {TABLES} FROM {role};
+        "-- grant: rights
+        REVOKE ALL ON {TABLES} FROM {role};
         REVOKE ALL ON SEQUENCE {SEQUENCES} FROM {role};
         REVOKE ALL ON FUNCTION {FUNCTIONS}, {READ_FUNCTIONS} FROM {role};
         GRANT USAGE ON SCHEMA {schema} TO {role};

@@ -2,7 +2,7 @@
 
 use crate::{
     model::{AssetType, Platform, RecordDimensions, UsageKey, UtcTime},
-    store::{MeterKey, StoreError, loads::billing_region},
+    store::{MeterKey, StoreError, usage_key::billing_region},
 };
 
 /// Dimensions as a block stores them, once for all of its records that have them: with the type of the asset, so that a filter
