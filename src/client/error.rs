@@ -4,7 +4,10 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::retry::is_transient;
-use crate::{contract::InvalidMessage, network::causes};
+use crate::{
+    contract::{InvalidMessage, Reason},
+    network::causes,
+};
 
 /// A call failed, or its answer cannot be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +137,7 @@ impl ClientError {
             return Self::NoAnswer { server: server.to_owned(), call, cause };
         }
         let message = match code {
-            Code::Unauthenticated if reason == "TOKEN_MISSING" => {
+            Code::Unauthenticated if reason == Reason::TokenMissing.as_str() => {
                 "the server asks who calls: give a token with SCR_TOKEN or --token-file, or a client certificate"
                     .to_owned()
             }

@@ -43,7 +43,7 @@ pub use usage_csv::CsvDownload;
 
 use crate::{
     contract::{
-        CsvFormat,
+        CsvFormat, Reason,
         proto::{self, reports_service_client::ReportsServiceClient},
     },
     model::{MonthRange, OrganizationId, TenantId, UtcTime, composed},
@@ -201,7 +201,7 @@ impl Client {
             let page = match retry::call(&self.server, "GetMonthlyCosts", self.retry_for, get).await {
                 // What the pages before showed has changed.
                 Err(ClientError::Refused { reason, .. })
-                    if reason == "PAGE_TOKEN_EXPIRED" && restarts < MAX_RESTARTS =>
+                    if reason == Reason::PageTokenExpired.as_str() && restarts < MAX_RESTARTS =>
                 {
                     restarts += 1;
                     request.page_token.clear();

@@ -6,6 +6,7 @@ use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
 use super::ClientError;
+use crate::contract::Reason;
 
 /// The first pause before another try; each further one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -91,7 +92,7 @@ pub(super) fn is_transient(code: Code, reason: &str) -> bool {
     match code {
         Code::Unavailable => true,
         // The places of streams that were lost are free again when the server has noticed.
-        Code::ResourceExhausted => reason == "CALLER_LIMIT",
+        Code::ResourceExhausted => reason == Reason::CallerLimit.as_str(),
         // What comes without a reason is of the transport, or of a proxy.
         Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => reason.is_empty(),
         _ => false,

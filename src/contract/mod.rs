@@ -7,6 +7,7 @@ mod encode;
 #[cfg(feature = "client")]
 mod lines;
 pub mod proto;
+mod reason;
 mod record;
 #[cfg(feature = "client")]
 mod wire;
@@ -16,6 +17,7 @@ pub use csv::{CsvFormat, CsvWriter, LineEnd};
 pub(crate) use encode::{LENGTH_DELIMITED, put_key, put_part, put_varint};
 #[cfg(feature = "client")]
 pub(crate) use lines::{PartValues, part_length, read_part, write_decimal};
+pub use reason::{REASON_DOMAIN, Reason, UnknownReason};
 #[cfg(feature = "client")]
 pub(crate) use record::billing_region;
 pub use record::{InvalidMessage, RecordReader};

@@ -8,34 +8,41 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::layers::Full;
 use crate::{
     auth::{Denied, Unauthenticated},
+    contract::{REASON_DOMAIN, Reason},
     database::DatabaseError,
     ingest::{ImportError, InvalidUsage},
     reports::{InvalidField, ReportError},
     store::{Hidden, StoreError},
 };
 
-const DOMAIN: &str = "secureconnect.reports";
 /// How much is said of wrong records.
 const MAX_VIOLATION_BYTES: usize = 3 << 10;
 /// When to try again after an outage.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-fn details(reason: &str) -> ErrorDetails {
-    ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
+fn details(reason: Reason) -> ErrorDetails {
+    details_with(reason, HashMap::new())
 }
 
-fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+fn details_with(reason: Reason, metadata: HashMap<String, String>) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason.as_str(), REASON_DOMAIN, metadata)
+}
+
+fn status(code: Code, reason: Reason, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, details(reason))
 }
 
-fn unavailable(reason: &str, message: impl Into<String>) -> Status {
+fn unavailable(reason: Reason, message: impl Into<String>) -> Status {
     let mut details = details(reason);
     details.set_retry_info(Some(RETRY_AFTER));
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
 pub(super) fn shutting_down() -> Status {
-    unavailable("SHUTTING_DOWN", "the server is stopping; go on with another one, a stream with its last resume token")
+    unavailable(
+        Reason::ShuttingDown,
+        "the server is stopping; go on with another one, a stream with its last resume token",
+    )
 }
 
 pub(super) fn panicked() -> Status {
@@ -45,7 +52,7 @@ pub(super) fn panicked() -> Status {
 
 pub(super) fn deadline_exceeded() -> Status {
     let message = "the deadline of the call has passed; a stream goes on with its last resume token";
-    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
+    status(Code::DeadlineExceeded, Reason::DeadlineExceeded, message)
 }
 
 /// What the transport refuses before a handler has a word in it comes without a reason. `None`: it is not such a status.
@@ -55,10 +62,10 @@ pub(super) fn with_reason(refusal: &Status) -> Option<Status> {
     }
     let (code, reason) = match refusal.code() {
         // It cannot be decoded, which is the caller's fault.
-        Code::Internal => (Code::InvalidArgument, "REQUEST_UNREADABLE"),
-        Code::OutOfRange => (Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
+        Code::Internal => (Code::InvalidArgument, Reason::RequestUnreadable),
+        Code::OutOfRange => (Code::ResourceExhausted, Reason::RequestTooLarge),
         // A method of another version, or a message that is compressed.
-        Code::Unimplemented => (Code::Unimplemented, "UNIMPLEMENTED"),
+        Code::Unimplemented => (Code::Unimplemented, Reason::Unimplemented),
         _ => return None,
     };
     Some(status(code, reason, refusal.message()))
@@ -66,16 +73,19 @@ pub(super) fn with_reason(refusal: &Status) -> Option<Status> {
 
 /// Another stream goes on behind what the reader has, once it reads again.
 pub(super) fn stalled() -> Status {
-    unavailable("READER_STALLED", "the answer was not read for too long; a stream goes on with its last resume token")
+    unavailable(
+        Reason::ReaderStalled,
+        "the answer was not read for too long; a stream goes on with its last resume token",
+    )
 }
 
 pub(super) fn request_stalled() -> Status {
-    status(Code::DeadlineExceeded, "REQUEST_STALLED", "the request did not come to its end in time")
+    status(Code::DeadlineExceeded, Reason::RequestStalled, "the request did not come to its end in time")
 }
 
 pub(super) fn importer_stalled(limit: Duration) -> Status {
     let message = format!("no message came for {} s; nothing was imported", limit.as_secs());
-    status(Code::DeadlineExceeded, "IMPORTER_STALLED", message)
+    status(Code::DeadlineExceeded, Reason::ImporterStalled, message)
 }
 
 impl From<Full> for Status {
@@ -83,17 +93,17 @@ impl From<Full> for Status {
         let (code, reason, calls, limit, message, retry) = match full {
             Full::Server { calls, limit } => {
                 let message = format!("as many {calls} as this server takes are running ({limit}); try again");
-                (Code::Unavailable, "OVERLOADED", calls, limit, message, true)
+                (Code::Unavailable, Reason::Overloaded, calls, limit, message, true)
             }
             // Only the caller knows when its other calls end.
             Full::Caller { calls, limit } => {
                 let message =
                     format!("{limit} {calls} of yours are running, and that is the limit: let one of them end");
-                (Code::ResourceExhausted, "CALLER_LIMIT", calls, limit, message, false)
+                (Code::ResourceExhausted, Reason::CallerLimit, calls, limit, message, false)
             }
         };
         let metadata = [("calls".to_owned(), calls.to_owned()), ("limit".to_owned(), limit.to_string())];
-        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::from(metadata));
+        let mut details = details_with(reason, HashMap::from(metadata));
         if retry {
             // Those who are refused together are not to come back together.
             details.set_retry_info(Some(RETRY_AFTER.mul_f64(1.0 + 2.0 * fastrand::f64())));
@@ -108,17 +118,21 @@ impl From<&Unauthenticated> for Status {
         let refused = |reason, message| status(Code::Unauthenticated, reason, message);
         match error {
             Unauthenticated::Missing => refused(
-                "TOKEN_MISSING",
+                Reason::TokenMissing,
                 "the call does not say who makes it: send `authorization: Bearer <token>`, or a client certificate that is known \
                  here",
             ),
-            Unauthenticated::ExpiredToken { .. } => refused("TOKEN_EXPIRED", "the token has expired: get a new one"),
-            Unauthenticated::InvalidToken(_) => refused("TOKEN_INVALID", "the token is not valid for this service"),
+            Unauthenticated::ExpiredToken { .. } => {
+                refused(Reason::TokenExpired, "the token has expired: get a new one")
+            }
+            Unauthenticated::InvalidToken(_) => {
+                refused(Reason::TokenInvalid, "the token is not valid for this service")
+            }
             Unauthenticated::UnknownCertificate(_) => {
-                refused("CERTIFICATE_UNKNOWN", "the client certificate stands for nobody who is known here")
+                refused(Reason::CertificateUnknown, "the client certificate stands for nobody who is known here")
             }
             Unauthenticated::IssuerUnavailable => {
-                unavailable("ISSUER_UNAVAILABLE", "the issuer of tokens cannot be asked for its keys; try again")
+                unavailable(Reason::IssuerUnavailable, "the issuer of tokens cannot be asked for its keys; try again")
             }
         }
     }
@@ -127,18 +141,18 @@ impl From<&Unauthenticated> for Status {
 impl From<Denied> for Status {
     fn from(denied: Denied) -> Self {
         let (reason, role) = match denied {
-            Denied::RoleMissing(role) => ("ROLE_MISSING", role),
-            Denied::NoOrganizations(role) => ("NO_ORGANIZATIONS", role),
+            Denied::RoleMissing(role) => (Reason::RoleMissing, role),
+            Denied::NoOrganizations(role) => (Reason::NoOrganizations, role),
         };
         let metadata = HashMap::from([("role".to_owned(), role.name().to_owned())]);
-        let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+        let details = details_with(reason, metadata);
         Self::with_error_details(Code::PermissionDenied, denied.to_string(), details)
     }
 }
 
 impl From<InvalidField> for Status {
     fn from(error: InvalidField) -> Self {
-        let mut details = details("INVALID_ARGUMENT");
+        let mut details = details(Reason::InvalidArgument);
         details.add_bad_request_violation(&error.field, &error.reason);
         Self::with_error_details(Code::InvalidArgument, error.to_string(), details)
     }
@@ -149,12 +163,12 @@ impl From<ReportError> for Status {
         let message = error.to_string();
         match error {
             ReportError::Invalid(error) => error.into(),
-            ReportError::TenantNotFound(_) => status(Code::NotFound, "TENANT_NOT_FOUND", message),
-            ReportError::OrganizationNotFound(_) => status(Code::NotFound, "ORGANIZATION_NOT_FOUND", message),
-            ReportError::ResumeTokenExpired => status(Code::FailedPrecondition, "RESUME_TOKEN_EXPIRED", message),
-            ReportError::Purged => status(Code::FailedPrecondition, "REPORT_PURGED", message),
-            ReportError::PageTokenExpired => status(Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message),
-            ReportError::NotReplicated => unavailable("NOT_REPLICATED", message),
+            ReportError::TenantNotFound(_) => status(Code::NotFound, Reason::TenantNotFound, message),
+            ReportError::OrganizationNotFound(_) => status(Code::NotFound, Reason::OrganizationNotFound, message),
+            ReportError::ResumeTokenExpired => status(Code::FailedPrecondition, Reason::ResumeTokenExpired, message),
+            ReportError::Purged => status(Code::FailedPrecondition, Reason::ReportPurged, message),
+            ReportError::PageTokenExpired => status(Code::FailedPrecondition, Reason::PageTokenExpired, message),
+            ReportError::NotReplicated => unavailable(Reason::NotReplicated, message),
             ReportError::Store(error) => error.into(),
         }
     }
@@ -164,7 +178,7 @@ impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Database(error) => error.into(),
-            StoreError::Changed(_) => status(Code::Aborted, "IMPORT_CONFLICT", error.to_string()),
+            StoreError::Changed(_) => status(Code::Aborted, Reason::ImportConflict, error.to_string()),
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
@@ -179,12 +193,12 @@ impl From<DatabaseError> for Status {
         match error {
             DatabaseError::Unavailable(_) => {
                 tracing::warn!(%error, "a call failed");
-                unavailable("DATABASE_UNAVAILABLE", "the database is not available; try again")
+                unavailable(Reason::DatabaseUnavailable, "the database is not available; try again")
             }
             // Another try would take as long.
             DatabaseError::StatementTimeout => {
                 tracing::warn!(%error, "a call failed");
-                status(Code::DeadlineExceeded, "STATEMENT_TIMEOUT", error.to_string())
+                status(Code::DeadlineExceeded, Reason::StatementTimeout, error.to_string())
             }
             // The configuration is at fault, and its owner reads the log.
             DatabaseError::Forbidden(_) => {
@@ -194,7 +208,7 @@ impl From<DatabaseError> for Status {
                      --import-database-url where reports are served by an account that may only read"
                 );
                 let message = "the server's database account may not do this; its log has the details";
-                status(Code::FailedPrecondition, "DATABASE_RIGHT_MISSING", message)
+                status(Code::FailedPrecondition, Reason::DatabaseRightMissing, message)
             }
             DatabaseError::Failed(_) | DatabaseError::Malformed(_) | DatabaseError::InvalidOptions(_) => {
                 tracing::error!(%error, "a call failed");
@@ -214,7 +228,7 @@ impl From<ImportError> for Status {
                 internal()
             }
             ImportError::UnknownTenant => ReportError::TenantNotFound(Hidden::Unknown).into(),
-            ImportError::NothingToWithdraw { .. } => status(Code::NotFound, "USAGE_NOT_FOUND", error.to_string()),
+            ImportError::NothingToWithdraw { .. } => status(Code::NotFound, Reason::UsageNotFound, error.to_string()),
             ImportError::Denied(denied) => denied.into(),
             ImportError::Store(error) => error.into(),
         }
@@ -244,7 +258,7 @@ impl From<InvalidUsage> for Status {
             1 => format!("nothing was imported: there is a problem in {first}"),
             total => format!("nothing was imported: {total} problems, the first in {first}"),
         };
-        let mut details = details("INVALID_USAGE");
+        let mut details = details(Reason::InvalidUsage);
         details.set_bad_request(violations);
         Self::with_error_details(Code::InvalidArgument, message, details)
     }
@@ -263,5 +277,5 @@ fn field_name(column: &str) -> String {
 }
 
 fn internal() -> Status {
-    status(Code::Internal, "INTERNAL", "an internal error; the server's log has the details")
+    status(Code::Internal, Reason::Internal, "an internal error; the server's log has the details")
 }

@@ -20,6 +20,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::contract::Reason;
+
 /// Where the histogram of durations has its bounds, in seconds: first those that the conventions ask for, then those of
 /// long downloads.
 const DURATION_BOUNDS: [f64; 18] =
@@ -60,7 +62,8 @@ pub struct CallMetrics<'a> {
 }
 
 /// Reasons of failures that somebody should hear of.
-const ALERTING: [&str; 5] = ["INTERNAL", "PANIC", "DATABASE_UNAVAILABLE", "OVERLOADED", "STATEMENT_TIMEOUT"];
+const ALERTING: [Reason; 5] =
+    [Reason::Internal, Reason::Panic, Reason::DatabaseUnavailable, Reason::Overloaded, Reason::StatementTimeout];
 
 /// Connections to the database.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +192,7 @@ impl Metrics {
     pub fn expect_calls(&self, rpcs: impl IntoIterator<Item = &'static str>) {
         for rpc_method in rpcs {
             for reason in ALERTING {
-                drop(self.failures.get_or_create(&FailureLabels { rpc_method, reason: reason.to_owned() }));
+                drop(self.failures.get_or_create(&FailureLabels { rpc_method, reason: reason.to_string() }));
             }
         }
     }

@@ -20,6 +20,7 @@ use tracing::Span;
 
 use crate::{
     auth::Principal,
+    contract::Reason,
     model::{Month, OrganizationId, TenantId},
     service::policy::Rpc,
     telemetry::metrics::{CallMetrics, Metrics},
@@ -175,11 +176,11 @@ impl Drop for Audit {
         self.open.calls().remove(&(Arc::as_ptr(&self.call) as usize));
         self.call.write(|| {
             if std::thread::panicking() {
-                (Code::Internal, "PANIC")
+                (Code::Internal, Reason::Panic.as_str())
             } else if self.call.deadline.is_some_and(|deadline| self.call.started.elapsed() >= deadline) {
-                (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+                (Code::DeadlineExceeded, Reason::DeadlineExceeded.as_str())
             } else {
-                (Code::Cancelled, "CALLER_GONE")
+                (Code::Cancelled, Reason::CallerGone.as_str())
             }
         });
     }
@@ -202,7 +203,7 @@ impl OpenCalls {
     pub(in crate::service) fn give_up(&self) {
         let calls: Vec<Arc<Call>> = self.calls().values().filter_map(Weak::upgrade).collect();
         for call in calls {
-            call.write(|| (Code::Unavailable, "SHUTTING_DOWN"));
+            call.write(|| (Code::Unavailable, Reason::ShuttingDown.as_str()));
         }
     }
 }

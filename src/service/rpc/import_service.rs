@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::parse::{WithdrawRequest, source};
 use crate::{
     auth::Role,
+    contract::Reason,
     contract::proto::{self, usage_import_service_server::UsageImportService},
     ingest::{
         Delivery, Import, ImportError, ImportReport, Intake, LoadOutcome, LoadReport, Row, RowReader, WarningKind,
@@ -226,10 +227,10 @@ impl From<ImportReport> for proto::ImportUsageResponse {
         });
         let warnings = report.warnings.into_iter().map(|warning| proto::ImportWarning {
             reason: match warning.kind {
-                WarningKind::ExpiredTrial => "TRIAL_EXPIRED",
-                WarningKind::NormalForm => "ASSET_IDS_ALIKE",
+                WarningKind::ExpiredTrial => Reason::TrialExpired,
+                WarningKind::NormalForm => Reason::AssetIdsAlike,
             }
-            .to_owned(),
+            .to_string(),
             message: warning.example,
             count: warning.count.cast_signed(),
             first_record: warning.first.1.cast_signed(),
