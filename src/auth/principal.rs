@@ -4,10 +4,10 @@ use std::{fmt, str::FromStr};
 
 use crate::model::OrganizationId;
 
-/// The longest name that is kept of a caller, in characters.
+/// In characters.
 const MAX_NAME: usize = 256;
 
-/// What a caller may do. Role names are compared as they are, in upper and lower case.
+/// What a caller may do. Names are case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// May call `ReportsService`.
@@ -23,7 +23,7 @@ pub struct Principal {
     client_id: Option<String>,
     roles: Vec<Role>,
     scope: TenantScope,
-    /// How many roles and organizations were stated, of whatever kind.
+    /// How many roles and organizations the credentials list, known or not.
     stated: (usize, usize),
 }
 
@@ -39,13 +39,11 @@ enum Organizations {
     Only(Vec<OrganizationId>),
 }
 
-/// The caller is known, and may not do this.
+/// The caller is authenticated, and may not make this call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// The service needs a role that the caller lacks.
     #[error("the call needs the role {0}, which the caller does not have")]
     RoleMissing(Role),
-    /// The caller has the role, but for no organization.
     #[error("the caller has the role {0}, but belongs to no organization")]
     NoOrganizations(Role),
 }
@@ -53,10 +51,9 @@ pub enum Denied {
 // === impl Role ===
 
 impl Role {
-    /// Every role.
     pub const ALL: [Self; 2] = [Self::Reports, Self::UsageImport];
 
-    /// The name in tokens.
+    /// As in tokens.
     pub fn name(self) -> &'static str {
         match self {
             Self::Reports => "Reports",
@@ -85,26 +82,17 @@ impl FromStr for Role {
 impl Principal {
     /// Whoever reaches a server without authentication, which listens on loopback only.
     pub(super) fn insecure_local() -> Self {
-        Self::unbounded("insecure-local")
-    }
-
-    /// The account of this process, which has the database's credentials anyway: every role and organization.
-    pub fn operator(account: &str) -> Self {
-        Self::unbounded(account)
-    }
-
-    fn unbounded(subject: &str) -> Self {
         Self {
-            subject: subject.to_owned(),
+            subject: "insecure-local".to_owned(),
             client_id: None,
             roles: Role::ALL.to_vec(),
-            scope: TenantScope { organizations: Organizations::All },
+            scope: TenantScope::operator(),
             stated: (Role::ALL.len(), 1),
         }
     }
 
-    /// A caller with the roles and organizations that an issuer or the configuration states, as texts. Roles of other
-    /// services and what is no organization id give no rights here.
+    /// Roles and organizations are as the issuer or the configuration writes them. Roles of other services, and texts that are
+    /// no organization ids, give no rights here.
     pub(super) fn new(subject: &str, client_id: Option<&str>, roles: &[String], organizations: &[String]) -> Self {
         Self {
             subject: printable(subject),
@@ -115,18 +103,17 @@ impl Principal {
         }
     }
 
-    /// The name to log and to keep.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The program that acts for the subject, where that is told.
+    /// The program that acts for the subject, where the token names it.
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
     }
 
-    /// How many roles and organizations the caller's credentials list, of whatever kind: none of either is what a wrong
-    /// name of a claim looks like.
+    /// How many roles and organizations the credentials list, known or not. None of either may mean that the name of a claim is
+    /// wrong.
     pub fn stated(&self) -> (usize, usize) {
         self.stated
     }
@@ -146,6 +133,11 @@ impl Principal {
 // === impl TenantScope ===
 
 impl TenantScope {
+    /// The scope of whoever has the database's credentials anyway: every organization.
+    pub fn operator() -> Self {
+        Self { organizations: Organizations::All }
+    }
+
     /// The organizations that are in scope; `None` stands for all of them.
     pub fn organizations(&self) -> Option<&[OrganizationId]> {
         match &self.organizations {
@@ -156,7 +148,7 @@ impl TenantScope {
 
     fn of(organizations: &[String]) -> Self {
         if organizations.iter().any(|organization| organization == "*") {
-            return Self { organizations: Organizations::All };
+            return Self::operator();
         }
         let mut ids: Vec<_> = organizations.iter().filter_map(|id| id.parse().ok()).collect();
         ids.sort_unstable();
@@ -165,7 +157,7 @@ impl TenantScope {
     }
 }
 
-/// A name of a bounded length without characters that could forge a line of a log.
+/// Shortened, and without characters that could forge a line of a log.
 fn printable(name: &str) -> String {
     let shown = |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
     name.chars().take(MAX_NAME).map(shown).collect()

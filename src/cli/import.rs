@@ -15,7 +15,7 @@ use super::{
     database::Database,
 };
 use crate::{
-    auth::Principal,
+    auth::TenantScope,
     ingest::{Delivery, Import, Input, Progress},
     model::Source,
     store::{Store, StoreConfig},
@@ -58,7 +58,7 @@ pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {
 async fn open(database: &Database, source: Source) -> Result<Import, CommandError> {
     let config = StoreConfig::new(&database.url);
     let store = Store::new(&config)?;
-    Ok(Import::new(&store, config, &Principal::operator(&account()), source).await?)
+    Ok(Import::new(&store, config, &TenantScope::operator(), &account(), source).await?)
 }
 
 /// The name of the account that runs this program.

@@ -30,7 +30,7 @@ pub use report::{ImportReport, LoadOutcome, LoadReport, OmittedLoad, Restatement
 pub use row::{Row, RowReader};
 
 use crate::{
-    auth::{Denied, Principal, Role},
+    auth::TenantScope,
     model::{Source, TenantId},
     store::{Store, StoreConfig, StoreError},
 };
@@ -98,9 +98,6 @@ pub enum ImportError {
         /// Why it failed.
         error: io::Error,
     },
-    /// The caller may not import.
-    #[error(transparent)]
-    Denied(#[from] Denied),
     /// The catalog has no such tenant, or it is not the caller's.
     #[error("there is no such tenant")]
     UnknownTenant,
@@ -128,20 +125,21 @@ pub struct Prepared {
 // === impl Import ===
 
 impl Import {
-    /// Reads what rows are checked against.
+    /// Reads what rows are checked against: the tenants in scope, and the meters.
     pub async fn new(
         store: &Store,
         config: StoreConfig,
-        principal: &Principal,
+        scope: &TenantScope,
+        imported_by: &str,
         source: Source,
     ) -> Result<Self, ImportError> {
-        let tenants = store.import_tenants(principal.scope_as(Role::UsageImport)?).await?;
+        let tenants = store.import_tenants(scope).await?;
         let meters = store.meters().await?;
         Ok(Self {
             config,
             checker: Arc::new(Checker::new(tenants, meters)),
             source,
-            imported_by: principal.subject().to_owned(),
+            imported_by: imported_by.to_owned(),
             progress: Arc::new(Progress::default()),
         })
     }

@@ -1,4 +1,4 @@
-//! The health service, kept true.
+//! Keeps the health service up to date.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,25 +9,24 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How often the database is asked for a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// The empty name stands for the server as a whole.
 const SERVICES: [&str; 3] =
     ["", "secureconnect.reports.v1.ReportsService", "secureconnect.reports.v1.UsageImportService"];
 
-/// Asks the database again and again whether it has our schema: it may have been away, it may come back as another one, from
-/// a backup, and it may be migrated for a newer version while this one runs.
+/// Checks again and again that the database has our schema. It may become unavailable, it may come back from a backup with
+/// another schema, and it may be migrated for a newer version while this one runs.
 pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc<Metrics>) {
     let mut serving = None;
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
-        let alive = match look(&store, &metrics).await {
+        let alive = match check(&store, &metrics).await {
             Ok(()) => true,
             Err(error) => {
-                // Once for each reason: the database that was away may come back without a schema.
-                if serving != Some(false) || error != told {
+                // Once for each reason: a database that was unavailable may come back without a schema.
+                if serving != Some(false) || error != logged {
                     tracing::warn!(%error, "not serving");
-                    told = error;
+                    logged = error;
                 }
                 false
             }
@@ -44,8 +43,8 @@ pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc
     }
 }
 
-/// Whether the database has our schema, and when the newest load came.
-async fn look(store: &Store, metrics: &Metrics) -> Result<(), String> {
+/// Whether the database has our schema. Also notes when the newest load came.
+async fn check(store: &Store, metrics: &Metrics) -> Result<(), String> {
     check_schema(store).await.map_err(|error| error.to_string())?;
     if let Ok(Some(newest)) = store.newest_load().await {
         // Seconds to the microsecond fit into 53 bits.

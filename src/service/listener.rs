@@ -1,4 +1,4 @@
-//! Connections as they come in: accepted, their handshakes made side by side, and handed on when they are ready.
+//! Accepts connections and makes their TLS handshakes side by side.
 
 use std::{
     future::Future as _,
@@ -21,24 +21,23 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use super::layers::Peer;
+use super::peer::Peer;
 use crate::{reload::Reloaded, telemetry::metrics::Metrics};
 
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4), in bytes.
+/// The connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
-/// How often the log tells of connections that cannot be taken.
+/// How often the log says that connections cannot be taken.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
-/// Connections that wait to be taken over.
+/// Connections that wait for the transport.
 const QUEUED_CONNECTIONS: usize = 64;
-/// How long to wait when the system can give no more connections.
+/// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Which connections are taken.
 pub(super) struct Admission {
     pub(super) tls: Option<Reloaded<ServerConfig>>,
-    /// At once, from the first byte on.
+    /// Open at once, those that have not finished their handshake included.
     pub(super) max_connections: usize,
-    /// How long TLS, and then the beginning of HTTP/2, may take.
+    /// How long TLS, and then the preface of HTTP/2, may take.
     pub(super) handshake_limit: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -47,27 +46,27 @@ pub(super) struct Admission {
 pub(super) struct Connection {
     io: Pin<Box<dyn Io>>,
     peer: Peer,
-    /// There until HTTP/2 has begun: whoever connects and says nothing is not waited for.
-    beginning: Option<Beginning>,
-    _place: Place,
+    /// Until it has come: a client that connects and sends nothing is not waited for.
+    preface: Option<Preface>,
+    _permit: ConnectionPermit,
 }
 
-/// A place among the connections that may be, counted.
-struct Place {
+/// A connection's permit, counted in the metrics.
+struct ConnectionPermit {
     _permit: OwnedSemaphorePermit,
     metrics: Arc<Metrics>,
 }
 
-struct Beginning {
+struct Preface {
     missing: usize,
     limit: Pin<Box<Sleep>>,
 }
 
-/// A warning that is not repeated all the time.
+/// A warning that is written once in a while.
 #[derive(Default)]
 struct Warning(Option<Instant>);
 
-/// Accepts while it lives.
+/// Accepts until it is dropped.
 pub(super) struct Acceptor(JoinHandle<()>);
 
 trait Io: AsyncRead + AsyncWrite + Send {}
@@ -81,31 +80,33 @@ pub(super) fn accept(
 ) -> (Acceptor, ReceiverStream<io::Result<Connection>>) {
     let (ready, connections) = mpsc::channel(QUEUED_CONNECTIONS);
     let task = tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(admission.max_connections));
+        let permits = Arc::new(Semaphore::new(admission.max_connections));
         let mut warning = Warning::default();
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
-                // Out of file descriptors, for one: asking again at once would be a busy loop.
+                // Without file descriptors, for instance. Without a pause this would be a busy loop.
                 Err(error) => {
                     warning.tell(|| tracing::warn!(%error, "cannot accept connections"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&places).try_acquire_owned() else {
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 admission.metrics.connection_refused();
-                warning.tell(|| tracing::warn!("--max-connections are there; more are turned away"));
+                warning.tell(|| {
+                    tracing::warn!("as many connections are open as --max-connections allows; more are closed");
+                });
                 continue;
             };
-            let place = Place::new(permit, &admission.metrics);
-            // It only costs latency where it fails.
+            let permit = ConnectionPermit::new(permit, &admission.metrics);
+            // A failure only costs latency.
             let _ = stream.set_nodelay(true);
             let limit = admission.handshake_limit;
             match &admission.tls {
                 None => {
                     let peer = Peer { address: stream.peer_addr().ok(), certificate: None };
-                    if ready.send(Ok(Connection::new(stream, peer, limit, place))).await.is_err() {
+                    if ready.send(Ok(Connection::new(stream, peer, limit, permit))).await.is_err() {
                         return;
                     }
                 }
@@ -114,8 +115,8 @@ pub(super) fn accept(
                     let ready = ready.clone();
                     tokio::spawn(async move {
                         if let Some((stream, peer)) = handshake(acceptor, stream, limit).await {
-                            // Where nobody takes it any more, the server is stopping.
-                            let _ = ready.send(Ok(Connection::new(stream, peer, limit, place))).await;
+                            // It fails when the server is stopping.
+                            let _ = ready.send(Ok(Connection::new(stream, peer, limit, permit))).await;
                         }
                     });
                 }
@@ -144,16 +145,16 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, limit: Duration) ->
     }
 }
 
-// === impl Place ===
+// === impl ConnectionPermit ===
 
-impl Place {
+impl ConnectionPermit {
     fn new(permit: OwnedSemaphorePermit, metrics: &Arc<Metrics>) -> Self {
         metrics.connected();
         Self { _permit: permit, metrics: Arc::clone(metrics) }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.metrics.disconnected();
     }
@@ -173,10 +174,10 @@ impl Warning {
 // === impl Connection ===
 
 impl Connection {
-    fn new(io: impl Io + 'static, peer: Peer, limit: Duration, place: Place) -> Self {
+    fn new(io: impl Io + 'static, peer: Peer, limit: Duration, permit: ConnectionPermit) -> Self {
         let limit = Box::pin(tokio::time::sleep(limit));
-        let beginning = Some(Beginning { missing: PREFACE_BYTES, limit });
-        Self { io: Box::pin(io), peer, beginning, _place: place }
+        let preface = Some(Preface { missing: PREFACE_BYTES, limit });
+        Self { io: Box::pin(io), peer, preface, _permit: permit }
     }
 }
 
@@ -196,11 +197,11 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = self.io.as_mut().poll_read(context, buffer);
-        if let Some(beginning) = &mut self.beginning {
-            beginning.missing = beginning.missing.saturating_sub(buffer.filled().len() - before);
-            if beginning.missing == 0 {
-                self.beginning = None;
-            } else if read.is_pending() && beginning.limit.as_mut().poll(context).is_ready() {
+        if let Some(preface) = &mut self.preface {
+            preface.missing = preface.missing.saturating_sub(buffer.filled().len() - before);
+            if preface.missing == 0 {
+                self.preface = None;
+            } else if read.is_pending() && preface.limit.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }

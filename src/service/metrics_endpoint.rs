@@ -1,4 +1,4 @@
-//! The metrics' own port: HTTP, for Prometheus.
+//! Serves metrics by HTTP, on a port of their own.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers while it lives.
+/// Serves until it is dropped.
 pub(super) struct MetricsServer(JoinHandle<()>);
 
 impl MetricsServer {
@@ -23,7 +23,7 @@ impl MetricsServer {
         let router = Router::new().route("/metrics", get(answer)).with_state(metrics);
         Self(tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "metrics are served no longer");
+                tracing::error!(%error, "the metrics endpoint failed");
             }
         }))
     }

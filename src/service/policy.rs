@@ -1,80 +1,203 @@
-//! The RPCs of this service, as the audit log, the limits and the metrics know them.
+//! What holds for each RPC, one row an RPC: who may call it, which limit it counts against, what the audit log says of it
+//! and whether it may be repeated. A test holds the rows to the contract.
 
-const PACKAGE: &str = "/secureconnect.reports.v1.";
+use crate::auth::Role;
 
-/// An RPC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+const PACKAGE: &str = "secureconnect.reports.v1.";
+
+/// The policy of an RPC.
+#[derive(Debug)]
+pub(super) struct Policy {
+    /// Service and method, as OpenTelemetry has them (semantic conventions for RPC, `rpc.method`).
+    full_name: &'static str,
+    role: Role,
+    class: CallClass,
+    /// What handlers note for the audit log. Caller, outcome and times are noted of every call.
+    audit_fields: &'static [AuditField],
+    /// As the contract states it to clients.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for clients, who read it in the contract"))]
+    idempotency: Idempotency,
+}
+
+/// An RPC of the contract, or what is none.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Rpc {
-    ListTenants,
-    GetDetailedUsage,
-    GetMonthlyCosts,
-    ImportUsage,
-    WithdrawUsage,
+    Known(&'static Policy),
     /// A path that a caller made up, or that of a later version.
     Unknown,
 }
 
 /// What a call takes of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(super) enum CallClass {
     /// A few short statements.
     Short,
     /// A stream that goes on for as long as its reader takes.
     Download,
-    /// Connections of its own, memory and disk.
+    /// Database connections of its own, memory and disk.
     Import,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AuditField {
+    Organization,
+    Tenant,
+    Month,
+    Rows,
+}
+
+/// `google.protobuf.MethodOptions.IdempotencyLevel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idempotency {
+    NoSideEffects,
+    /// The same request again changes nothing.
+    Idempotent,
+}
+
+static POLICIES: [Policy; 5] = {
+    use AuditField::{Month, Organization, Rows, Tenant};
+    use CallClass::{Download, Import, Short};
+    use Idempotency::{Idempotent, NoSideEffects};
+    [
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/ListTenants",
+            role: Role::Reports,
+            class: Short,
+            audit_fields: &[Organization, Rows],
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/GetDetailedUsage",
+            role: Role::Reports,
+            class: Download,
+            audit_fields: &[Organization, Tenant, Month, Rows],
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/GetMonthlyCosts",
+            role: Role::Reports,
+            class: Short,
+            audit_fields: &[Organization, Tenant, Month, Rows],
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.UsageImportService/ImportUsage",
+            role: Role::UsageImport,
+            class: Import,
+            audit_fields: &[Tenant, Month, Rows],
+            idempotency: Idempotent,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.UsageImportService/WithdrawUsage",
+            role: Role::UsageImport,
+            class: Import,
+            audit_fields: &[Tenant, Month],
+            idempotency: Idempotent,
+        },
+    ]
+};
 
 // === impl Rpc ===
 
 impl Rpc {
-    pub(super) const KNOWN: [Self; 5] =
-        [Self::ListTenants, Self::GetDetailedUsage, Self::GetMonthlyCosts, Self::ImportUsage, Self::WithdrawUsage];
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        POLICIES.iter().map(Self::Known)
+    }
 
     pub(super) fn of_path(path: &str) -> Self {
-        let Some(name) = path.strip_prefix(PACKAGE) else { return Self::Unknown };
-        Self::KNOWN.into_iter().find(|rpc| rpc.name() == name).unwrap_or(Self::Unknown)
+        let Some(full_name) = path.strip_prefix('/') else { return Self::Unknown };
+        POLICIES.iter().find(|policy| policy.full_name == full_name).map_or(Self::Unknown, Self::Known)
     }
 
-    /// Within the package. Paths are the caller's words; only those that mean something are repeated.
-    pub(super) fn name(self) -> &'static str {
-        self.full_name().strip_prefix("secureconnect.reports.v1.").unwrap_or("unknown")
-    }
-
-    /// As OpenTelemetry has it (semantic conventions for RPC, `rpc.method`).
+    /// Service and method, with the package. Paths are the caller's words, so only those of the contract are repeated.
     pub(super) fn full_name(self) -> &'static str {
         match self {
-            Self::ListTenants => "secureconnect.reports.v1.ReportsService/ListTenants",
-            Self::GetDetailedUsage => "secureconnect.reports.v1.ReportsService/GetDetailedUsage",
-            Self::GetMonthlyCosts => "secureconnect.reports.v1.ReportsService/GetMonthlyCosts",
-            Self::ImportUsage => "secureconnect.reports.v1.UsageImportService/ImportUsage",
-            Self::WithdrawUsage => "secureconnect.reports.v1.UsageImportService/WithdrawUsage",
+            Self::Known(policy) => policy.full_name,
             Self::Unknown => "_OTHER",
         }
     }
 
-    pub(super) fn weight(self) -> Weight {
+    /// Service and method, without the package.
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Self::GetDetailedUsage => Weight::Download,
-            Self::ImportUsage | Self::WithdrawUsage => Weight::Import,
-            Self::ListTenants | Self::GetMonthlyCosts | Self::Unknown => Weight::Short,
+            Self::Known(policy) => policy.full_name.strip_prefix(PACKAGE).unwrap_or(policy.full_name),
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The role that a caller needs. `None`: there is nothing to call.
+    pub(super) fn role(self) -> Option<Role> {
+        match self {
+            Self::Known(policy) => Some(policy.role),
+            Self::Unknown => None,
+        }
+    }
+
+    pub(super) fn class(self) -> CallClass {
+        match self {
+            Self::Known(policy) => policy.class,
+            Self::Unknown => CallClass::Short,
+        }
+    }
+
+    pub(super) fn audit_fields(self) -> &'static [AuditField] {
+        match self {
+            Self::Known(policy) => policy.audit_fields,
+            Self::Unknown => &[],
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+    use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
+
     use super::*;
+    use crate::contract::proto::DESCRIPTORS;
 
     #[test]
-    fn paths_are_known_by_name() {
-        assert_eq!(Rpc::of_path("/secureconnect.reports.v1.ReportsService/ListTenants"), Rpc::ListTenants);
+    fn every_rpc_of_the_contract_has_one_row_and_every_row_an_rpc() {
+        let contract = FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
+        let mut stated: Vec<_> = contract
+            .file
+            .iter()
+            .flat_map(|file| file.service.iter().map(move |service| (file.package(), service)))
+            .flat_map(|(package, service)| {
+                service.method.iter().map(move |method| {
+                    let level = method.options.clone().unwrap_or_default().idempotency_level();
+                    (format!("{package}.{}/{}", service.name(), method.name()), level)
+                })
+            })
+            .collect();
+        let mut rows: Vec<_> = POLICIES
+            .iter()
+            .map(|policy| {
+                let level = match policy.idempotency {
+                    Idempotency::NoSideEffects => IdempotencyLevel::NoSideEffects,
+                    Idempotency::Idempotent => IdempotencyLevel::Idempotent,
+                };
+                (policy.full_name.to_owned(), level)
+            })
+            .collect();
+        stated.sort();
+        rows.sort();
+        assert_eq!(rows, stated);
+    }
+
+    #[test]
+    fn rpcs_are_found_by_their_paths() {
+        for rpc in Rpc::all() {
+            let found = Rpc::of_path(&format!("/{}", rpc.full_name()));
+            assert_eq!((found.full_name(), found.class(), found.role()), (rpc.full_name(), rpc.class(), rpc.role()));
+        }
         for path in
             ["", "/", "/secureconnect.reports.v1.", "/secureconnect.reports.v1.unknown", "/_OTHER", "/x/ListTenants"]
         {
-            assert_eq!(Rpc::of_path(path), Rpc::Unknown, "{path:?}");
+            let rpc = Rpc::of_path(path);
+            assert_eq!((rpc.name(), rpc.full_name(), rpc.role()), ("unknown", "_OTHER", None), "{path:?}");
         }
-        assert_eq!(Rpc::ImportUsage.name(), "UsageImportService/ImportUsage");
-        assert_eq!(Rpc::Unknown.name(), "unknown");
+        let import = Rpc::of_path("/secureconnect.reports.v1.UsageImportService/ImportUsage");
+        assert_eq!(import.name(), "UsageImportService/ImportUsage");
     }
 }

@@ -1,11 +1,11 @@
-//! Errors as the contract has them: a code, a reason, and for bad input the field.
+//! Errors as the contract has them: a code, a reason, and for bad input the field. Each kind of error has one match.
 
 use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::layers::Full;
+use super::limits::LimitExceeded;
 use crate::{
     auth::{Denied, Unauthenticated},
     contract::{REASON_DOMAIN, Reason},
@@ -15,126 +15,186 @@ use crate::{
     store::{Hidden, StoreError},
 };
 
-/// How much is said of wrong records.
+/// Errors travel in headers, and many clients take some 8 KiB of them.
 const MAX_VIOLATION_BYTES: usize = 3 << 10;
 /// When to try again after an outage.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The code of a reason. Each reason comes with one code only.
+pub(super) fn code(reason: Reason) -> Code {
+    match reason {
+        Reason::InvalidArgument | Reason::InvalidUsage | Reason::RequestUnreadable => Code::InvalidArgument,
+        Reason::RequestTooLarge | Reason::CallerLimit => Code::ResourceExhausted,
+        Reason::Unimplemented => Code::Unimplemented,
+        Reason::TenantNotFound | Reason::OrganizationNotFound | Reason::UsageNotFound => Code::NotFound,
+        Reason::ResumeTokenExpired | Reason::ReportPurged | Reason::PageTokenExpired | Reason::DatabaseRightMissing => {
+            Code::FailedPrecondition
+        }
+        Reason::DatabaseUnavailable
+        | Reason::ShuttingDown
+        | Reason::Overloaded
+        | Reason::ReaderStalled
+        | Reason::NotReplicated
+        | Reason::IssuerUnavailable => Code::Unavailable,
+        Reason::DeadlineExceeded | Reason::StatementTimeout | Reason::RequestStalled | Reason::ImporterStalled => {
+            Code::DeadlineExceeded
+        }
+        Reason::ImportConflict => Code::Aborted,
+        Reason::TokenMissing | Reason::TokenExpired | Reason::TokenInvalid | Reason::CertificateUnknown => {
+            Code::Unauthenticated
+        }
+        Reason::RoleMissing | Reason::NoOrganizations => Code::PermissionDenied,
+        Reason::Internal | Reason::Panic => Code::Internal,
+        Reason::CallerGone => Code::Cancelled,
+        // Warnings: the call succeeds.
+        Reason::TrialExpired | Reason::AssetIdsAlike => Code::Ok,
+    }
+}
+
+/// The name that the gRPC specification gives a code.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
 
 fn details(reason: Reason) -> ErrorDetails {
     details_with(reason, HashMap::new())
 }
 
 fn details_with(reason: Reason, metadata: HashMap<String, String>) -> ErrorDetails {
-    ErrorDetails::with_error_info(reason.as_str(), REASON_DOMAIN, metadata)
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), REASON_DOMAIN, metadata);
+    if code(reason) == Code::Unavailable {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
+    details
 }
 
-fn status(code: Code, reason: Reason, message: impl Into<String>) -> Status {
-    Status::with_error_details(code, message, details(reason))
-}
-
-fn unavailable(reason: Reason, message: impl Into<String>) -> Status {
-    let mut details = details(reason);
-    details.set_retry_info(Some(RETRY_AFTER));
-    Status::with_error_details(Code::Unavailable, message, details)
+fn status(reason: Reason, message: impl Into<String>) -> Status {
+    Status::with_error_details(code(reason), message, details(reason))
 }
 
 pub(super) fn shutting_down() -> Status {
-    unavailable(
-        Reason::ShuttingDown,
-        "the server is stopping; go on with another one, a stream with its last resume token",
-    )
+    status(Reason::ShuttingDown, "the server is stopping; go on with another one, a stream with its last resume token")
 }
 
 pub(super) fn panicked() -> Status {
-    // What it was is in the log of the panic itself.
+    // The panic itself has logged what it was.
     internal()
 }
 
 pub(super) fn deadline_exceeded() -> Status {
     let message = "the deadline of the call has passed; a stream goes on with its last resume token";
-    status(Code::DeadlineExceeded, Reason::DeadlineExceeded, message)
+    status(Reason::DeadlineExceeded, message)
 }
 
-/// What the transport refuses before a handler has a word in it comes without a reason. `None`: it is not such a status.
+/// The transport's own refusals come without a reason. `None`: it is not such a status.
 pub(super) fn with_reason(refusal: &Status) -> Option<Status> {
     if refusal.get_details_error_info().is_some() {
         return None;
     }
-    let (code, reason) = match refusal.code() {
+    let reason = match refusal.code() {
         // It cannot be decoded, which is the caller's fault.
-        Code::Internal => (Code::InvalidArgument, Reason::RequestUnreadable),
-        Code::OutOfRange => (Code::ResourceExhausted, Reason::RequestTooLarge),
+        Code::Internal => Reason::RequestUnreadable,
+        Code::OutOfRange => Reason::RequestTooLarge,
         // A method of another version, or a message that is compressed.
-        Code::Unimplemented => (Code::Unimplemented, Reason::Unimplemented),
-        _ => return None,
+        Code::Unimplemented => Reason::Unimplemented,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => return None,
     };
-    Some(status(code, reason, refusal.message()))
+    Some(status(reason, refusal.message()))
 }
 
-/// Another stream goes on behind what the reader has, once it reads again.
+/// A layer that the request needs is not there.
+pub(super) fn missing_extension<T>() -> Status {
+    tracing::error!("a request came without {}", std::any::type_name::<T>());
+    internal()
+}
+
 pub(super) fn stalled() -> Status {
-    unavailable(
-        Reason::ReaderStalled,
-        "the answer was not read for too long; a stream goes on with its last resume token",
-    )
+    status(Reason::ReaderStalled, "the answer was not read for too long; a stream goes on with its last resume token")
 }
 
 pub(super) fn request_stalled() -> Status {
-    status(Code::DeadlineExceeded, Reason::RequestStalled, "the request did not come to its end in time")
+    status(Reason::RequestStalled, "the request did not arrive in time")
 }
 
 pub(super) fn importer_stalled(limit: Duration) -> Status {
     let message = format!("no message came for {} s; nothing was imported", limit.as_secs());
-    status(Code::DeadlineExceeded, Reason::ImporterStalled, message)
+    status(Reason::ImporterStalled, message)
 }
 
-impl From<Full> for Status {
-    fn from(full: Full) -> Self {
-        let (code, reason, calls, limit, message, retry) = match full {
-            Full::Server { calls, limit } => {
+impl From<LimitExceeded> for Status {
+    fn from(exceeded: LimitExceeded) -> Self {
+        let (reason, calls, limit, message) = match exceeded {
+            LimitExceeded::Server { calls, limit } => {
                 let message = format!("as many {calls} as this server takes are running ({limit}); try again");
-                (Code::Unavailable, Reason::Overloaded, calls, limit, message, true)
+                (Reason::Overloaded, calls, limit, message)
             }
             // Only the caller knows when its other calls end.
-            Full::Caller { calls, limit } => {
+            LimitExceeded::Caller { calls, limit } => {
                 let message =
                     format!("{limit} {calls} of yours are running, and that is the limit: let one of them end");
-                (Code::ResourceExhausted, Reason::CallerLimit, calls, limit, message, false)
+                (Reason::CallerLimit, calls, limit, message)
             }
         };
         let metadata = [("calls".to_owned(), calls.to_owned()), ("limit".to_owned(), limit.to_string())];
         let mut details = details_with(reason, HashMap::from(metadata));
-        if retry {
-            // Those who are refused together are not to come back together.
+        if reason == Reason::Overloaded {
+            // Callers who are refused together should not come back together.
             details.set_retry_info(Some(RETRY_AFTER.mul_f64(1.0 + 2.0 * fastrand::f64())));
         }
-        Self::with_error_details(code, message, details)
+        Self::with_error_details(code(reason), message, details)
     }
 }
 
-/// Says what a caller can do about it, and no more: what is wrong with a token is for the log.
+/// Says what the caller can do about it, and no more: what is wrong with a token is for the log.
 impl From<&Unauthenticated> for Status {
     fn from(error: &Unauthenticated) -> Self {
-        let refused = |reason, message| status(Code::Unauthenticated, reason, message);
-        match error {
-            Unauthenticated::Missing => refused(
+        let (reason, message) = match error {
+            Unauthenticated::Missing => (
                 Reason::TokenMissing,
-                "the call does not say who makes it: send `authorization: Bearer <token>`, or a client certificate that is known \
-                 here",
+                "the call has no credentials: send `authorization: Bearer <token>`, or the client certificate of a \
+                 configured caller",
             ),
-            Unauthenticated::ExpiredToken { .. } => {
-                refused(Reason::TokenExpired, "the token has expired: get a new one")
-            }
-            Unauthenticated::InvalidToken(_) => {
-                refused(Reason::TokenInvalid, "the token is not valid for this service")
-            }
+            Unauthenticated::ExpiredToken { .. } => (Reason::TokenExpired, "the token has expired: get a new one"),
+            Unauthenticated::InvalidToken(_) => (Reason::TokenInvalid, "the token is not valid for this service"),
             Unauthenticated::UnknownCertificate(_) => {
-                refused(Reason::CertificateUnknown, "the client certificate stands for nobody who is known here")
+                (Reason::CertificateUnknown, "no configured caller has this certificate")
             }
             Unauthenticated::IssuerUnavailable => {
-                unavailable(Reason::IssuerUnavailable, "the issuer of tokens cannot be asked for its keys; try again")
+                (Reason::IssuerUnavailable, "the server cannot fetch the token issuer's keys; try again")
             }
-        }
+        };
+        status(reason, message)
     }
 }
 
@@ -146,7 +206,7 @@ impl From<Denied> for Status {
         };
         let metadata = HashMap::from([("role".to_owned(), role.name().to_owned())]);
         let details = details_with(reason, metadata);
-        Self::with_error_details(Code::PermissionDenied, denied.to_string(), details)
+        Self::with_error_details(code(reason), denied.to_string(), details)
     }
 }
 
@@ -163,12 +223,12 @@ impl From<ReportError> for Status {
         let message = error.to_string();
         match error {
             ReportError::Invalid(error) => error.into(),
-            ReportError::TenantNotFound(_) => status(Code::NotFound, Reason::TenantNotFound, message),
-            ReportError::OrganizationNotFound(_) => status(Code::NotFound, Reason::OrganizationNotFound, message),
-            ReportError::ResumeTokenExpired => status(Code::FailedPrecondition, Reason::ResumeTokenExpired, message),
-            ReportError::Purged => status(Code::FailedPrecondition, Reason::ReportPurged, message),
-            ReportError::PageTokenExpired => status(Code::FailedPrecondition, Reason::PageTokenExpired, message),
-            ReportError::NotReplicated => unavailable(Reason::NotReplicated, message),
+            ReportError::TenantNotFound(_) => status(Reason::TenantNotFound, message),
+            ReportError::OrganizationNotFound(_) => status(Reason::OrganizationNotFound, message),
+            ReportError::ResumeTokenExpired => status(Reason::ResumeTokenExpired, message),
+            ReportError::Purged => status(Reason::ReportPurged, message),
+            ReportError::PageTokenExpired => status(Reason::PageTokenExpired, message),
+            ReportError::NotReplicated => status(Reason::NotReplicated, message),
             ReportError::Store(error) => error.into(),
         }
     }
@@ -178,7 +238,7 @@ impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Database(error) => error.into(),
-            StoreError::Changed(_) => status(Code::Aborted, Reason::ImportConflict, error.to_string()),
+            StoreError::Changed(_) => status(Reason::ImportConflict, error.to_string()),
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
@@ -187,20 +247,20 @@ impl From<StoreError> for Status {
     }
 }
 
-/// What the database said is for the log, not for the caller.
+/// The database's own message is for the log, not for the caller.
 impl From<DatabaseError> for Status {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Unavailable(_) => {
                 tracing::warn!(%error, "a call failed");
-                unavailable(Reason::DatabaseUnavailable, "the database is not available; try again")
+                status(Reason::DatabaseUnavailable, "the database is not available; try again")
             }
             // Another try would take as long.
             DatabaseError::StatementTimeout => {
                 tracing::warn!(%error, "a call failed");
-                status(Code::DeadlineExceeded, Reason::StatementTimeout, error.to_string())
+                status(Reason::StatementTimeout, error.to_string())
             }
-            // The configuration is at fault, and its owner reads the log.
+            // The configuration is at fault, and operators read the log.
             DatabaseError::Forbidden(_) => {
                 tracing::error!(
                     %error,
@@ -208,7 +268,7 @@ impl From<DatabaseError> for Status {
                      --import-database-url where reports are served by an account that may only read"
                 );
                 let message = "the server's database account may not do this; its log has the details";
-                status(Code::FailedPrecondition, Reason::DatabaseRightMissing, message)
+                status(Reason::DatabaseRightMissing, message)
             }
             DatabaseError::Failed(_) | DatabaseError::Malformed(_) | DatabaseError::InvalidOptions(_) => {
                 tracing::error!(%error, "a call failed");
@@ -222,14 +282,13 @@ impl From<ImportError> for Status {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Invalid(error) => error.into(),
-            // What is read here is no file.
+            // Calls read no files, so the server is at fault.
             ImportError::Io { .. } | ImportError::NotUsage { .. } => {
                 tracing::error!(%error, "an import failed");
                 internal()
             }
             ImportError::UnknownTenant => ReportError::TenantNotFound(Hidden::Unknown).into(),
-            ImportError::NothingToWithdraw { .. } => status(Code::NotFound, Reason::UsageNotFound, error.to_string()),
-            ImportError::Denied(denied) => denied.into(),
+            ImportError::NothingToWithdraw { .. } => status(Reason::UsageNotFound, error.to_string()),
             ImportError::Store(error) => error.into(),
         }
     }
@@ -244,7 +303,6 @@ impl From<InvalidUsage> for Status {
             };
             FieldViolation::new(field, format!("{:?}: {}", problem.value, problem.reason))
         });
-        // Errors travel in headers, and many clients take some 8 KiB of them.
         let mut room = MAX_VIOLATION_BYTES;
         let violations: Vec<_> = violations
             .take_while(|violation: &FieldViolation| {
@@ -264,7 +322,7 @@ impl From<InvalidUsage> for Status {
     }
 }
 
-/// The contract's name of a column: the columns are the JSON names of the fields.
+/// The contract's name of a column. Columns have the JSON names of the fields.
 fn field_name(column: &str) -> String {
     let mut name = String::with_capacity(column.len() + 4);
     for character in column.chars() {
@@ -277,5 +335,21 @@ fn field_name(column: &str) -> String {
 }
 
 fn internal() -> Status {
-    status(Code::Internal, Reason::Internal, "an internal error; the server's log has the details")
+    status(Reason::Internal, "an internal error; the server's log has the details")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::documented_reasons;
+
+    #[test]
+    fn each_reason_has_the_code_that_the_documents_say() {
+        let documented = documented_reasons();
+        assert!(!documented.is_empty());
+        for (documented, reason) in documented {
+            let known: Reason = reason.parse().expect("a reason");
+            assert_eq!(code_name(code(known)), documented, "{reason}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! TLS towards callers: certificates that may be replaced while the server runs, and client certificates.
+//! TLS for callers. Certificates may be replaced while the server runs.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,18 +12,17 @@ use crate::{
     tls::{authorities, certificates, private_key},
 };
 
-/// How to speak TLS.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
-    /// PEM: the server's certificate, followed by those of the authorities between it and a root.
+    /// PEM: the server's certificate, followed by intermediate certificates.
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// PEM: the private key.
     pub key: PathBuf,
     /// PEM: the authorities of client certificates; `None`: clients are not asked for one.
     pub client_authorities: Option<PathBuf>,
     /// Refuse connections without a client certificate.
     pub require_client_certificate: bool,
-    /// How often the files are looked at.
+    /// How often the files are read.
     pub reload_interval: Duration,
 }
 
@@ -41,7 +40,7 @@ impl TlsConfig {
         }
     }
 
-    /// Reads the files, and goes on to do so. A connection keeps what it was made with.
+    /// Reads the files now and whenever they change. A connection keeps the certificate that it began with.
     pub(super) fn load(self) -> Result<Reloaded<ServerConfig>, String> {
         let mut files = vec![self.certificate.clone(), self.key.clone()];
         files.extend(self.client_authorities.clone());

@@ -200,7 +200,8 @@ async fn every_token_gets_its_answer_from_every_rpc() {
     let mut answers: HashMap<(&str, String), (String, Answer)> = HashMap::new();
     for (name, authorization, expected) in &cases {
         let authorization: Vec<&str> = authorization.iter().map(String::as_str).collect();
-        for (rpc, expected) in Rpc::ALL.into_iter().zip(expected) {
+        assert_eq!(expected.len(), Rpc::all().len(), "{name}");
+        for (rpc, expected) in Rpc::all().into_iter().zip(expected) {
             match (rpc.call(&channel, &authorization).await, expected) {
                 (Ok(()), Answer::Fine) => {}
                 (Err(status), Answer::Refused(code, wanted)) => {

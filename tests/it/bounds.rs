@@ -7,7 +7,7 @@ use secure_connect_reports::{
     contract::proto::{
         ImportUsageRequest, ListTenantsRequest, UsageRecord, usage_import_service_client::UsageImportServiceClient,
     },
-    service::{CallLimits, Share},
+    service::{CallLimit, CallLimits},
     service::{ConnectionLimits, ServerConfig},
     store::StoreConfig,
 };
@@ -80,7 +80,7 @@ async fn headers_may_have_so_many_bytes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn imports_at_once_may_be_so_many() {
     let database = Database::with_catalog().await;
-    let calls = CallLimits { imports: Share { total: 1, per_caller: 1 }, ..CallLimits::default() };
+    let calls = CallLimits { imports: CallLimit { total: 1, per_caller: 1 }, ..CallLimits::default() };
     let server = Server::start(ServerConfig { calls, ..config(&database) });
     let mut imports = importer(&server).await;
     let (send, messages) = tokio::sync::mpsc::channel(1);
@@ -113,7 +113,7 @@ async fn imports_at_once_may_be_so_many() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_may_follow_another_at_once() {
     let database = Database::with_catalog().await;
-    let calls = CallLimits { short_calls: Share { total: 1, per_caller: 1 }, ..CallLimits::default() };
+    let calls = CallLimits { short_calls: CallLimit { total: 1, per_caller: 1 }, ..CallLimits::default() };
     let server = Server::start(ServerConfig { calls, ..config(&database) });
     let mut stub = server.stub().await;
     for n in 0..2000 {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use prost_types::Timestamp;
 use secure_connect_reports::{
-    auth::Principal,
+    auth::TenantScope,
     client::UsageQuery,
     contract::proto::{GetDetailedUsageRequest, YearMonth, reports_service_client::ReportsServiceClient},
     ingest::{Delivery, Import, Input, LoadOutcome, Prepared},
@@ -188,7 +188,7 @@ fn prepared_import(database: &Database) -> impl Future<Output = Import> {
     let config = database.config();
     async move {
         let store = Store::new(&config).unwrap();
-        Import::new(&store, config, &Principal::operator("test"), Source::default()).await.unwrap()
+        Import::new(&store, config, &TenantScope::operator(), "test", Source::default()).await.unwrap()
     }
 }
 

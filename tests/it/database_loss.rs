@@ -7,7 +7,7 @@ use std::{
 };
 
 use secure_connect_reports::{
-    auth::{AuthConfig, Principal},
+    auth::{AuthConfig, TenantScope},
     client::{ClientConfig, UsageQuery, is_serving},
     contract::proto::{
         GetDetailedUsageRequest, ImportUsageRequest, ListTenantsRequest, LoadOutcome,
@@ -182,7 +182,7 @@ async fn a_standby_serves_reports_and_takes_over() {
     let config = StoreConfig::new(&url);
     let import = async {
         let store = Store::new(&config).unwrap();
-        let import = Import::new(&store, config.clone(), &Principal::operator("test"), Source::default()).await?;
+        let import = Import::new(&store, config.clone(), &TenantScope::operator(), "test", Source::default()).await?;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), csv(&[Row::on("2022-02-01", "8")])).unwrap();
         let prepared = import.read(vec![Input::File(file.path().to_owned())]).await?;

@@ -12,7 +12,7 @@ use secure_connect_reports::{
         GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ImportUsageRequest,
         ListTenantsRequest, ListTenantsResponse,
     },
-    service::{CallLimits, Share},
+    service::{CallLimit, CallLimits},
     service::{ConnectionLimits, ServerConfig},
 };
 use tonic::Code;
@@ -186,7 +186,7 @@ async fn places_are_shared_among_callers_and_others_are_refused_at_once() {
     let database = Database::with_rows(MANY_ROWS).await;
     let signer = Signer::new(Algorithm::EdDSA, "ed");
     let issuer = Issuer::start(&[&signer]).await;
-    let downloads = Share { total: 3, per_caller: 2 };
+    let downloads = CallLimit { total: 3, per_caller: 2 };
     let calls = CallLimits { downloads, ..CallLimits::default() };
     let server = Server::start(ServerConfig { calls, ..ServerConfig::new(database.config(), issuer.auth()) });
     let token = |subject: &str| {
@@ -231,7 +231,7 @@ async fn places_are_shared_among_callers_and_others_are_refused_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn short_calls_are_limited_too_while_the_database_is_slow() {
     let database = Database::with_catalog().await;
-    let short_calls = Share { total: 4, per_caller: 4 };
+    let short_calls = CallLimit { total: 4, per_caller: 4 };
     let server = with_calls(&database, CallLimits { short_calls, ..CallLimits::default() });
     let publisher = hold_publish_lock(&database).await;
     let mut connection = Connection::open(server.address, WINDOW).await;
@@ -260,7 +260,7 @@ async fn short_calls_are_limited_too_while_the_database_is_slow() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn abandoned_streams_leave_nothing_in_the_database() {
     let database = std::sync::Arc::new(Database::with_rows(MANY_ROWS).await);
-    let all = Share { total: 1000, per_caller: 1000 };
+    let all = CallLimit { total: 1000, per_caller: 1000 };
     let server = with_calls(&database, CallLimits { downloads: all, short_calls: all, ..CallLimits::default() });
     let url = server.url();
     let others = tokio::spawn(async move {

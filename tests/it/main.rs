@@ -30,6 +30,7 @@ mod import;
 mod import_usage;
 mod in_force;
 mod kill;
+mod layers;
 mod limits;
 mod listing;
 mod months;

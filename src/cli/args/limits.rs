@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, value_parser};
 
 use crate::{
     service::ConnectionLimits,
-    service::{CallLimits, Share},
+    service::{CallLimit, CallLimits},
 };
 
 /// What callers may take of the server.
@@ -84,11 +84,11 @@ impl LimitsArgs {
     }
 
     pub(in crate::cli) fn calls(&self) -> CallLimits {
-        let share = |total, per_caller| Share { total: size(total), per_caller: size(per_caller) };
+        let limit = |total, per_caller| CallLimit { total: size(total), per_caller: size(per_caller) };
         CallLimits {
-            downloads: share(self.max_downloads, self.max_downloads_per_caller),
-            imports: share(self.max_imports, self.max_imports_per_caller),
-            short_calls: share(self.max_short_calls, self.max_short_calls_per_caller),
+            downloads: limit(self.max_downloads, self.max_downloads_per_caller),
+            imports: limit(self.max_imports, self.max_imports_per_caller),
+            short_calls: limit(self.max_short_calls, self.max_short_calls_per_caller),
             stall: Duration::from_secs(self.stall_seconds),
             import_idle: Duration::from_secs(self.import_idle_seconds),
             request_bytes: size(self.max_request_bytes),

@@ -1,171 +1,71 @@
-//! How much may be asked of the server at once, in all and by one caller.
-//!
-//! A call that finds no place is refused at once, so that those that have one keep their pace.
+//! Admits a call as far as the limits go. Its permit is given back when its answer ends.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use tonic::{Status, body::Body};
 
-use crate::service::policy::Weight;
+use super::{
+    authentication::Authenticated,
+    middleware::{CallService, Middleware, Next, extension},
+    refusal::refuse,
+};
+use crate::service::{
+    limits::{Permit, Permits},
+    policy::Rpc,
+};
 
-/// Limits on calls.
-#[derive(Clone, Debug)]
-pub struct CallLimits {
-    /// `GetDetailedUsage` streams.
-    pub downloads: Share,
-    /// `ImportUsage` calls: each holds two database connections, memory and disk for sorting.
-    pub imports: Share,
-    /// Other calls, running or waiting for a database connection.
-    pub short_calls: Share,
-    /// How long a response may wait for its reader.
-    pub stall: Duration,
-    /// How long an importer may take between two messages.
-    pub import_idle: Duration,
-    /// How large one message of a request may be.
-    pub request_bytes: usize,
+#[derive(Clone)]
+pub(super) struct Admission(pub(super) Arc<Permits>);
+
+/// A response's body with the permit of its call.
+struct PermitBody {
+    body: Body,
+    permit: Option<Permit>,
 }
 
-/// How many calls there may be at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Of everybody.
-    pub total: usize,
-    /// Of one caller.
-    pub per_caller: usize,
-}
-
-/// The places for calls of every weight.
-#[derive(Debug)]
-pub(in crate::service) struct Places {
-    downloads: Arc<Pool>,
-    imports: Arc<Pool>,
-    short_calls: Arc<Pool>,
-}
-
-/// The places for calls of one weight.
-#[derive(Debug)]
-struct Pool {
-    /// What the calls are, in an error.
-    name: &'static str,
-    share: Share,
-    total: Arc<Semaphore>,
-    /// How many places each caller has who has any.
-    callers: Mutex<HashMap<String, usize>>,
-}
-
-/// A place, given back when this is dropped.
-#[derive(Debug)]
-pub(in crate::service) struct Place {
-    pool: Arc<Pool>,
-    caller: String,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// There is no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::service) enum Full {
-    /// Too many callers ask for too much.
-    Server { calls: &'static str, limit: usize },
-    /// This caller does.
-    Caller { calls: &'static str, limit: usize },
-}
-
-// === impl CallLimits ===
-
-impl Default for CallLimits {
-    fn default() -> Self {
-        Self {
-            downloads: Share { total: 100, per_caller: 20 },
-            imports: Share { total: 4, per_caller: 3 },
-            short_calls: Share { total: 200, per_caller: 100 },
-            stall: Duration::from_secs(120),
-            import_idle: Duration::from_secs(60),
-            request_bytes: 4 << 20,
-        }
-    }
-}
-
-// === impl Places ===
-
-impl Places {
-    pub(in crate::service) fn new(limits: &CallLimits) -> Self {
-        Self {
-            downloads: Pool::new("downloads", limits.downloads),
-            imports: Pool::new("imports", limits.imports),
-            short_calls: Pool::new("calls", limits.short_calls),
-        }
-    }
-
-    pub(in crate::service) fn take(&self, weight: Weight, caller: &str) -> Result<Place, Full> {
-        let pool = match weight {
-            Weight::Download => &self.downloads,
-            Weight::Import => &self.imports,
-            Weight::Short => &self.short_calls,
+impl Middleware for Admission {
+    async fn handle(self, request: Request<Body>, next: Next<impl CallService>) -> Response<Body> {
+        let permit = match self.acquire(&request) {
+            Ok(permit) => permit,
+            Err(status) => return refuse(request, status).await,
         };
-        pool.take(caller)
-    }
-}
-
-// === impl Pool ===
-
-impl Pool {
-    fn new(name: &'static str, share: Share) -> Arc<Self> {
-        let total = Arc::new(Semaphore::new(share.total.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { name, share, total, callers: Mutex::default() })
-    }
-
-    fn callers(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(self: &Arc<Self>, caller: &str) -> Result<Place, Full> {
-        let calls = self.name;
-        let mut callers = self.callers();
-        let taken = callers.get(caller).copied().unwrap_or(0);
-        if taken >= self.share.per_caller {
-            return Err(Full::Caller { calls, limit: self.share.per_caller });
+        let response = next.run(request).await;
+        if response.body().is_end_stream() {
+            return response;
         }
-        let permit = Arc::clone(&self.total).try_acquire_owned();
-        let permit = permit.map_err(|_| Full::Server { calls, limit: self.share.total })?;
-        callers.insert(caller.to_owned(), taken + 1);
-        Ok(Place { pool: Arc::clone(self), caller: caller.to_owned(), _permit: permit })
+        response.map(|body| Body::new(PermitBody { body, permit: Some(permit) }))
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut callers = self.pool.callers();
-        if let Some(taken) = callers.get_mut(&self.caller) {
-            *taken -= 1;
-            if *taken == 0 {
-                callers.remove(&self.caller);
-            }
+impl Admission {
+    fn acquire(&self, request: &Request<Body>) -> Result<Permit, Status> {
+        let Authenticated(principal) = extension(request)?;
+        let rpc: Rpc = extension(request)?;
+        Ok(self.0.acquire(rpc.class(), principal.subject())?)
+    }
+}
+
+impl HttpBody for PermitBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        // Before the caller can know that the call has ended, and makes another one.
+        if matches!(&frame, Some(Ok(frame)) if frame.is_trailers()) {
+            self.permit = None;
         }
+        Poll::Ready(frame)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_limited_in_all_and_for_each_caller_and_come_back() {
-        let share = Share { total: 3, per_caller: 2 };
-        let places = Places::new(&CallLimits { downloads: share, ..CallLimits::default() });
-        let take = |caller| places.take(Weight::Download, caller);
-        let first = take("ann").expect("a place");
-        let _second = take("ann").expect("a place");
-        assert_eq!(take("ann").err(), Some(Full::Caller { calls: "downloads", limit: 2 }));
-        let _third = take("bob").expect("a place");
-        assert_eq!(take("bob").err(), Some(Full::Server { calls: "downloads", limit: 3 }));
-        assert!(places.take(Weight::Short, "bob").is_ok(), "others are counted by themselves");
-        drop(first);
-        assert!(take("bob").is_ok());
-        assert!(take("ann").is_ok());
-        assert_eq!(places.downloads.callers().len(), 2, "those who have no place are forgotten");
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 }

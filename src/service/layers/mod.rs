@@ -1,14 +1,26 @@
-//! What stands before every service.
+//! What stands above every service, one layer a file. [`Layers`] has their order.
+//!
+//! Layers tell each other what they found by extensions of the request.
 
 mod admission;
-mod audit;
+mod authentication;
+mod authorization;
 mod caller;
-mod guard;
+mod content_type;
+mod deadline;
+mod failures;
+#[cfg(test)]
+mod for_test;
+mod middleware;
 mod monitored_body;
+mod monitoring;
+mod pre_authentication;
+mod record;
+mod refusal;
+mod request_id;
 mod request_timeout;
+mod stack;
 
-pub(in crate::service) use admission::Full;
-pub use admission::{CallLimits, Share};
-pub(in crate::service) use audit::{Notes, OpenCalls};
 pub(in crate::service) use caller::Caller;
-pub(in crate::service) use guard::{Gate, Guard, Peer};
+pub(in crate::service) use record::{Notes, OpenCalls};
+pub(in crate::service) use stack::Layers;

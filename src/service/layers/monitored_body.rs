@@ -1,7 +1,7 @@
-//! A response's body, watched to its end: whether its deadline passes, whether anybody reads it, whether the server stops.
+//! A response's body that is monitored to its end: its deadline may pass, its reader may stall, the server may stop.
 //!
-//! The transport asks for more only when its peer takes it, so a body that nobody reads is never asked, and would keep
-//! what it holds. A watcher beside it ends it all the same.
+//! The transport polls a body only when its peer has room for more. A body that nobody reads is never polled, and would keep
+//! what it holds. So a task watches it, and ends it.
 
 use std::{
     pin::Pin,
@@ -12,79 +12,65 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
 use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 
-use super::{
-    admission::Place,
-    audit::{Audit, Call},
-};
+use super::record::Call;
 use crate::service::status;
 
-/// A response's body.
-pub(in crate::service) struct Watched {
+pub(super) struct MonitoredBody {
     flow: Arc<Mutex<Flow>>,
-    audit: Audit,
     cut_off: CancellationToken,
-    watcher: Option<AbortHandle>,
+    watcher: AbortHandle,
 }
 
 /// What ends a body before its end.
-pub(in crate::service) struct Bounds {
-    /// When the caller gives up, by its own word.
-    pub(in crate::service) deadline: Option<Instant>,
+pub(super) struct Bounds {
+    /// The caller's own.
+    pub(super) deadline: Option<Instant>,
     /// How long the body may wait for its reader.
-    pub(in crate::service) stall: Duration,
+    pub(super) stall: Duration,
     /// Cancelled when the server can wait no longer.
-    pub(in crate::service) cut_off: CancellationToken,
+    pub(super) cut_off: CancellationToken,
+    /// Whether what is left may be cut off: its reader can go on with another call.
+    pub(super) is_resumable: bool,
 }
 
 /// A body, between the transport and the watcher.
 struct Flow {
-    /// Gone when it has been ended from here.
+    /// `None` once it has been ended here.
     body: Option<Body>,
-    /// Whether its end may be taken off: whoever reads it can go on.
     is_resumable: bool,
-    /// Given back when the body ends.
-    place: Option<Place>,
-    /// What the reader is told in the place of the rest.
+    /// What the reader gets in place of the rest.
     end: Option<Status>,
     /// There while the transport waits for the body. Otherwise the body waits for the transport.
     waker: Option<Waker>,
-    /// When the transport asked last.
+    /// When the transport polled last.
     asked: Instant,
 }
 
-// === impl Watched ===
+// === impl MonitoredBody ===
 
-impl Watched {
-    pub(in crate::service) fn new(
-        body: Body,
-        audit: Audit,
-        place: Option<Place>,
-        is_resumable: bool,
-        bounds: Bounds,
-    ) -> Self {
-        let is_empty = body.is_end_stream();
-        let place = place.filter(|_| !is_empty);
-        let flow = Flow { body: Some(body), is_resumable, place, end: None, waker: None, asked: Instant::now() };
+impl MonitoredBody {
+    pub(super) fn new(body: Body, call: Arc<Call>, bounds: Bounds) -> Self {
+        let is_resumable = bounds.is_resumable;
+        let flow = Flow { body: Some(body), is_resumable, end: None, waker: None, asked: Instant::now() };
         let flow = Arc::new(Mutex::new(flow));
         let cut_off = bounds.cut_off.clone();
-        let watcher =
-            (!is_empty).then(|| tokio::spawn(watch(Arc::downgrade(&flow), audit.call(), bounds)).abort_handle());
-        Self { flow, audit, cut_off, watcher }
+        let watcher = tokio::spawn(watch(Arc::downgrade(&flow), call, bounds)).abort_handle();
+        Self { flow, cut_off, watcher }
     }
 }
 
-impl Drop for Watched {
+impl Drop for MonitoredBody {
     fn drop(&mut self) {
-        self.watcher.iter().for_each(AbortHandle::abort);
+        self.watcher.abort();
     }
 }
 
-impl HttpBody for Watched {
+impl HttpBody for MonitoredBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -113,30 +99,14 @@ impl HttpBody for Watched {
             }
             None => flow.last_frame(),
         };
-        // Before the caller can know that the call has ended, and makes another one.
-        let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
-        let place = if is_last { flow.place.take() } else { None };
         drop(flow);
-        drop((ended, place));
-        if let Some(Ok(frame)) = &frame {
-            if let Some(data) = frame.data_ref() {
-                this.audit.add_bytes(data.len());
-            }
-            if let Some(trailers) = frame.trailers_ref() {
-                // Before the caller can know, so that lines stand in the order of calls that follow each other.
-                this.audit.finish(trailers);
-            }
-        }
+        drop(ended);
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         let flow = lock(&self.flow);
         flow.body.as_ref().map_or(flow.end.is_none(), Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }
 
@@ -145,9 +115,9 @@ impl HttpBody for Watched {
 impl Flow {
     /// Ends the body. What is returned is to be dropped when nothing is locked.
     #[must_use]
-    fn end_with(&mut self, status: Status) -> (Option<Body>, Option<Place>) {
+    fn end_with(&mut self, status: Status) -> Option<Body> {
         self.end = Some(status);
-        (self.body.take(), self.place.take())
+        self.body.take()
     }
 
     /// The trailers, once.
@@ -164,7 +134,7 @@ fn lock(flow: &Mutex<Flow>) -> MutexGuard<'_, Flow> {
 
 /// Ends the body when its time has come.
 async fn watch(flow: Weak<Mutex<Flow>>, call: Arc<Call>, bounds: Bounds) {
-    let Bounds { deadline, stall, cut_off } = bounds;
+    let Bounds { deadline, stall, cut_off, .. } = bounds;
     loop {
         let Some(stalls) = flow.upgrade().map(|flow| stalls_at(&lock(&flow), stall)) else { return };
         let next = deadline.map_or(stalls, |deadline| deadline.min(stalls));

@@ -1,31 +1,51 @@
-//! A request's body that must have come within a limit: whoever begins a call and says nothing would keep its place.
+//! Limits how long a request may take to arrive: a call that is begun and not sent would keep its permit.
 
 use std::{
-    future::Future as _,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::Sleep;
 use tonic::{Status, body::Body};
 
-use crate::service::status;
+use super::{
+    middleware::{CallService, Middleware, Next, extension},
+    refusal::refuse,
+};
+use crate::service::{
+    policy::{CallClass, Rpc},
+    status,
+};
 
-pub(in crate::service) struct Arriving {
+#[derive(Clone, Copy)]
+pub(super) struct RequestTimeout(pub(super) Duration);
+
+/// A request's body that fails when it has not ended in time.
+struct RequestTimeoutBody {
     body: Body,
     limit: Pin<Box<Sleep>>,
 }
 
-impl Arriving {
-    pub(in crate::service) fn new(body: Body, limit: Duration) -> Self {
-        Self { body, limit: Box::pin(tokio::time::sleep(limit)) }
+impl Middleware for RequestTimeout {
+    async fn handle(self, request: Request<Body>, next: Next<impl CallService>) -> Response<Body> {
+        let class = match extension::<Rpc>(&request) {
+            Ok(rpc) => rpc.class(),
+            Err(status) => return refuse(request, status).await,
+        };
+        // Importers have a limit of their own, between messages.
+        if class == CallClass::Import {
+            return next.run(request).await;
+        }
+        let limit = Box::pin(tokio::time::sleep(self.0));
+        next.run(request.map(|body| Body::new(RequestTimeoutBody { body, limit }))).await
     }
 }
 
-impl HttpBody for Arriving {
+impl HttpBody for RequestTimeoutBody {
     type Data = Bytes;
     type Error = Status;
 

@@ -6,12 +6,12 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::usage::{AssetCache, PREFIX_BYTES, UsageStream};
+use super::{
+    detailed_usage, list_tenants, monthly_costs,
+    usage::{AssetCache, PREFIX_BYTES, UsageStream},
+};
 use crate::{
-    auth::Role,
     contract::proto::{self, reports_service_server::ReportsService},
-    reports::{CostsRequest, TenantsRequest, UsageReport, UsageRequest, get_costs, list_tenants},
-    service::layers::Caller,
     store::Store,
     telemetry::metrics::Metrics,
 };
@@ -19,38 +19,24 @@ use crate::{
 /// Serves reports from a store.
 #[derive(Clone)]
 pub(in crate::service) struct Reports {
-    store: Store,
-    assets: Arc<AssetCache>,
-    metrics: Arc<Metrics>,
+    pub(super) store: Store,
+    pub(super) assets: Arc<AssetCache>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 // === impl Reports ===
 
 impl Reports {
-    /// Serves this store's reports.
     pub(in crate::service) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
         Self { store, assets: Arc::default(), metrics }
     }
 
     /// `GetDetailedUsage`, its messages encoded.
-    pub(in crate::service) async fn detailed_usage(
+    pub(super) async fn detailed_usage(
         &self,
         request: Request<proto::GetDetailedUsageRequest>,
     ) -> Result<UsageStream, Status> {
-        let caller = Caller::of(&request)?;
-        let scope = caller.scope_as(Role::Reports)?;
-        let request = UsageRequest::try_from(request.into_inner())?;
-        caller.notes.tenant(request.tenant_id);
-        caller.notes.months(request.month, request.month);
-        // A stream goes on to its end when the token expires meanwhile: what it reads was fixed when it began.
-        let report = caller.told(UsageReport::open(self.store.clone(), scope, &request).await)?;
-        caller.notes.organization(Some(report.header().tenant.organization_id()));
-        if !request.resume_token.is_empty() {
-            self.metrics.download_resumed();
-        }
-        // The first records are read before the answer begins: what fails until then is a status without a stream,
-        // which clients try again by themselves.
-        Ok(UsageStream::start(report, caller.notes, Arc::clone(&self.assets)).await?)
+        detailed_usage::handle(self, request).await
     }
 }
 
@@ -62,13 +48,7 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::ListTenantsRequest>,
     ) -> Result<Response<proto::ListTenantsResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let scope = caller.scope_as(Role::Reports)?;
-        let request = TenantsRequest::try_from(request.into_inner())?;
-        caller.notes.organization(request.organization_id);
-        let page = caller.told(list_tenants(&self.store, scope, &request).await)?;
-        caller.notes.add_rows(page.tenants.len());
-        Ok(Response::new(page.into()))
+        Ok(Response::new(list_tenants::handle(&self.store, request).await?))
     }
 
     /// The same messages for the generated server, which encodes them itself. The bytes are the same.
@@ -87,14 +67,6 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        let scope = caller.scope_as(Role::Reports)?;
-        let request = CostsRequest::try_from(request.into_inner())?;
-        caller.notes.organization(Some(request.organization_id));
-        request.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
-        caller.notes.months(request.months.start(), request.months.end());
-        let costs = caller.told(get_costs(&self.store, scope, &request).await)?;
-        caller.notes.add_rows(costs.lines.len());
-        Ok(Response::new(costs.into()))
+        Ok(Response::new(monthly_costs::handle(&self.store, request).await?))
     }
 }

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use prost::Message as _;
+use prost_types::method_options::IdempotencyLevel;
 use secure_connect_reports::contract::proto;
 use serde_json::Value;
 use tonic::Code;
@@ -16,7 +17,7 @@ use super::{
 const CONFIG: &str = include_str!("../../../proto/secureconnect/reports/v1/reports_grpc_service_config.json");
 
 #[test]
-fn the_service_config_has_every_call_that_only_reads() {
+fn the_service_config_has_exactly_the_calls_without_side_effects() {
     let config: Value = serde_json::from_str(CONFIG).expect("JSON");
     let mut named: Vec<String> = config["methodConfig"][0]["name"]
         .as_array()
@@ -27,10 +28,12 @@ fn the_service_config_has_every_call_that_only_reads() {
     let contract = prost_types::FileDescriptorSet::decode(proto::DESCRIPTORS).unwrap();
     let services = contract.file.iter().flat_map(|file| file.service.iter().map(move |service| (file, service)));
     let mut calls: Vec<String> = services
-        .filter(|(_, service)| service.name() == "ReportsService")
-        .flat_map(|(file, service)| {
-            service.method.iter().map(move |method| format!("{}.{}/{}", file.package(), service.name(), method.name()))
+        .flat_map(|(file, service)| service.method.iter().map(move |method| (file, service, method)))
+        .filter(|(_, _, method)| {
+            let options = method.options.clone().unwrap_or_default();
+            options.idempotency_level() == IdempotencyLevel::NoSideEffects
         })
+        .map(|(file, service, method)| format!("{}.{}/{}", file.package(), service.name(), method.name()))
         .collect();
     named.sort();
     calls.sort();

@@ -19,7 +19,7 @@ use std::{
 };
 
 use secure_connect_reports::{
-    auth::{AuthConfig, Principal},
+    auth::{AuthConfig, TenantScope},
     catalog::{self, CatalogFormat},
     client::{Client, ClientConfig, UsageDownload, UsageQuery},
     contract::proto::reports_service_client::ReportsServiceClient,
@@ -164,7 +164,7 @@ impl Database {
     ) -> Result<ImportReport, ImportError> {
         let source: Source = source.parse().expect("a source");
         let store = Store::new(&self.config()).expect("a store");
-        let import = Import::new(&store, self.config(), &Principal::operator("test"), source).await?;
+        let import = Import::new(&store, self.config(), &TenantScope::operator(), "test", source).await?;
         let prepared = import.read(vec![Input::File(path)]).await?;
         import.publish(prepared, &Delivery { name: "test.csv", is_complete: false, dry_run }).await
     }

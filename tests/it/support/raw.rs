@@ -91,6 +91,13 @@ impl Connection {
         Ok(response)
     }
 
+    /// Sends a request without a body, whatever it is, to the head of its answer.
+    pub(crate) async fn send(&mut self, request: Request<()>) -> http::response::Parts {
+        self.requests = self.requests.clone().ready().await.expect("room for a request");
+        let (response, _) = self.requests.send_request(request, true).expect("a request");
+        response.await.expect("an answer").into_parts().0
+    }
+
     /// A call whose request never comes.
     pub(crate) async fn begin(&mut self, path: &str) -> Answer {
         let request = Request::post(format!("http://localhost/secureconnect.reports.v1.{path}"))

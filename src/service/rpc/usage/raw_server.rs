@@ -34,7 +34,6 @@ pub(in crate::service) struct ReportsServer {
 // === impl ReportsServer ===
 
 impl ReportsServer {
-    /// Serves reports. Requests may be so large.
     pub(in crate::service) fn new(reports: Reports, request_bytes: usize) -> Self {
         let generated = ReportsServiceServer::new(reports.clone()).max_decoding_message_size(request_bytes);
         Self { reports, generated, request_bytes }

@@ -49,7 +49,7 @@ pub(in crate::service) struct UsageStream {
     has_ended: bool,
 }
 
-/// What makes messages of a report.
+/// Makes messages of a report.
 struct Producer {
     report: UsageReport,
     encoder: RecordEncoder,

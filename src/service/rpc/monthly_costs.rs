@@ -1,65 +1,47 @@
-//! What reports answer, as messages of the contract.
+//! `GetMonthlyCosts`.
 
+use tonic::{Request, Status};
+
+use super::parse::{missing, moment, month, optional, page_size, required};
 use crate::{
     contract::proto,
-    model::plain,
-    reports::{CostLine, Costs, RatedTier, Tenants, UsageHeader, UsageTotal},
-    store::TenantSummary,
+    model::{MonthRange, plain},
+    reports::{CostLine, Costs, CostsRequest, InvalidField, RatedTier, get_costs},
+    service::layers::Caller,
+    store::Store,
 };
 
-impl From<&UsageHeader> for proto::ReportHeader {
-    fn from(header: &UsageHeader) -> Self {
-        Self {
-            tenant_id: header.tenant.id().to_string(),
-            tenant_name: header.tenant.name().to_owned(),
-            organization_id: header.tenant.organization_id().to_string(),
-            month: Some(header.month.into()),
-            revision: header.revision.to_string(),
-            data_as_of: header.data_as_of.map(Into::into),
-            record_count: header.record_count.cast_signed(),
-            resumed_record_count: header.resumed_record_count.cast_signed(),
-        }
-    }
+/// The default, and the largest.
+const PAGE_SIZES: (u16, u16) = (5000, 5000);
+
+pub(super) async fn handle(
+    store: &Store,
+    request: Request<proto::GetMonthlyCostsRequest>,
+) -> Result<proto::GetMonthlyCostsResponse, Status> {
+    let caller = Caller::of(&request)?;
+    let request = CostsRequest::try_from(request.into_inner())?;
+    caller.notes.organization(request.organization_id);
+    request.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
+    caller.notes.months(request.months.start(), request.months.end());
+    let costs = caller.answer(get_costs(store, &caller.scope, &request).await)?;
+    caller.notes.add_rows(costs.lines.len());
+    Ok(costs.into())
 }
 
-impl From<&UsageTotal> for proto::UsageTotal {
-    fn from(total: &UsageTotal) -> Self {
-        Self {
-            meter_name: total.meter.name.clone(),
-            meter_id: total.meter.id.to_string(),
-            billing_region: total.billing_region.code().into(),
-            trial: total.trial,
-            quantity: plain(&total.quantity),
-            record_count: total.record_count.cast_signed(),
-        }
-    }
-}
+impl TryFrom<proto::GetMonthlyCostsRequest> for CostsRequest {
+    type Error = InvalidField;
 
-impl From<TenantSummary> for proto::Tenant {
-    fn from(tenant: TenantSummary) -> Self {
-        let (first, last) = tenant.usage_months.unzip();
-        Self {
-            tenant_id: tenant.id.to_string(),
-            name: tenant.name,
-            organization_id: tenant.organization_id.to_string(),
-            organization_name: tenant.organization_name,
-            status: tenant.status.code().into(),
-            plan: tenant.plan,
-            trial: tenant.trial,
-            trial_expiry: tenant.trial_expiry.map(Into::into),
-            first_usage_month: first.map(Into::into),
-            last_usage_month: last.map(Into::into),
-        }
-    }
-}
-
-impl From<Tenants> for proto::ListTenantsResponse {
-    fn from(page: Tenants) -> Self {
-        Self {
-            tenants: page.tenants.into_iter().map(Into::into).collect(),
-            next_page_token: page.next_page_token,
-            total_size: page.total_size,
-        }
+    fn try_from(request: proto::GetMonthlyCostsRequest) -> Result<Self, InvalidField> {
+        let start = month("start_month", request.start_month)?.ok_or_else(|| missing("start_month"))?;
+        let end = month("end_month", request.end_month)?.unwrap_or(start);
+        Ok(Self {
+            organization_id: required("organization_id", &request.organization_id)?,
+            tenant_id: optional("tenant_id", &request.tenant_id)?,
+            months: MonthRange::new(start, end).map_err(|error| InvalidField::new("end_month", error))?,
+            as_of: moment("as_of", request.as_of)?,
+            page_size: page_size(request.page_size, PAGE_SIZES)?,
+            page_token: request.page_token,
+        })
     }
 }
 

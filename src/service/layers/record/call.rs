@@ -1,0 +1,226 @@
+//! A call from its beginning to its end, which is told once to whoever wants to know.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::HeaderMap;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tracing::Span;
+
+use super::{
+    audit_log, metrics,
+    notes::{Noted, Notes},
+    trace,
+};
+use crate::{
+    contract::Reason,
+    service::{policy::Rpc, status},
+    telemetry::metrics::Metrics,
+};
+
+/// A call that is recorded. It has ended when this is dropped, at the latest.
+pub(super) struct CallRecord {
+    call: Arc<Call>,
+    open: Arc<OpenCalls>,
+}
+
+/// The calls that are running.
+pub(in crate::service) struct OpenCalls {
+    calls: Mutex<HashMap<usize, Weak<Call>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// For whoever notes something of a call, or ends it without its answer being read.
+pub(in crate::service) struct Call {
+    rpc: Rpc,
+    metrics: Arc<Metrics>,
+    request_id: String,
+    peer: Option<SocketAddr>,
+    started: Instant,
+    /// What the caller has given it.
+    timeout: OnceLock<Duration>,
+    /// It ends with the call.
+    span: Span,
+    notes: Notes,
+    bytes: AtomicU64,
+    /// `None`: the call has not ended, so whoever drops it now has given it up.
+    outcome: Mutex<Option<Outcome>>,
+    has_ended: AtomicBool,
+}
+
+/// A call that has ended, as it is told.
+pub(super) struct EndedCall<'a> {
+    pub(super) rpc: Rpc,
+    pub(super) request_id: &'a str,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) noted: &'a Noted,
+    /// The name of the gRPC code.
+    pub(super) code: &'static str,
+    /// Empty where there is none.
+    pub(super) reason: &'a str,
+    /// What the caller was told.
+    pub(super) client_message: &'a str,
+    pub(super) bytes: u64,
+    pub(super) duration: Duration,
+}
+
+struct Outcome {
+    code: Code,
+    reason: String,
+    client_message: String,
+}
+
+// === impl CallRecord ===
+
+impl CallRecord {
+    pub(super) fn begin(
+        open: &Arc<OpenCalls>,
+        rpc: Rpc,
+        request_id: String,
+        peer: Option<SocketAddr>,
+        span: Span,
+    ) -> Self {
+        let metrics = Arc::clone(&open.metrics);
+        metrics::began(&metrics, rpc);
+        let call = Arc::new(Call {
+            rpc,
+            metrics,
+            request_id,
+            peer,
+            started: Instant::now(),
+            timeout: OnceLock::new(),
+            span,
+            notes: Notes::new(rpc),
+            bytes: AtomicU64::new(0),
+            outcome: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+        });
+        open.calls().insert(Arc::as_ptr(&call) as usize, Arc::downgrade(&call));
+        Self { call, open: Arc::clone(open) }
+    }
+
+    pub(super) fn call(&self) -> Arc<Call> {
+        Arc::clone(&self.call)
+    }
+
+    pub(super) fn add_bytes(&self, bytes: usize) {
+        self.call.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Takes the outcome from headers or trailers, if it is there.
+    pub(super) fn note_outcome(&self, headers: &HeaderMap) {
+        Status::from_header_map(headers).iter().for_each(|status| self.call.note_outcome(status));
+    }
+
+    /// Takes the outcome from trailers, with which the call has ended.
+    pub(super) fn finish(&self, trailers: &HeaderMap) {
+        self.note_outcome(trailers);
+        self.call.tell(|| Outcome { code: Code::Unknown, reason: String::new(), client_message: String::new() });
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        self.open.calls().remove(&(Arc::as_ptr(&self.call) as usize));
+        self.call.tell(|| {
+            Outcome::untold(if std::thread::panicking() {
+                Reason::Panic
+            } else if self.call.timeout.get().is_some_and(|timeout| self.call.started.elapsed() >= *timeout) {
+                Reason::DeadlineExceeded
+            } else {
+                Reason::CallerGone
+            })
+        });
+    }
+}
+
+// === impl OpenCalls ===
+
+impl OpenCalls {
+    /// None yet.
+    pub(in crate::service) fn new(metrics: Arc<Metrics>) -> Self {
+        metrics::expect_calls(&metrics);
+        Self { calls: Mutex::default(), metrics }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<usize, Weak<Call>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the calls that the server can wait for no longer: those of callers who do not read, for instance.
+    pub(in crate::service) fn give_up(&self) {
+        let calls: Vec<Arc<Call>> = self.calls().values().filter_map(Weak::upgrade).collect();
+        for call in calls {
+            call.tell(|| Outcome::untold(Reason::ShuttingDown));
+        }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    pub(in crate::service::layers) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    pub(in crate::service::layers) fn set_timeout(&self, timeout: Duration) {
+        // A request has one `grpc-timeout`.
+        let _ = self.timeout.set(timeout);
+    }
+
+    /// The call has ended like this, whether anybody reads its answer or not.
+    pub(in crate::service::layers) fn end(&self, status: &Status) {
+        self.note_outcome(status);
+        self.tell(|| Outcome::of(status));
+    }
+
+    fn note_outcome(&self, status: &Status) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(Outcome::of(status));
+    }
+
+    /// Tells of the end, once.
+    fn tell(&self, otherwise: impl FnOnce() -> Outcome) {
+        if self.has_ended.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let outcome = outcome.unwrap_or_else(otherwise);
+        let noted = self.notes.noted();
+        let ended = EndedCall {
+            rpc: self.rpc,
+            request_id: &self.request_id,
+            peer: self.peer,
+            noted: &noted,
+            code: status::code_name(outcome.code),
+            reason: &outcome.reason,
+            client_message: &outcome.client_message,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            duration: self.started.elapsed(),
+        };
+        metrics::ended(&self.metrics, &ended);
+        trace::ended(&self.span, &ended);
+        audit_log::ended(&ended);
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    fn of(status: &Status) -> Self {
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        Self { code: status.code(), reason, client_message: status.message().to_owned() }
+    }
+
+    /// The caller cannot be told.
+    fn untold(reason: Reason) -> Self {
+        Self { code: status::code(reason), reason: reason.to_string(), client_message: String::new() }
+    }
+}

@@ -1,0 +1,108 @@
+//! `GetDetailedUsage`.
+
+use std::sync::Arc;
+
+use tonic::{Request, Status};
+
+use super::{
+    parse::{codes, missing, moment, month, required},
+    reports_service::Reports,
+    usage::UsageStream,
+};
+use crate::{
+    contract::proto,
+    model::{AssetType, BillingRegion, MAX_ASSET_ID_BYTES, UsageFilter, checked_text, plain},
+    reports::{InvalidField, UsageHeader, UsageReport, UsageRequest, UsageTotal},
+    service::layers::Caller,
+};
+
+/// As long as the catalog allows.
+const MAX_METER_NAME_BYTES: usize = 128;
+
+/// Answers with messages that are encoded.
+pub(super) async fn handle(
+    reports: &Reports,
+    request: Request<proto::GetDetailedUsageRequest>,
+) -> Result<UsageStream, Status> {
+    let caller = Caller::of(&request)?;
+    let request = UsageRequest::try_from(request.into_inner())?;
+    caller.notes.tenant(request.tenant_id);
+    caller.notes.months(request.month, request.month);
+    // A stream goes on to its end when the token expires meanwhile: what it reads was fixed when it began.
+    let report = caller.answer(UsageReport::open(reports.store.clone(), &caller.scope, &request).await)?;
+    caller.notes.organization(report.header().tenant.organization_id());
+    if !request.resume_token.is_empty() {
+        reports.metrics.download_resumed();
+    }
+    // The first records are read before the answer begins: what fails until then is a status without a stream,
+    // which clients try again by themselves.
+    Ok(UsageStream::start(report, caller.notes, Arc::clone(&reports.assets)).await?)
+}
+
+impl TryFrom<proto::GetDetailedUsageRequest> for UsageRequest {
+    type Error = InvalidField;
+
+    fn try_from(request: proto::GetDetailedUsageRequest) -> Result<Self, InvalidField> {
+        Ok(Self {
+            tenant_id: required("tenant_id", &request.tenant_id)?,
+            month: month("month", request.month)?.ok_or_else(|| missing("month"))?,
+            filter: filter(request.filter.unwrap_or_default())?,
+            as_of: moment("as_of", request.as_of)?,
+            resume_token: request.resume_token,
+        })
+    }
+}
+
+fn filter(filter: proto::UsageFilter) -> Result<UsageFilter, InvalidField> {
+    for (field, count) in
+        [("filter.asset_ids", filter.asset_ids.len()), ("filter.meter_names", filter.meter_names.len())]
+    {
+        if count > UsageFilter::MAX_NAMES {
+            let reason = format!("has {count} entries; at most {} can be", UsageFilter::MAX_NAMES);
+            return Err(InvalidField::new(field, reason));
+        }
+    }
+    for (index, name) in filter.meter_names.iter().enumerate() {
+        checked_text(name, 1, MAX_METER_NAME_BYTES)
+            .map_err(|error| InvalidField::new(format!("filter.meter_names[{index}]"), error))?;
+    }
+    for (index, id) in filter.asset_ids.iter().enumerate() {
+        checked_text(id, 1, MAX_ASSET_ID_BYTES)
+            .map_err(|error| InvalidField::new(format!("filter.asset_ids[{index}]"), error))?;
+    }
+    Ok(UsageFilter {
+        asset_types: codes("filter.asset_types", &filter.asset_types, AssetType::from_code)?,
+        asset_ids: filter.asset_ids,
+        meter_names: filter.meter_names,
+        billing_regions: codes("filter.billing_regions", &filter.billing_regions, BillingRegion::from_code)?,
+        trial: filter.trial,
+    })
+}
+
+impl From<&UsageHeader> for proto::ReportHeader {
+    fn from(header: &UsageHeader) -> Self {
+        Self {
+            tenant_id: header.tenant.id().to_string(),
+            tenant_name: header.tenant.name().to_owned(),
+            organization_id: header.tenant.organization_id().to_string(),
+            month: Some(header.month.into()),
+            revision: header.revision.to_string(),
+            data_as_of: header.data_as_of.map(Into::into),
+            record_count: header.record_count.cast_signed(),
+            resumed_record_count: header.resumed_record_count.cast_signed(),
+        }
+    }
+}
+
+impl From<&UsageTotal> for proto::UsageTotal {
+    fn from(total: &UsageTotal) -> Self {
+        Self {
+            meter_name: total.meter.name.clone(),
+            meter_id: total.meter.id.to_string(),
+            billing_region: total.billing_region.code().into(),
+            trial: total.trial,
+            quantity: plain(&total.quantity),
+            record_count: total.record_count.cast_signed(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The server while it runs: what it serves, and how it stops.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use super::{
+    config::{ConnectionLimits, ServeError},
+    health,
+    layers::{Layers, OpenCalls},
+    listener::{self, Acceptor},
+    metrics_endpoint::MetricsServer,
+    rpc::{Reports, ReportsServer},
+    server::RunningServer,
+};
+use crate::contract::proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer};
+
+/// Streams of a connection, over all of its life, that the server had to reset for a fault of its peer.
+const MAX_LOCAL_RESETS: usize = 1024;
+/// How long the end of calls that are cut off may take.
+const CUT_OFF_LIMIT: Duration = Duration::from_millis(500);
+
+/// What a server needs to stop.
+struct Stop {
+    acceptor: Acceptor,
+    /// Tells the transport to drain.
+    drain: oneshot::Sender<()>,
+    cut_off: CancellationToken,
+    calls: Arc<OpenCalls>,
+    stop_delay: Duration,
+    drain_limit: Duration,
+}
+
+// === impl RunningServer ===
+
+impl RunningServer {
+    /// Serves until `stop` is ready, then drains: health says NOT_SERVING, new calls are refused, and running ones may
+    /// go on for a while.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+        let (health_reporter, health_service) = tonic_health::server::health_reporter();
+        // The library begins with SERVING; the monitor sets it after its first look.
+        health::set(&health_reporter, false).await;
+        let metrics = Arc::clone(&self.metrics);
+        let monitor =
+            tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone(), Arc::clone(&self.metrics)));
+        let _metrics_server =
+            self.metrics_listener.map(|listener| MetricsServer::start(listener, Arc::clone(&self.metrics)));
+        let (calls, cut_off) = (Arc::new(OpenCalls::new(Arc::clone(&self.metrics))), CancellationToken::new());
+        let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, cut_off.clone());
+        let reports = ReportsServer::new(Reports::new(self.store, self.metrics), self.calls.request_bytes);
+        let imports = UsageImportServiceServer::new(self.imports).max_decoding_message_size(self.calls.request_bytes);
+        let mut router = transport(&self.connections)
+            .add_service(health_service)
+            .add_service(layers.around(reports))
+            .add_service(layers.around(imports));
+        if self.reflection {
+            router = router.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        }
+        let (drain, draining) = oneshot::channel::<()>();
+        let (acceptor, connections) = listener::accept(self.listener, self.admission);
+        let mut server = std::pin::pin!(router.serve_with_incoming_shutdown(connections, async {
+            let _ = draining.await;
+        }));
+        tokio::select! {
+            result = &mut server => return Ok(result?),
+            () = stop => {}
+        }
+        monitor.abort();
+        health::set(&health_reporter, false).await;
+        metrics.set_serving(false);
+        let (stop_delay, drain_limit) = (self.stop_delay, self.drain_limit);
+        Stop { acceptor, drain, cut_off, calls, stop_delay, drain_limit }.run(server).await
+    }
+}
+
+// === impl Stop ===
+
+impl Stop {
+    async fn run<F>(self, mut server: Pin<&mut F>) -> Result<(), ServeError>
+    where
+        F: Future<Output = Result<(), tonic::transport::Error>>,
+    {
+        if !self.stop_delay.is_zero() {
+            tracing::info!("stopping in {} s: health says NOT_SERVING", self.stop_delay.as_secs());
+            tokio::select! {
+                result = &mut server => return Ok(result?),
+                () = tokio::time::sleep(self.stop_delay) => {}
+            }
+        }
+        tracing::info!("stopping: running calls may go on for {} s", self.drain_limit.as_secs());
+        drop(self.acceptor);
+        let _ = self.drain.send(());
+        if let Ok(result) = tokio::time::timeout(self.drain_limit, &mut server).await {
+            return Ok(result?);
+        }
+        tracing::warn!("ending the calls that are still running");
+        self.cut_off.cancel();
+        // They get their answer, and their line in the audit log. A watcher of the health service never ends by itself.
+        let end = tokio::time::timeout(CUT_OFF_LIMIT, server).await;
+        self.calls.give_up();
+        end.map_or(Ok(()), |result| Ok(result?))
+    }
+}
+
+fn transport(limits: &ConnectionLimits) -> Server {
+    let mut builder = Server::builder();
+    if let Some(age) = limits.age {
+        // With a grace of its own, the transport would not ask.
+        builder = builder.max_connection_age(age);
+    }
+    builder
+        .http2_keepalive_interval(Some(limits.keepalive))
+        .http2_keepalive_timeout(Some(limits.keepalive))
+        .http2_max_header_list_size(limits.header_bytes)
+        .max_concurrent_streams(limits.calls)
+        .http2_max_pending_accept_reset_streams(Some(limits.resets))
+        .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+}
+
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // For clients that show the details of errors.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
