@@ -1,5 +1,5 @@
-//! What can be measured of a running server, for Prometheus. Metrics of calls have the names that OpenTelemetry gives them
-//! (semantic conventions for RPC); the others begin with `scr_`. `docs/operations.md` has the list.
+//! The metrics of a server, for Prometheus. Those of calls are named by OpenTelemetry's semantic conventions for RPC; the others
+//! begin with `scr_`. `docs/operations.md` lists them.
 
 use std::{
     fmt,
@@ -22,12 +22,10 @@ use prometheus_client::{
 
 use crate::contract::Reason;
 
-/// Where the histogram of durations has its bounds, in seconds: first those that the conventions ask for, then those of
-/// long downloads.
+/// Buckets of durations, in seconds: first those of the conventions, then those for long downloads.
 const DURATION_BOUNDS: [f64; 18] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 120.0, 600.0, 3600.0];
 
-/// Counts and gauges of a server.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -47,36 +45,31 @@ pub struct Metrics {
 /// A call that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct CallMetrics<'a> {
-    /// Its full name.
+    /// Service and method.
     pub rpc: &'static str,
-    /// The gRPC status code.
     pub code: &'static str,
-    /// The reason of a failure; empty: none.
+    /// Empty where there is none.
     pub reason: &'a str,
     /// From the request's headers to the end of the answer.
     pub duration: Duration,
-    /// Rows that were sent, or taken in.
+    /// Rows that were sent or received.
     pub rows: u64,
     /// Bytes of the answer, before compression and TLS.
     pub bytes: u64,
 }
 
-/// Reasons of failures that somebody should hear of.
+/// Alerts are made of these: their counters begin at 0, so that the first failure is an increase.
 const ALERTING: [Reason; 5] =
     [Reason::Internal, Reason::Panic, Reason::DatabaseUnavailable, Reason::Overloaded, Reason::StatementTimeout];
 
-/// Connections to the database.
+/// A pool of database connections.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolState {
-    /// Which ones.
     pub pool: &'static str,
-    /// How many there may be.
     pub limit: usize,
-    /// How many are there.
     pub open: usize,
-    /// How many of them are used.
     pub used: usize,
-    /// How many calls wait for one.
+    /// Calls that wait for a connection.
     pub waiting: usize,
 }
 
@@ -108,16 +101,16 @@ struct PoolLabels {
     pool: &'static str,
 }
 
-/// Asks for the state of the pools when metrics are read.
+/// Asks for the state of the pools each time metrics are read.
 struct Pools(Box<dyn Fn() -> Vec<PoolState> + Send + Sync>);
 
-/// A number of a pool, with the name and the help of its metric.
+/// Name and help of a metric, and its value.
 type PoolNumber = (&'static str, &'static str, fn(&PoolState) -> usize);
 
 // === impl Metrics ===
 
 impl Metrics {
-    /// All at zero. `pools` says how the connections to the database are used.
+    /// `pools` is called each time metrics are read.
     pub fn new(pools: impl Fn() -> Vec<PoolState> + Send + Sync + 'static) -> Arc<Self> {
         let mut metrics = Self {
             registry: Registry::default(),
@@ -173,7 +166,7 @@ impl Metrics {
         );
         registry.register("scr_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(Pools(Box::new(pools))));
-        // So that they are there before the first one.
+        // They begin at 0.
         for outcome in ["published", "restated", "withdrawn", "unchanged"] {
             drop(metrics.imported_loads.get_or_create(&OutcomeLabels { outcome }));
         }
@@ -187,8 +180,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// There will be calls of these names. What alerts are made of is there before the first failure, which would be no
-    /// increase otherwise.
+    /// Begins the counters that alerts are made of at 0, for calls of these names.
     pub fn expect_calls(&self, rpcs: impl IntoIterator<Item = &'static str>) {
         for rpc_method in rpcs {
             for reason in ALERTING {
@@ -197,12 +189,10 @@ impl Metrics {
         }
     }
 
-    /// A call has begun.
     pub fn call_began(&self, rpc: &'static str) {
         self.running.get_or_create(&RpcLabels { rpc_method: rpc }).inc();
     }
 
-    /// A call that began has ended.
     pub fn call_ended(&self, call: &CallMetrics<'_>) {
         let rpc = RpcLabels { rpc_method: call.rpc };
         self.running.get_or_create(&rpc).dec();
@@ -217,37 +207,31 @@ impl Metrics {
         }
     }
 
-    /// A download goes on from a resume token.
     pub fn download_resumed(&self) {
         self.resumed.inc();
     }
 
-    /// An import over gRPC has delivered loads.
     pub fn loads_imported(&self, outcome: &'static str, count: u64) {
         self.imported_loads.get_or_create(&OutcomeLabels { outcome }).inc_by(count);
     }
 
-    /// A caller has connected.
     pub fn connected(&self) {
         self.connections.inc();
     }
 
-    /// A connection has ended.
     pub fn disconnected(&self) {
         self.connections.dec();
     }
 
-    /// A connection was closed because there were too many.
     pub fn connection_refused(&self) {
         self.refused_connections.inc();
     }
 
-    /// What health says.
     pub fn set_serving(&self, serving: bool) {
         self.serving.set(serving.into());
     }
 
-    /// When the newest load was published, in seconds since 1970.
+    /// When the newest load was published, in seconds since the Unix epoch.
     pub fn set_newest_load(&self, seconds: f64) {
         self.newest_load.set(seconds);
     }
@@ -287,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_is_told() {
+    fn metrics_show_what_was_counted() {
         let state = PoolState { pool: "short", limit: 8, open: 3, used: 2, waiting: 1 };
         let metrics = Metrics::new(move || vec![state]);
         let rpc = "secureconnect.reports.v1.ReportsService/GetDetailedUsage";

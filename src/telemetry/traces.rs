@@ -1,5 +1,5 @@
-//! Traces by OpenTelemetry: a span for each call, from its headers to the end of its answer, and one for each statement in
-//! it. Whoever calls may hand over the context that it belongs to (W3C Trace Context).
+//! OpenTelemetry traces: a span for each call, from its headers to the end of its answer, and one for each of its statements.
+//! A caller may send the trace context that the call belongs to (W3C Trace Context).
 
 use std::time::Duration;
 
@@ -17,16 +17,15 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
-/// How long the last spans may take: a collector that does not answer must not hold up the end of the program.
+/// How long sending the last spans may take: a collector that does not answer must not delay the end of the program.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
-/// Where spans go by OpenTelemetry's own variables, the first that is set.
+/// OpenTelemetry's own variables for the collector's address. The first that is set counts.
 pub const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /// Sends spans until it is shut down.
 pub struct Traces(SdkTracerProvider);
 
-/// The headers of a call, for what reads contexts.
 struct Headers<'a>(&'a HeaderMap);
 
 // === impl Traces ===
@@ -40,7 +39,7 @@ impl Traces {
             Some(endpoint) => exporter.with_endpoint(endpoint),
             None => exporter,
         };
-        // The library trusts nobody by itself.
+        // The library trusts no authority by default.
         let variables = ENDPOINTS.iter().find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
         let is_tls = endpoint.map(str::to_owned).or(variables).is_some_and(|url| url.starts_with("https:"));
         let exporter =
@@ -54,7 +53,7 @@ impl Traces {
         Ok(Self(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
     }
 
-    /// What makes spans of this program's own, in whatever is subscribed to.
+    /// Sends the spans of this program, and not those of libraries.
     pub fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(&self) -> impl Layer<S> + use<S> {
         tracing_opentelemetry::layer()
             .with_tracer(self.0.tracer(NAME))
@@ -65,10 +64,10 @@ impl Traces {
             .with_filter(Targets::new().with_target("secure_connect_reports", LevelFilter::DEBUG))
     }
 
-    /// Sends what is left.
+    /// Sends the last spans.
     pub fn shut_down(&self) {
         if let Err(error) = self.0.shutdown_with_timeout(END_LIMIT) {
-            tracing::warn!(%error, "the last traces were not sent");
+            tracing::warn!(%error, "the last spans were not sent");
         }
     }
 }
@@ -87,16 +86,15 @@ impl Extractor for Headers<'_> {
 
 /// The span of a call, below that of its caller.
 pub fn call(rpc: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
-    // What is not said in these fields is not in the log either.
+    // Fields that are missing here are missing in the log too.
     let span = tracing::info_span!("call", request_id, otel.name = rpc, otel.kind = "server");
-    // Where no traces are sent, nothing is there to take it.
+    // It fails where no traces are sent.
     let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
     span.set_attribute("rpc.system.name", "grpc");
     span.set_attribute("rpc.method", rpc);
     span
 }
 
-/// How a call has ended.
 pub fn call_ended(span: &Span, code: &'static str, reason: &str, rows: u64) {
     span.set_attribute("rpc.response.status_code", code);
     span.set_attribute("scr.rows", i64::try_from(rows).unwrap_or(i64::MAX));
@@ -104,13 +102,13 @@ pub fn call_ended(span: &Span, code: &'static str, reason: &str, rows: u64) {
         return;
     }
     span.set_attribute("error.type", if reason.is_empty() { code } else { reason }.to_owned());
-    // By the conventions, what is the caller's fault is no error of the server's span.
+    // By the conventions, a fault of the caller is no error of the server's span.
     if ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"].contains(&code) {
         span.set_status(Status::error(reason.to_owned()));
     }
 }
 
-/// The span of a statement, by the name that its text begins with.
+/// The span of a statement. Its text begins with a comment that names it.
 pub fn statement(sql: &str) -> Span {
     let name = || {
         let text = sql.trim_start().trim_start_matches("COPY (");
