@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    contract::proto::{reports_service_server, usage_import_service_server},
     store::{Store, check_schema},
     telemetry::metrics::Metrics,
 };
 
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// The empty name stands for the server as a whole.
-const SERVICES: [&str; 3] =
-    ["", "secureconnect.reports.v1.ReportsService", "secureconnect.reports.v1.UsageImportService"];
+const SERVICES: [&str; 3] = ["", reports_service_server::SERVICE_NAME, usage_import_service_server::SERVICE_NAME];
 
 /// Checks again and again that the database has our schema. It may become unavailable, it may come back from a backup with
 /// another schema, and it may be migrated for a newer version while this one runs.

@@ -19,11 +19,10 @@ pub(super) struct Policy {
     idempotency: Idempotency,
 }
 
-/// An RPC of the contract, or what is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rpc {
     Known(&'static Policy),
-    /// A path that a caller made up, or that of a later version.
+    /// A path that a caller made up, or one of a later version.
     Unknown,
 }
 
@@ -125,7 +124,7 @@ impl Rpc {
         }
     }
 
-    /// The role that a caller needs. `None`: there is nothing to call.
+    /// The role that a caller needs. `None`: the service answers UNIMPLEMENTED.
     pub(super) fn role(self) -> Option<Role> {
         match self {
             Self::Known(policy) => Some(policy.role),

@@ -176,7 +176,7 @@ impl From<LimitExceeded> for Status {
     }
 }
 
-/// Says what the caller can do about it, and no more: what is wrong with a token is for the log.
+/// Says what the caller can do. What is wrong with a token is for the audit log only.
 impl From<&Unauthenticated> for Status {
     fn from(error: &Unauthenticated) -> Self {
         let (reason, message) = match error {

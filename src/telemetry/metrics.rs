@@ -126,51 +126,52 @@ impl Metrics {
             serving: Gauge::default(),
             newest_load: Gauge::default(),
         };
-        let registry = &mut metrics.registry;
-        registry.register_with_unit(
-            "rpc_server_call_duration",
-            "How long calls took, from the request's headers to the end of the answer",
-            Unit::Seconds,
-            metrics.duration.clone(),
-        );
-        registry.register("scr_running_calls", "Calls that are running", metrics.running.clone());
-        registry.register(
-            "scr_call_failures",
-            "Calls that failed, by the reason that callers are told",
-            metrics.failures.clone(),
-        );
-        registry.register("scr_rows", "Rows that were sent, or taken in by imports", metrics.rows.clone());
-        registry.register("scr_response_bytes", "Bytes of answers", metrics.bytes.clone());
-        registry.register(
-            "scr_resumed_downloads",
-            "Downloads that went on from a resume token",
-            metrics.resumed.clone(),
-        );
-        registry.register(
-            "scr_imported_loads",
-            "Loads that imports over gRPC delivered",
-            metrics.imported_loads.clone(),
-        );
-        registry.register("scr_connections", "Connections of callers", metrics.connections.clone());
-        registry.register(
-            "scr_refused_connections",
-            "Connections that were closed because there were too many",
-            metrics.refused_connections.clone(),
-        );
-        registry.register("scr_serving", "1 while health says SERVING, else 0", metrics.serving.clone());
-        registry.register_with_unit(
-            "scr_newest_load_timestamp",
-            "When the newest load was published, by whatever way; 0: not known",
-            Unit::Seconds,
-            metrics.newest_load.clone(),
-        );
-        registry.register("scr_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register_collector(Box::new(Pools(Box::new(pools))));
+        metrics.register_calls();
+        metrics.register_server();
+        metrics.registry.register_collector(Box::new(Pools(Box::new(pools))));
         // They begin at 0.
         for outcome in ["published", "restated", "withdrawn", "unchanged"] {
             drop(metrics.imported_loads.get_or_create(&OutcomeLabels { outcome }));
         }
         Arc::new(metrics)
+    }
+
+    fn register_calls(&mut self) {
+        let registry = &mut self.registry;
+        registry.register_with_unit(
+            "rpc_server_call_duration",
+            "How long calls took, from the request's headers to the end of the answer",
+            Unit::Seconds,
+            self.duration.clone(),
+        );
+        registry.register("scr_running_calls", "Calls that are running", self.running.clone());
+        registry.register(
+            "scr_call_failures",
+            "Calls that failed, by the reason that callers are told",
+            self.failures.clone(),
+        );
+        registry.register("scr_rows", "Rows that were sent, or taken in by imports", self.rows.clone());
+        registry.register("scr_response_bytes", "Bytes of answers", self.bytes.clone());
+        registry.register("scr_resumed_downloads", "Downloads that went on from a resume token", self.resumed.clone());
+        registry.register("scr_imported_loads", "Loads that imports over gRPC delivered", self.imported_loads.clone());
+    }
+
+    fn register_server(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("scr_connections", "Connections of callers", self.connections.clone());
+        registry.register(
+            "scr_refused_connections",
+            "Connections that were closed because there were too many",
+            self.refused_connections.clone(),
+        );
+        registry.register("scr_serving", "1 while health says SERVING, else 0", self.serving.clone());
+        registry.register_with_unit(
+            "scr_newest_load_timestamp",
+            "When the newest load was published, by whatever way; 0: not known",
+            Unit::Seconds,
+            self.newest_load.clone(),
+        );
+        registry.register("scr_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
 
     /// In the text format of OpenMetrics 1.0, which Prometheus reads.

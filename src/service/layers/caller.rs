@@ -25,7 +25,7 @@ impl Caller {
         request.extensions().get().cloned().ok_or_else(status::missing_extension::<Self>)
     }
 
-    /// The result as the caller gets it. What the caller is not told is noted.
+    /// The result as the caller gets it. What its error hides is noted for the audit log.
     pub(in crate::service) fn answer<T>(&self, result: Result<T, ReportError>) -> Result<T, Status> {
         result.map_err(|error| {
             if let ReportError::TenantNotFound(Hidden::OutOfScope)

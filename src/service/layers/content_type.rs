@@ -1,4 +1,4 @@
-//! Refuses what is no gRPC call ("gRPC over HTTP2", "Requests"). The transport would take any method and any content type.
+//! Refuses requests that are no gRPC calls ("gRPC over HTTP2", "Requests"). The transport accepts any method and content type.
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -11,7 +11,6 @@ use super::{
     refusal::drain,
 };
 
-/// Messages are protobuf, with or without saying so.
 const CONTENT_TYPES: [&str; 2] = ["application/grpc", "application/grpc+proto"];
 
 #[derive(Clone, Copy)]

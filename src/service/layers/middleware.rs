@@ -1,4 +1,4 @@
-//! How a layer is written: as an async function from a request, and what is below the layer, to a response.
+//! Layers as async functions: from a request, and the service below, to a response.
 
 use std::{
     convert::Infallible,
@@ -42,7 +42,7 @@ pub(super) trait Middleware: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// What is below a layer, for one call.
+/// The service below a layer, for one call.
 pub(super) struct Next<S>(S);
 
 /// A [`Middleware`] as a layer of tower.
@@ -56,7 +56,7 @@ pub(super) struct Layered<M, S> {
     service: S,
 }
 
-/// What a layer above has put into the request.
+/// A value that a layer above has put into the request.
 pub(super) fn extension<T: Clone + Send + Sync + 'static>(request: &Request<Body>) -> Result<T, Status> {
     request.extensions().get().cloned().ok_or_else(status::missing_extension::<T>)
 }

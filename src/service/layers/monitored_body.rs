@@ -34,7 +34,7 @@ pub(super) struct Bounds {
     pub(super) stall: Duration,
     /// Cancelled when the server can wait no longer.
     pub(super) cut_off: CancellationToken,
-    /// Whether what is left may be cut off: its reader can go on with another call.
+    /// Whether the rest may be cut off: the reader can go on with another call.
     pub(super) is_resumable: bool,
 }
 
@@ -145,7 +145,7 @@ async fn watch(flow: Weak<Mutex<Flow>>, call: Arc<Call>, bounds: Bounds) {
         let Some(flow) = flow.upgrade() else { return };
         let mut flow = lock(&flow);
         if is_cut_off {
-            // Whoever waits for more looks again, and finds that there is none.
+            // A reader that waits polls again, and gets the end.
             let waker = flow.waker.take();
             drop(flow);
             waker.into_iter().for_each(Waker::wake);

@@ -1,4 +1,4 @@
-//! Limits the calls that wait to be authenticated: nobody's limit counts them yet.
+//! Limits the calls that wait to be authenticated. No caller's limit counts them yet.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) struct PreAuthentication {
     limit: usize,
 }
 
-/// Kept by the request until its caller is known.
+/// The request has it until its caller is authenticated.
 #[derive(Clone)]
 pub(super) struct PreAuthenticationPermit(
     #[expect(dead_code, reason = "given back when dropped")] Arc<OwnedSemaphorePermit>,
@@ -34,7 +34,7 @@ impl PreAuthentication {
 impl Middleware for PreAuthentication {
     async fn handle(self, mut request: Request<Body>, next: Next<impl CallService>) -> Response<Body> {
         let Ok(permit) = self.permits.try_acquire_owned() else {
-            // The rest of the request is not read: whoever is nobody yet must not keep the server busy.
+            // The rest of the request is not read: unauthenticated callers must not keep the server busy.
             let exceeded = LimitExceeded::Server { calls: "unauthenticated calls", limit: self.limit };
             return Status::from(exceeded).into_http();
         };

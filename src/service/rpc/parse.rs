@@ -55,7 +55,7 @@ pub(super) fn month(field: &str, month: Option<proto::YearMonth>) -> Result<Opti
     parsed.map_err(|error| InvalidField::new(field, error))
 }
 
-/// A moment to fix a report to. Clocks that count nanoseconds are welcome: what is finer than a microsecond is cut off.
+/// The moment of a report. Clocks may count nanoseconds: they are cut off to microseconds.
 pub(super) fn moment(field: &str, time: Option<Timestamp>) -> Result<Option<UtcTime>, InvalidField> {
     let cut = |time: Timestamp| UtcTime::from_unix(time.seconds, time.nanos - time.nanos.max(0) % 1_000);
     time.map(cut).transpose().map_err(|error| InvalidField::new(field, error))

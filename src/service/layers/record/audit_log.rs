@@ -1,5 +1,5 @@
-//! The audit log: one line for each call, written when it ends, however it ends. It says who asked for what and what became
-//! of it, also where the caller was told less. It never holds tokens or what was reported.
+//! The audit log: one line for each call, written when it ends, however it ends. It says who asked for what, how
+//! it ended, and what the answer did not say. It never has tokens or what was reported.
 
 use super::EndedCall;
 

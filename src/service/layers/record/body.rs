@@ -1,4 +1,4 @@
-//! A response's body that tells the record of its call what goes out.
+//! A response's body that counts bytes and takes the outcome from its trailers.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use tonic::{Status, body::Body};
 
 use super::CallRecord;
 
-/// The body is dropped before the record: what it holds is free when the call's line is written.
+/// Fields are dropped in their order: the body's permit is given back before the call is recorded as ended.
 pub(super) struct RecordedBody {
     pub(super) body: Body,
     pub(super) record: CallRecord,

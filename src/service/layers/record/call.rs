@@ -1,4 +1,4 @@
-//! A call from its beginning to its end, which is told once to whoever wants to know.
+//! A call from its beginning to its end. The subscribers are notified of the end once.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// A call that is recorded. It has ended when this is dropped, at the latest.
+/// Records a call. When this is dropped, the call has ended.
 pub(super) struct CallRecord {
     call: Arc<Call>,
     open: Arc<OpenCalls>,
@@ -38,25 +38,25 @@ pub(in crate::service) struct OpenCalls {
     metrics: Arc<Metrics>,
 }
 
-/// For whoever notes something of a call, or ends it without its answer being read.
+/// A running call, for layers that note something of it, or end it although its answer is not read.
 pub(in crate::service) struct Call {
     rpc: Rpc,
     metrics: Arc<Metrics>,
     request_id: String,
     peer: Option<SocketAddr>,
     started: Instant,
-    /// What the caller has given it.
+    /// `grpc-timeout`.
     timeout: OnceLock<Duration>,
     /// It ends with the call.
     span: Span,
     notes: Notes,
     bytes: AtomicU64,
-    /// `None`: the call has not ended, so whoever drops it now has given it up.
+    /// `None`: the call has not ended. If it is dropped now, it was given up.
     outcome: Mutex<Option<Outcome>>,
     has_ended: AtomicBool,
 }
 
-/// A call that has ended, as it is told.
+/// A call that has ended, for the subscribers.
 pub(super) struct EndedCall<'a> {
     pub(super) rpc: Rpc,
     pub(super) request_id: &'a str,
@@ -66,7 +66,7 @@ pub(super) struct EndedCall<'a> {
     pub(super) code: &'static str,
     /// Empty where there is none.
     pub(super) reason: &'a str,
-    /// What the caller was told.
+    /// The message of the status. Empty where none was sent.
     pub(super) client_message: &'a str,
     pub(super) bytes: u64,
     pub(super) duration: Duration,
@@ -123,15 +123,15 @@ impl CallRecord {
     /// Takes the outcome from trailers, with which the call has ended.
     pub(super) fn finish(&self, trailers: &HeaderMap) {
         self.note_outcome(trailers);
-        self.call.tell(|| Outcome { code: Code::Unknown, reason: String::new(), client_message: String::new() });
+        self.call.notify(|| Outcome { code: Code::Unknown, reason: String::new(), client_message: String::new() });
     }
 }
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
         self.open.calls().remove(&(Arc::as_ptr(&self.call) as usize));
-        self.call.tell(|| {
-            Outcome::untold(if std::thread::panicking() {
+        self.call.notify(|| {
+            Outcome::unanswered(if std::thread::panicking() {
                 Reason::Panic
             } else if self.call.timeout.get().is_some_and(|timeout| self.call.started.elapsed() >= *timeout) {
                 Reason::DeadlineExceeded
@@ -145,7 +145,6 @@ impl Drop for CallRecord {
 // === impl OpenCalls ===
 
 impl OpenCalls {
-    /// None yet.
     pub(in crate::service) fn new(metrics: Arc<Metrics>) -> Self {
         metrics::expect_calls(&metrics);
         Self { calls: Mutex::default(), metrics }
@@ -155,11 +154,11 @@ impl OpenCalls {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the calls that the server can wait for no longer: those of callers who do not read, for instance.
+    /// Ends the calls that are still running: of callers who do not read, for instance.
     pub(in crate::service) fn give_up(&self) {
         let calls: Vec<Arc<Call>> = self.calls().values().filter_map(Weak::upgrade).collect();
         for call in calls {
-            call.tell(|| Outcome::untold(Reason::ShuttingDown));
+            call.notify(|| Outcome::unanswered(Reason::ShuttingDown));
         }
     }
 }
@@ -176,18 +175,18 @@ impl Call {
         let _ = self.timeout.set(timeout);
     }
 
-    /// The call has ended like this, whether anybody reads its answer or not.
+    /// Ends the call with this status, whether its answer is read or not.
     pub(in crate::service::layers) fn end(&self, status: &Status) {
         self.note_outcome(status);
-        self.tell(|| Outcome::of(status));
+        self.notify(|| Outcome::of(status));
     }
 
     fn note_outcome(&self, status: &Status) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(Outcome::of(status));
     }
 
-    /// Tells of the end, once.
-    fn tell(&self, otherwise: impl FnOnce() -> Outcome) {
+    /// Notifies the subscribers of the end, once.
+    fn notify(&self, otherwise: impl FnOnce() -> Outcome) {
         if self.has_ended.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -219,8 +218,8 @@ impl Outcome {
         Self { code: status.code(), reason, client_message: status.message().to_owned() }
     }
 
-    /// The caller cannot be told.
-    fn untold(reason: Reason) -> Self {
+    /// No status is sent to the caller.
+    fn unanswered(reason: Reason) -> Self {
         Self { code: status::code(reason), reason: reason.to_string(), client_message: String::new() }
     }
 }

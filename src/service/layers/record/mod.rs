@@ -1,4 +1,4 @@
-//! Records each call, refused ones too, and tells three subscribers when it ends: audit log, metrics and trace.
+//! Records each call, refused ones too. Three subscribers are notified when it ends: audit log, metrics and trace.
 
 mod audit_log;
 mod body;

@@ -1,4 +1,4 @@
-//! What is noted of a call while it runs.
+//! Notes on a call while it runs, for the audit log.
 
 use std::{
     fmt::Display,
@@ -52,7 +52,7 @@ impl Notes {
         principal.client_id().unwrap_or_default().clone_into(&mut noted.client_id);
     }
 
-    /// What the caller is not told.
+    /// What the answer does not say.
     pub(in crate::service) fn internal_detail(&self, detail: impl Display) {
         self.noted().internal_detail = detail.to_string();
     }

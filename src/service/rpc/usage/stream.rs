@@ -120,10 +120,10 @@ impl UsageStream {
                     Ok(Err(error)) => producer.report.explain(error).await.into(),
                     Err(_) => panicked(),
                 },
-                // Nobody is there any more: what is being read is given up soon.
+                // The client is gone: stop reading soon.
                 () = async { listener.closed().await; tokio::time::sleep(GIVE_UP_AFTER).await } => return,
             };
-            // Where the client is gone too, there is nobody to tell.
+            // It fails when the client is gone, too.
             let _ = producer.sender.send(Err(failure)).await;
         };
         tokio::spawn(run.in_current_span());
@@ -144,7 +144,7 @@ impl Producer {
         Ok(Some(chunk))
     }
 
-    /// Sends everything, the summary last. Returns early, without an error, when nobody listens any more.
+    /// Sends everything, the summary last. Returns early, without an error, when the client is gone.
     async fn run(&mut self, mut chunk: Option<UsageChunk>) -> Result<(), ReportError> {
         if chunk.is_none() {
             let first = proto::GetDetailedUsageResponse { header: self.header.take(), ..Default::default() };
