@@ -47,8 +47,8 @@ pub(in crate::service) struct Call {
     started: Instant,
     /// `grpc-timeout`.
     timeout: OnceLock<Duration>,
-    /// It ends with the call.
-    span: Span,
+    /// Until the call ends. Others hold the call for a moment longer, and must not keep the span open.
+    span: Mutex<Option<Span>>,
     notes: Notes,
     bytes: AtomicU64,
     /// `None`: the call has not ended. If it is dropped now, it was given up.
@@ -97,7 +97,7 @@ impl CallRecord {
             peer,
             started: Instant::now(),
             timeout: OnceLock::new(),
-            span,
+            span: Mutex::new(Some(span)),
             notes: Notes::new(rpc),
             bytes: AtomicU64::new(0),
             outcome: Mutex::default(),
@@ -205,7 +205,8 @@ impl Call {
             duration: self.started.elapsed(),
         };
         metrics::ended(&self.metrics, &ended);
-        trace::ended(&self.span, &ended);
+        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner).take();
+        span.iter().for_each(|span| trace::ended(span, &ended));
         audit_log::ended(&ended);
     }
 }
