@@ -218,7 +218,7 @@ async fn errors_of_authentication_and_transport() {
         let values: Vec<&str> = authorization.iter().map(String::as_str).collect();
         // RPCs that answer alike are named together.
         let mut alike: Vec<(String, String)> = Vec::new();
-        for rpc in Rpc::ALL {
+        for rpc in Rpc::all() {
             let answer = shown("", &rpc.call(&channel, &values).await.expect_err(name));
             match alike.last_mut() {
                 Some((rpcs, same)) if *same == answer => rpcs.push_str(&format!(", {rpc:?}")),
