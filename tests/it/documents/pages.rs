@@ -73,34 +73,6 @@ fn links_lead_somewhere() {
     assert!(checked > 100, "{checked} links");
 }
 
-/// The reasons of errors are all in the table of docs/api.md, and no other.
-#[test]
-fn every_reason_of_an_error_is_documented() {
-    let page = read("docs/api.md");
-    let table = page.lines().filter_map(|line| line.strip_prefix("| `")?.split("` | `").nth(1)?.split('`').next());
-    let is_reason = |text: &&str| text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    let documented: BTreeSet<&str> = table.filter(is_reason).collect();
-    let source = std::fs::read_to_string(source("status.rs")).unwrap();
-    let used: BTreeSet<&str> = source.split('"').skip(1).step_by(2).filter(is_reason).collect();
-    assert_eq!(documented, used);
-}
-
-/// A source file by its name, in whatever folder it is.
-fn source(name: &str) -> PathBuf {
-    let mut folders = vec![project("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in folder.read_dir().unwrap() {
-            let path = entry.unwrap().path();
-            match path.file_name() {
-                Some(found) if found == name => return path,
-                _ if path.is_dir() => folders.push(path),
-                _ => {}
-            }
-        }
-    }
-    panic!("{name} is not in src/")
-}
-
 /// Text without blocks and without code in lines.
 fn prose(text: &str) -> String {
     let mut is_open = false;
