@@ -6,7 +6,7 @@ use tonic::{Request, Status};
 
 use super::{
     parse::{codes, missing, moment, month, required},
-    reports_service::Reports,
+    services::Reports,
     usage::UsageStream,
 };
 use crate::{

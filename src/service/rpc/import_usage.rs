@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use tonic::{Request, Status, Streaming};
 
-use super::{import_service::ImportService, parse::source, records::take_in};
+use super::{parse::source, records::take_in, services::ImportService};
 use crate::{
     contract::{Reason, proto},
     ingest::{Delivery, ImportError, ImportReport, LoadOutcome, LoadReport, WarningKind},

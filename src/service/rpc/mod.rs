@@ -6,12 +6,13 @@ mod import_usage;
 mod list_tenants;
 mod monthly_costs;
 mod parse;
+mod raw_server;
 mod records;
 mod reports_service;
+mod services;
 mod usage;
 mod withdraw_usage;
 
-pub(in crate::service) use import_service::ImportService;
-pub(in crate::service) use reports_service::Reports;
-pub(in crate::service) use usage::ReportsServer;
+pub(in crate::service) use raw_server::ReportsServer;
+pub(in crate::service) use services::{ImportService, Reports};
 pub use usage::{AssetCache, CurrentAssets, RecordEncoder};

@@ -1,44 +1,13 @@
 //! `ReportsService`.
 
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
 
 use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{
-    detailed_usage, list_tenants, monthly_costs,
-    usage::{AssetCache, PREFIX_BYTES, UsageStream},
-};
-use crate::{
-    contract::proto::{self, reports_service_server::ReportsService},
-    store::Store,
-    telemetry::metrics::Metrics,
-};
-
-/// Serves reports from a store.
-#[derive(Clone)]
-pub(in crate::service) struct Reports {
-    pub(super) store: Store,
-    pub(super) assets: Arc<AssetCache>,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-// === impl Reports ===
-
-impl Reports {
-    pub(in crate::service) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
-        Self { store, assets: Arc::default(), metrics }
-    }
-
-    /// `GetDetailedUsage`, its messages encoded.
-    pub(super) async fn detailed_usage(
-        &self,
-        request: Request<proto::GetDetailedUsageRequest>,
-    ) -> Result<UsageStream, Status> {
-        detailed_usage::handle(self, request).await
-    }
-}
+use super::{detailed_usage, list_tenants, monthly_costs, services::Reports, usage::PREFIX_BYTES};
+use crate::contract::proto::{self, reports_service_server::ReportsService};
 
 #[tonic::async_trait]
 impl ReportsService for Reports {
@@ -56,7 +25,7 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::GetDetailedUsageRequest>,
     ) -> Result<Response<Self::GetDetailedUsageStream>, Status> {
-        let decoded = self.detailed_usage(request).await?.map(|message| {
+        let decoded = detailed_usage::handle(self, request).await?.map(|message| {
             let message = message?.split_off(PREFIX_BYTES);
             proto::GetDetailedUsageResponse::decode(message).map_err(|error| Status::internal(error.to_string()))
         });

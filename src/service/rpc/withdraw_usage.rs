@@ -4,9 +4,9 @@ use chrono::NaiveDate;
 use tonic::{Request, Status};
 
 use super::{
-    import_service::ImportService,
     import_usage::note_loads,
     parse::{required, source},
+    services::ImportService,
 };
 use crate::{
     contract::proto,

@@ -4,13 +4,15 @@
 //! Every block of a load but its last has [`BLOCK_ROWS`] records, so a row's number says which block it is in.
 
 mod dimensions;
+mod filter;
 mod query;
 mod read;
 mod write;
 
 use crate::model::Decimal;
 pub use dimensions::StoredDimensions;
-pub use query::{BlockRange, RecordFilter};
+pub use filter::RecordFilter;
+pub use query::BlockRange;
 pub(super) use read::BLOCK_COLUMNS;
 pub use read::RecordBlock;
 pub(super) use write::{BlockWriter, COPY_BLOCKS, LoadLocation};

@@ -1,10 +1,9 @@
 //! Assets as messages have them, kept for all streams: a month names each asset on every day, and a row of `asset` never
 //! changes.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use quick_cache::{Weighter, sync::Cache};
 
 use crate::{
     contract::put_part,
@@ -12,29 +11,24 @@ use crate::{
     store::AssetKey,
 };
 
-/// Room for what is kept, in two generations: some 300,000 assets each, where keys follow each other.
+/// Room for the pages: some 600,000 assets, where keys follow each other.
 const MAX_BYTES: usize = 48 << 20;
 /// What a page takes besides the bytes of its assets.
 const OVERHEAD_BYTES: usize = 96 + size_of::<Page>();
 /// How many keys a page is for.
 const PAGE_KEYS: usize = 64;
+/// About how large the page of a usual tenant is.
+const USUAL_PAGE_BYTES: usize = 6 << 10;
 
-/// What all streams share.
-#[derive(Default)]
-pub struct AssetCache(Mutex<Generations>);
+/// What all streams share. Pages that are asked for often stay when there is no more room.
+pub struct AssetCache(Cache<PageKey, Arc<Page>, PageWeighter>);
 
-/// When one generation is full it becomes the old one, and what was not asked for since it did is forgotten.
-#[derive(Default)]
-struct Generations {
-    /// The connections that it was read by. Behind new ones may be another database, where keys stand for other assets.
-    epoch: u64,
-    young: HashMap<PageKey, Arc<Page>>,
-    young_bytes: usize,
-    old: HashMap<PageKey, Arc<Page>>,
-}
+/// By which connections it was read, whose page, and which. Behind new connections may be another database, where keys stand for
+/// other assets.
+type PageKey = (u64, TenantId, i64);
 
-/// Whose page, and which.
-type PageKey = (TenantId, i64);
+#[derive(Clone)]
+struct PageWeighter;
 
 /// `asset_name`, `asset_id` and `asset_type` of assets whose keys follow each other, encoded, one behind the other. Reports
 /// come across assets about in the order of their keys, so they walk through memory instead of jumping about in it, which
@@ -58,33 +52,15 @@ pub struct CurrentAssets {
 
 // === impl AssetCache ===
 
-impl AssetCache {
-    fn generations(&self) -> MutexGuard<'_, Generations> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for AssetCache {
+    fn default() -> Self {
+        Self(Cache::with_weighter(MAX_BYTES / USUAL_PAGE_BYTES, MAX_BYTES as u64, PageWeighter))
     }
 }
 
-// === impl Generations ===
-
-impl Generations {
-    fn get(&mut self, key: PageKey) -> Option<Arc<Page>> {
-        if let Some(page) = self.young.get(&key) {
-            return Some(Arc::clone(page));
-        }
-        let page = self.old.remove(&key)?;
-        self.put(key, Arc::clone(&page));
-        Some(page)
-    }
-
-    fn put(&mut self, key: PageKey, page: Arc<Page>) {
-        self.young_bytes += page.size();
-        if let Some(before) = self.young.insert(key, page) {
-            self.young_bytes -= before.size();
-        }
-        if self.young_bytes > MAX_BYTES / 2 {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
-        }
+impl Weighter<PageKey, Arc<Page>> for PageWeighter {
+    fn weight(&self, _: &PageKey, page: &Arc<Page>) -> u64 {
+        page.size() as u64
     }
 }
 
@@ -151,22 +127,23 @@ impl CurrentAssets {
         self.pages.clear();
         self.last = 0;
         self.epoch = epoch;
-        let mut generations = self.cache.generations();
-        if generations.epoch < epoch {
-            *generations = Generations { epoch, ..Generations::default() };
-        }
         let mut missing = Vec::new();
         for &key in keys {
             let (number, slot) = page_of(key);
             // Keys come in order, and so do their pages.
             if self.pages.last().is_none_or(|(last, _)| *last != number) {
-                self.pages.push((number, generations.get((self.tenant, number)).unwrap_or_default()));
+                self.pages.push((number, self.cached(number)));
             }
             if self.pages.last().is_none_or(|(_, page)| page.get(slot).is_none()) {
                 missing.push(key);
             }
         }
         missing
+    }
+
+    /// An empty page where there is none.
+    fn cached(&self, number: i64) -> Arc<Page> {
+        self.cache.0.get(&(self.epoch, self.tenant, number)).unwrap_or_default()
     }
 
     /// Takes the assets that were not there.
@@ -178,23 +155,18 @@ impl CurrentAssets {
             let (number, slot) = page_of(key);
             added.entry(number).or_default().insert(slot, encoded);
         }
-        let cache = Arc::clone(&self.cache);
-        let mut generations = cache.generations();
-        let is_kept = generations.epoch == self.epoch;
         for (number, added) in added {
             let index = self.find(number).unwrap_or_else(|index| {
                 self.pages.insert(index, (number, Arc::default()));
                 index
             });
-            let here = &mut self.pages[index].1;
             // Another stream may have put more there meanwhile.
-            let kept = if is_kept { generations.get((self.tenant, number)) } else { None };
-            let kept = kept.unwrap_or_default();
-            let find = |slot| added.get(&slot).map(Vec::as_slice).or_else(|| here.get(slot)).or_else(|| kept.get(slot));
+            let cached = self.cached(number);
+            let here = &mut self.pages[index].1;
+            let find =
+                |slot| added.get(&slot).map(Vec::as_slice).or_else(|| here.get(slot)).or_else(|| cached.get(slot));
             *here = Arc::new(Page::of(find));
-            if is_kept {
-                generations.put((self.tenant, number), Arc::clone(here));
-            }
+            self.cache.0.insert((self.epoch, self.tenant, number), Arc::clone(here));
         }
     }
 }
@@ -221,9 +193,7 @@ mod tests {
             assert!(assets.prefetch(1, &[key(0)]).is_empty(), "it is asked for time and again");
             assets.put((number..number + 100).map(|number| (key(number), asset.clone())).collect());
             assert_eq!(assets.get(key(number + 99)), Some(&*encoded));
-            let generations = cache.generations();
-            let bytes: usize = generations.young.values().chain(generations.old.values()).map(|page| page.size()).sum();
-            assert!(bytes <= MAX_BYTES + 2 * PAGE_KEYS * asset.name.len() * 2, "{bytes}");
+            assert!(cache.0.weight() <= MAX_BYTES as u64, "{}", cache.0.weight());
         }
         assert_eq!(assets.prefetch(1, &[key(0), key(1000)]), [key(1000)]);
         assert_eq!(assets.get(key(0)), Some(&*encoded));

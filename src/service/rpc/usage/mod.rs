@@ -2,10 +2,8 @@
 
 mod asset_cache;
 mod encoder;
-mod raw_server;
 mod stream;
 
-pub(in crate::service) use raw_server::ReportsServer;
 pub(in crate::service) use stream::{PREFIX_BYTES, UsageStream};
 pub use {
     asset_cache::{AssetCache, CurrentAssets},

@@ -18,8 +18,8 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use super::{detailed_usage, services::Reports};
 use crate::contract::proto::{self, reports_service_server::ReportsServiceServer};
-use crate::service::rpc::Reports;
 
 const PATH: &str = "/secureconnect.reports.v1.ReportsService/GetDetailedUsage";
 
@@ -60,17 +60,13 @@ impl Service<Request<Body>> for ReportsServer {
         }
         let (reports, request_bytes) = (self.reports.clone(), self.request_bytes);
         Box::pin(async move {
-            let answer = detailed_usage(reports, request, request_bytes).await;
+            let answer = answer(reports, request, request_bytes).await;
             Ok(answer.unwrap_or_else(Status::into_http))
         })
     }
 }
 
-async fn detailed_usage(
-    reports: Reports,
-    request: Request<Body>,
-    request_bytes: usize,
-) -> Result<Response<Body>, Status> {
+async fn answer(reports: Reports, request: Request<Body>, request_bytes: usize) -> Result<Response<Body>, Status> {
     let (parts, body) = request.into_parts();
     let decoder = ProstCodec::<(), proto::GetDetailedUsageRequest>::default().decoder();
     let mut messages = Streaming::new_request(decoder, body, None, Some(request_bytes));
@@ -79,7 +75,7 @@ async fn detailed_usage(
     messages.trailers().await?;
     let metadata = MetadataMap::from_headers(parts.headers);
     let request = tonic::Request::from_parts(metadata, parts.extensions, message);
-    let mut response = Response::new(Body::new(reports.detailed_usage(request).await?));
+    let mut response = Response::new(Body::new(detailed_usage::handle(&reports, request).await?));
     response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     Ok(response)
 }
