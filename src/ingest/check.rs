@@ -1,4 +1,4 @@
-//! Whether a row is sound against itself and the catalog.
+//! A row whose values are of their types, and whether it is sound against itself and the catalog.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,13 @@ use super::{
     codec::CheckedRow,
     findings::WarningKind,
     place::Place,
-    row::{Row, RowReader},
+    row::{RawRecord, RowReader},
 };
 use crate::{
-    model::{Column, MeterId, Month, OrganizationId, RecordDimensions, TenantId, UtcTime},
+    model::{
+        AssetType, BillingRegion, Column, Decimal, MeterId, Month, OrganizationId, Platform, RecordDimensions,
+        TenantId, UtcTime,
+    },
     store::{ImportTenant, Meters},
 };
 
@@ -17,11 +20,53 @@ use crate::{
 const MAX_PERIOD_HOURS: i64 = 25;
 const MICROS_PER_HOUR: i64 = 3600 * 1_000_000;
 
+/// A row by its columns. `None`: the value was refused.
+#[derive(Debug)]
+pub struct Row<'a> {
+    pub organization_id: Option<OrganizationId>,
+    pub tenant_id: Option<TenantId>,
+    pub asset_name: Option<&'a str>,
+    pub asset_id: Option<&'a str>,
+    pub asset_type: Option<AssetType>,
+    pub meter_name: Option<&'a str>,
+    pub meter_id: Option<MeterId>,
+    pub start: Option<UtcTime>,
+    pub end: Option<UtcTime>,
+    pub quantity: Option<Decimal>,
+    pub billing_region: Option<BillingRegion>,
+    pub platform: Option<Option<Platform>>,
+    pub trial: Option<bool>,
+    pub trial_expiry: Option<Option<UtcTime>>,
+}
+
 /// What rows are checked against.
 #[derive(Debug)]
 pub struct Checker {
     tenants: HashMap<TenantId, ImportTenant>,
     meters: Meters,
+}
+
+impl<'a> Row<'a> {
+    /// Reads the texts of a file.
+    pub(super) fn of_texts(texts: &RawRecord<'a>, reader: &mut RowReader<'_, 'a>) -> Self {
+        let value = |column: Column| texts[column.index()];
+        Self {
+            organization_id: reader.parse(Column::OrganizationId, value(Column::OrganizationId)),
+            tenant_id: reader.parse(Column::TenantId, value(Column::TenantId)),
+            asset_name: reader.text(Column::AssetName, value(Column::AssetName)),
+            asset_id: reader.text(Column::AssetId, value(Column::AssetId)),
+            asset_type: reader.parse(Column::AssetType, value(Column::AssetType)),
+            meter_name: reader.text(Column::MeterName, value(Column::MeterName)),
+            meter_id: reader.parse(Column::MeterId, value(Column::MeterId)),
+            start: reader.parse(Column::Start, value(Column::Start)),
+            end: reader.parse(Column::End, value(Column::End)),
+            quantity: reader.quantity(value(Column::Quantity)),
+            billing_region: reader.parse(Column::BillingRegion, value(Column::BillingRegion)),
+            platform: reader.parse_optional(Column::Platform, value(Column::Platform)),
+            trial: reader.flag(value(Column::Trial)),
+            trial_expiry: reader.parse_optional(Column::TrialExpiry, value(Column::TrialExpiry)),
+        }
+    }
 }
 
 impl Checker {

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    Checker, InvalidUsage, Prepared, Progress,
+    Checker, InvalidUsage, Prepared, Progress, Row,
     findings::Findings,
     place::{Place, PlaceNames},
     plan,
-    row::{RawRecord, Row, RowReader},
+    row::{RawRecord, RowReader},
     sort::Sorter,
 };
 
@@ -59,7 +59,7 @@ impl Intake {
 
     /// Takes a line of a file in.
     pub(super) fn add_texts<'r>(&mut self, line: u64, texts: &RawRecord<'r>) -> io::Result<()> {
-        self.take_in(line, Some(texts), |reader| reader.texts(texts))
+        self.take_in(line, Some(texts), |reader| Row::of_texts(texts, reader))
     }
 
     fn take_in<'r>(

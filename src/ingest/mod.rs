@@ -22,12 +22,12 @@ use std::{
 
 use chrono::NaiveDate;
 
-pub use check::Checker;
+pub use check::{Checker, Row};
 pub use csv::{Input, NotUsage};
 pub use findings::{InvalidUsage, UsageProblem, UsageWarning, WarningKind};
 pub use intake::Intake;
 pub use report::{ImportReport, LoadOutcome, LoadReport, OmittedLoad, Restatement};
-pub use row::{Row, RowReader};
+pub use row::RowReader;
 
 use crate::{
     auth::TenantScope,

@@ -1,4 +1,4 @@
-//! A row whose values are of their types, from whatever it came in.
+//! Reads the values of a row by their types, from whatever it came in, and refuses those that are not sound.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -8,32 +8,10 @@ use super::{
     findings::{Findings, WarningKind},
     place::Place,
 };
-use crate::model::{
-    AssetType, BillingRegion, Column, Decimal, Form, InvalidDecimal, InvalidText, InvalidTime, MeterId, OrganizationId,
-    Platform, TenantId, UtcTime, checked_text,
-};
+use crate::model::{Column, Decimal, Form, InvalidDecimal, InvalidText, InvalidTime, UtcTime, checked_text};
 
 /// A row as it came in a file: a text for each column, in the report's order.
 pub(super) type RawRecord<'a> = [&'a str; Column::COUNT];
-
-/// A row by its columns. `None`: the value was refused.
-#[derive(Debug)]
-pub struct Row<'a> {
-    pub organization_id: Option<OrganizationId>,
-    pub tenant_id: Option<TenantId>,
-    pub asset_name: Option<&'a str>,
-    pub asset_id: Option<&'a str>,
-    pub asset_type: Option<AssetType>,
-    pub meter_name: Option<&'a str>,
-    pub meter_id: Option<MeterId>,
-    pub start: Option<UtcTime>,
-    pub end: Option<UtcTime>,
-    pub quantity: Option<Decimal>,
-    pub billing_region: Option<BillingRegion>,
-    pub platform: Option<Option<Platform>>,
-    pub trial: Option<bool>,
-    pub trial_expiry: Option<Option<UtcTime>>,
-}
 
 /// Reads the values of a row, and refuses those that are not sound.
 pub struct RowReader<'f, 'a> {
@@ -80,7 +58,11 @@ impl<'f, 'a> RowReader<'f, 'a> {
     }
 
     /// An empty value is unset.
-    fn parse_optional<T: FromStr<Err: Display>>(&mut self, column: Column, value: &str) -> Option<Option<T>> {
+    pub(super) fn parse_optional<T: FromStr<Err: Display>>(
+        &mut self,
+        column: Column,
+        value: &str,
+    ) -> Option<Option<T>> {
         if value.trim_ascii().is_empty() { Some(None) } else { self.parse(column, value).map(Some) }
     }
 
@@ -110,7 +92,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         })
     }
 
-    fn flag(&mut self, value: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, value: &str) -> Option<bool> {
         match value {
             "FALSE" => Some(false),
             "TRUE" => Some(true),
@@ -168,26 +150,5 @@ impl<'f, 'a> RowReader<'f, 'a> {
             self.refuse(column, "", "is missing");
         }
         self.optional_time(column, time)?
-    }
-
-    /// Reads the texts of a file.
-    pub(super) fn texts(&mut self, texts: &RawRecord<'a>) -> Row<'a> {
-        let value = |column: Column| texts[column.index()];
-        Row {
-            organization_id: self.parse(Column::OrganizationId, value(Column::OrganizationId)),
-            tenant_id: self.parse(Column::TenantId, value(Column::TenantId)),
-            asset_name: self.text(Column::AssetName, value(Column::AssetName)),
-            asset_id: self.text(Column::AssetId, value(Column::AssetId)),
-            asset_type: self.parse(Column::AssetType, value(Column::AssetType)),
-            meter_name: self.text(Column::MeterName, value(Column::MeterName)),
-            meter_id: self.parse(Column::MeterId, value(Column::MeterId)),
-            start: self.parse(Column::Start, value(Column::Start)),
-            end: self.parse(Column::End, value(Column::End)),
-            quantity: self.quantity(value(Column::Quantity)),
-            billing_region: self.parse(Column::BillingRegion, value(Column::BillingRegion)),
-            platform: self.parse_optional(Column::Platform, value(Column::Platform)),
-            trial: self.flag(value(Column::Trial)),
-            trial_expiry: self.parse_optional(Column::TrialExpiry, value(Column::TrialExpiry)),
-        }
     }
 }

@@ -195,15 +195,7 @@ mod tests {
                     asset_name: id,
                     asset_id: id,
                     asset_type: AssetType::User,
-                    dimensions: RecordDimensions {
-                        meter: 0,
-                        start: UtcTime::from_unix_micros(0).expect("in range"),
-                        end: UtcTime::from_unix_micros(1).expect("in range"),
-                        billing_region: BillingRegion::Eu,
-                        platform: None,
-                        trial: false,
-                        trial_expiry: None,
-                    },
+                    dimensions: RecordDimensions::new(0, UtcTime::from_unix_micros(0).expect("in range"), UtcTime::from_unix_micros(1).expect("in range"), BillingRegion::Eu),
                     quantity: Decimal::new(1, 0).expect("in range"),
                 }).expect("room");
             }

@@ -43,6 +43,7 @@ enum Presence {
 struct Declaration {
     name: &'static str,
     field: u32,
+    since: i16,
     form: Form,
     presence: Presence,
     part: Part,
@@ -50,7 +51,7 @@ struct Declaration {
 
 /// Defines the columns in the report's order. Those of a part stand together.
 macro_rules! columns {
-    ($($column:ident $name:literal $field:literal $part:ident $presence:ident $form:expr;)+) => {
+    ($($column:ident $name:literal $field:literal $since:literal $part:ident $presence:ident $form:expr;)+) => {
         /// A column of the report. Ordered as the report is.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Column {
@@ -68,6 +69,7 @@ macro_rules! columns {
                     $(Self::$column => Declaration {
                         name: $name,
                         field: $field,
+                        since: $since,
                         form: $form,
                         presence: Presence::$presence,
                         part: Part::$part,
@@ -83,20 +85,21 @@ const ASSET_ID: Form = Form::Text { min_bytes: 1, max_bytes: MAX_ASSET_ID_BYTES 
 const METER_NAME: Form = Form::Text { min_bytes: 1, max_bytes: MAX_METER_NAME_BYTES };
 
 columns! {
-    OrganizationId  "organizationId"   1  Tenant      Required  Form::Guid;
-    TenantId        "tenantId"         2  Tenant      Required  Form::Guid;
-    AssetName       "assetName"        3  Asset       Optional  ASSET_NAME;
-    AssetId         "assetId"          4  Asset       Required  ASSET_ID;
-    AssetType       "assetType"        5  Asset       Required  Form::Code(AssetType::name_of);
-    MeterName       "meterName"        6  Meter       Required  METER_NAME;
-    MeterId         "meterId"          7  Meter       Required  Form::Guid;
-    Start           "start"            8  Period      Required  Form::Time;
-    End             "end"              9  Period      Required  Form::Time;
-    Quantity        "quantity"        10  Quantity    Required  Form::Decimal;
-    BillingRegion   "billingRegion"   11  Attributes  Required  Form::Code(BillingRegion::name_of);
-    Platform        "platform"        12  Attributes  Optional  Form::Code(Platform::name_of);
-    Trial           "trial"           13  Attributes  Required  Form::Flag;
-    TrialExpiry     "trialExpiry"     14  Attributes  Optional  Form::Time;
+    // Column, its name, the number of its field, its version, part, presence and form.
+    OrganizationId  "organizationId"   1  1  Tenant      Required  Form::Guid;
+    TenantId        "tenantId"         2  1  Tenant      Required  Form::Guid;
+    AssetName       "assetName"        3  1  Asset       Optional  ASSET_NAME;
+    AssetId         "assetId"          4  1  Asset       Required  ASSET_ID;
+    AssetType       "assetType"        5  1  Asset       Required  Form::Code(AssetType::name_of);
+    MeterName       "meterName"        6  1  Meter       Required  METER_NAME;
+    MeterId         "meterId"          7  1  Meter       Required  Form::Guid;
+    Start           "start"            8  1  Period      Required  Form::Time;
+    End             "end"              9  1  Period      Required  Form::Time;
+    Quantity        "quantity"        10  1  Quantity    Required  Form::Decimal;
+    BillingRegion   "billingRegion"   11  1  Attributes  Required  Form::Code(BillingRegion::name_of);
+    Platform        "platform"        12  1  Attributes  Optional  Form::Code(Platform::name_of);
+    Trial           "trial"           13  1  Attributes  Required  Form::Flag;
+    TrialExpiry     "trialExpiry"     14  1  Attributes  Optional  Form::Time;
 }
 
 impl Column {
@@ -110,6 +113,11 @@ impl Column {
     /// The number of the field in `UsageRecord`.
     pub const fn field(self) -> u32 {
         self.declaration().field
+    }
+
+    /// The first version of the canonical form of records (see [`DigestVersion`](super::DigestVersion)) that has it.
+    pub const fn since(self) -> i16 {
+        self.declaration().since
     }
 
     pub const fn form(self) -> Form {

@@ -134,6 +134,11 @@ pub fn tenant_values(organization_id: OrganizationId, tenant_id: TenantId) -> [V
 // === impl RecordDimensions ===
 
 impl<M> RecordDimensions<M> {
+    /// Those of billable usage, with all that is optional unset.
+    pub fn new(meter: M, start: UtcTime, end: UtcTime, billing_region: BillingRegion) -> Self {
+        Self { meter, start, end, billing_region, platform: None, trial: false, trial_expiry: None }
+    }
+
     /// The values of [`Part::Period`](super::Part).
     pub fn period(&self) -> [Value<'_>; 2] {
         [Value::Time(self.start), Value::Time(self.end)]

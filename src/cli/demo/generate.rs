@@ -89,13 +89,8 @@ fn records(
                 tenant_id: "66d25a63-01bc-5d7b-afec-2f2ca8c14984".parse()?,
                 asset: Arc::clone(asset),
                 dimensions: RecordDimensions {
-                    meter: Arc::clone(meter),
-                    start,
-                    end,
-                    billing_region,
                     platform,
-                    trial: false,
-                    trial_expiry: None,
+                    ..RecordDimensions::new(Arc::clone(meter), start, end, billing_region)
                 },
                 quantity,
             });

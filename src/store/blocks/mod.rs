@@ -3,6 +3,7 @@
 //!
 //! Every block of a load but its last has [`BLOCK_ROWS`] records, so a row's number says which block it is in.
 
+mod arrays;
 mod dimensions;
 mod filter;
 mod query;
@@ -13,9 +14,8 @@ use crate::model::Decimal;
 pub use dimensions::StoredDimensions;
 pub use filter::RecordFilter;
 pub use query::BlockRange;
-pub(super) use read::BLOCK_COLUMNS;
 pub use read::RecordBlock;
-pub(super) use write::{BlockWriter, COPY_BLOCKS, LoadLocation};
+pub(super) use write::{BlockWriter, LoadLocation, copy_blocks};
 
 /// How many records a block has.
 pub const BLOCK_ROWS: i32 = 1024;
@@ -87,9 +87,11 @@ mod tests {
             StoredDimensions {
                 asset_type: AssetType::from_code(asset_type).expect("in range"),
                 dimensions: RecordDimensions {
-                    meter: MeterKey(meter), start: time(start.into()), end: time(i64::from(start) + length),
-                    billing_region: BillingRegion::from_code(region).expect("in range"),
                     platform: Platform::from_code(platform), trial, trial_expiry: expiry.map(|expiry| time(expiry.into())),
+                    ..RecordDimensions::new(
+                        MeterKey(meter), time(start.into()), time(i64::from(start) + length),
+                        BillingRegion::from_code(region).expect("in range"),
+                    )
                 },
             }
         }

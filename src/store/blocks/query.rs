@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{AssetKey, BLOCK_COLUMNS, BLOCK_ROWS, RecordBlock, RecordFilter, block_of, rows_before};
+use super::{AssetKey, BLOCK_ROWS, RecordBlock, RecordFilter, block_of, read::block_columns, rows_before};
 use crate::{
     database::{Statements as _, copy_out::CopyReader},
     model::{Asset, AssetType, Month, composed},
@@ -39,9 +39,10 @@ impl Store {
             format!(" AND asset_keys && '{{{}}}'", keys.join(","))
         });
         let sql = format!(
-            "COPY (/* read_blocks */ SELECT {BLOCK_COLUMNS} FROM usage_block
+            "COPY (/* read_blocks */ SELECT {} FROM usage_block
             WHERE tenant_key = {} AND usage_month = '{}' AND load_id = {} AND block_number >= {} AND block_number <= {}{assets}
             ORDER BY block_number) TO STDOUT (FORMAT binary)",
+            block_columns(),
             tenant.key(),
             month.first_day(),
             load.id,

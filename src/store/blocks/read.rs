@@ -1,13 +1,17 @@
-//! Reads blocks as COPY hands them over. Arrays are in the form of `array_send` in PostgreSQL's
-//! `src/backend/utils/adt/arrayfuncs.c`: dimensions, flags, type, length, lower bound, and each element with its length.
+//! Reads blocks as COPY hands them over.
 
 use bytes::Bytes;
 
-use super::{AssetKey, BlockWriter, LoadLocation, RecordRow, RecordRows, StoredDimensions, rows_before};
+use super::{
+    AssetKey, BlockWriter, LoadLocation, RecordRow, RecordRows, StoredDimensions,
+    arrays::{array, array_of, damaged, element, fixed, int},
+    dimensions::{self, DIMENSION_COLUMNS},
+    rows_before,
+};
 use crate::{
     database::{
         copy_in::{put_header, put_trailer},
-        copy_out::{CopyColumns, CopyReader, micros_to_time},
+        copy_out::{CopyColumns, CopyReader},
         numeric::get_numeric,
     },
     store::{RecordFilter, StoreError},
@@ -26,11 +30,9 @@ pub struct RecordBlock {
 }
 
 /// What [`RecordBlock::read`] reads.
-pub(in crate::store) const BLOCK_COLUMNS: &str =
-    "block_number, asset_keys, kind_numbers, quantities, kind_codes, period_starts, period_ends, trial_expiries";
-
-/// Elements of eight bytes, each with its length before it.
-type Fixed<'a> = &'a [[u8; 12]];
+pub(super) fn block_columns() -> String {
+    format!("block_number, asset_keys, kind_numbers, quantities, {}", DIMENSION_COLUMNS.join(", "))
+}
 
 // === impl RecordBlock ===
 
@@ -40,7 +42,7 @@ impl RecordBlock {
         let (count, assets) = array(columns.value()?)?;
         let kind_numbers = array_of(count, columns.value()?)?;
         let quantities = array_of(count, columns.value()?)?;
-        Ok(Self { number, count, assets, kind_numbers, quantities, dimensions: read_dimensions(columns)? })
+        Ok(Self { number, count, assets, kind_numbers, quantities, dimensions: dimensions::read(columns)? })
     }
 
     /// Blocks as they come back from a database that was given these rows.
@@ -119,58 +121,6 @@ impl RecordBlock {
     }
 }
 
-fn read_dimensions(columns: &mut CopyColumns) -> Result<Vec<StoredDimensions>, StoreError> {
-    let (count, packed) = array(columns.value()?)?;
-    let (starts, ends) = (array_of(count, columns.value()?)?, array_of(count, columns.value()?)?);
-    let expiries = columns.optional(|columns| array_of(count, columns.value()?))?;
-    let mut expiries: Option<&[u8]> = expiries.as_deref();
-    let periods = fixed(&starts, count)?.iter().zip(fixed(&ends, count)?);
-    let dimensions = fixed(&packed, count)?.iter().zip(periods).map(|(packed, (start, end))| {
-        let expiry = expiries.as_mut().map(element).transpose()?.flatten();
-        let expiry = expiry.map(|expiry| expiry.try_into().map(i64::from_be_bytes).map_err(|_| damaged()));
-        StoredDimensions::unpack(
-            int(packed)?,
-            (micros_to_time(int(start)?)?, micros_to_time(int(end)?)?),
-            expiry.transpose()?.map(micros_to_time).transpose()?,
-        )
-    });
-    dimensions.collect()
-}
-
-fn fixed(elements: &[u8], count: usize) -> Result<Fixed<'_>, StoreError> {
-    match elements.as_chunks() {
-        (elements, []) if elements.len() == count => Ok(elements),
-        _ => Err(damaged()),
-    }
-}
-
-/// The elements of an array that must have so many.
-fn array_of(count: usize, value: Bytes) -> Result<Bytes, StoreError> {
-    match array(value)? {
-        (other, elements) if other == count => Ok(elements),
-        _ => Err(damaged()),
-    }
-}
-
-/// How many elements an array has, and its elements.
-fn array(mut array: Bytes) -> Result<(usize, Bytes), StoreError> {
-    const HEADER: usize = 20;
-    let header = if array.len() < HEADER { return Err(damaged()) } else { array.split_to(HEADER) };
-    let word = |at: usize| header.get(at..at + 4).map_or([0; 4], |word| word.try_into().unwrap_or_default());
-    let (dimensions, count) = (i32::from_be_bytes(word(0)), i32::from_be_bytes(word(12)));
-    if dimensions != 1 {
-        return Err(damaged());
-    }
-    Ok((usize::try_from(count).map_err(|_| damaged())?, array))
-}
-
-fn int(element: &[u8; 12]) -> Result<i64, StoreError> {
-    match element {
-        [0, 0, 0, 8, value @ ..] => Ok(i64::from_be_bytes(*value)),
-        _ => Err(damaged()),
-    }
-}
-
 /// Which of the dimensions a number stands for.
 fn dimensions_index(element: &[u8; 6]) -> Result<usize, StoreError> {
     match element {
@@ -180,22 +130,4 @@ fn dimensions_index(element: &[u8; 6]) -> Result<usize, StoreError> {
         }
         _ => Err(damaged()),
     }
-}
-
-/// The next element; `None` where it is null.
-fn element<'a>(elements: &mut &'a [u8]) -> Result<Option<&'a [u8]>, StoreError> {
-    let (length, rest) = elements.split_first_chunk().ok_or_else(damaged)?;
-    let length = i32::from_be_bytes(*length);
-    *elements = rest;
-    if length == -1 {
-        return Ok(None);
-    }
-    let length = usize::try_from(length).map_err(|_| damaged())?;
-    let (element, rest) = elements.split_at_checked(length).ok_or_else(damaged)?;
-    *elements = rest;
-    Ok(Some(element))
-}
-
-fn damaged() -> StoreError {
-    StoreError::corrupt("a block is not of arrays of one length without nulls")
 }

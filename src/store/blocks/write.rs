@@ -1,29 +1,31 @@
-//! Writes blocks in the binary form of COPY; see [`super::read`] for that of arrays.
+//! Writes blocks in the binary form of COPY.
 
 use std::collections::HashMap;
 
 use bytes::{BufMut as _, BytesMut};
 use chrono::NaiveDate;
 
-use super::{AssetKey, BLOCK_ROWS, StoredDimensions, block_of};
+use super::{
+    AssetKey, BLOCK_ROWS, StoredDimensions,
+    arrays::{INT2, INT8, NUMERIC, put_array},
+    block_of,
+    dimensions::{self, DIMENSION_COLUMNS},
+};
 use crate::{
-    database::copy_in::{put_date, put_i16, put_i32, put_i64, put_null, put_sized, time_to_micros},
+    database::copy_in::{put_date, put_i16, put_i32, put_i64, put_sized},
     database::numeric::put_numeric,
     model::Decimal,
 };
 
 /// The statement whose input a [`BlockWriter`] writes; the columns are in the same order.
-pub(in crate::store) const COPY_BLOCKS: &str = "-- copy_blocks
-    COPY usage_block (tenant_key, load_id, usage_month, block_number, asset_keys, kind_numbers, quantities, kind_codes,
-                      period_starts, period_ends, trial_expiries)
-    FROM STDIN (FORMAT binary)";
-const COLUMN_COUNT: i16 = 11;
-
-// PostgreSQL's `pg_type.dat`.
-const INT8: u32 = 20;
-const INT2: u32 = 21;
-const TIMESTAMPTZ: u32 = 1184;
-const NUMERIC: u32 = 1700;
+pub(in crate::store) fn copy_blocks() -> String {
+    format!(
+        "-- copy_blocks
+        COPY usage_block (tenant_key, load_id, usage_month, block_number, asset_keys, kind_numbers, quantities, {})
+        FROM STDIN (FORMAT binary)",
+        DIMENSION_COLUMNS.join(", ")
+    )
+}
 
 /// The load that a block is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,8 @@ impl BlockWriter {
         if self.count == 0 {
             return;
         }
-        out.put_i16(COLUMN_COUNT);
+        // Those before the dimensions, and these.
+        out.put_i16(i16::try_from(7 + DIMENSION_COLUMNS.len()).unwrap_or(i16::MAX));
         put_i64(location.tenant_key, out);
         put_i64(location.load_id, out);
         put_date(location.usage_month, out);
@@ -97,44 +100,9 @@ impl BlockWriter {
             put_array(element_type, self.count, out, |out| out.put_slice(elements));
             elements.clear();
         }
-        self.put_dimensions(INT8, out, StoredDimensions::pack);
-        self.put_dimensions(TIMESTAMPTZ, out, |stored| time_to_micros(stored.dimensions.start));
-        self.put_dimensions(TIMESTAMPTZ, out, |stored| time_to_micros(stored.dimensions.end));
-        if self.dimensions.iter().any(|stored| stored.dimensions.trial_expiry.is_some()) {
-            let count = self.dimensions.len().try_into().unwrap_or(i32::MAX);
-            put_array(TIMESTAMPTZ, count, out, |out| {
-                for stored in &self.dimensions {
-                    match stored.dimensions.trial_expiry {
-                        Some(expiry) => put_i64(time_to_micros(expiry), out),
-                        None => put_null(out),
-                    }
-                }
-            });
-        } else {
-            put_null(out);
-        }
+        dimensions::put(&self.dimensions, out);
         self.dimensions.clear();
         self.numbers.clear();
         self.count = 0;
     }
-
-    /// Puts an array with a number of each of the dimensions.
-    fn put_dimensions(&self, element_type: u32, out: &mut BytesMut, number: impl Fn(&StoredDimensions) -> i64) {
-        let count = self.dimensions.len().try_into().unwrap_or(i32::MAX);
-        put_array(element_type, count, out, |out| {
-            self.dimensions.iter().for_each(|stored| put_i64(number(stored), out));
-        });
-    }
-}
-
-/// Puts an array, some elements of which may be null.
-fn put_array(element_type: u32, count: i32, out: &mut BytesMut, put_elements: impl FnOnce(&mut BytesMut)) {
-    put_sized(out, |out| {
-        out.put_i32(1); // dimensions
-        out.put_i32(1); // there may be nulls
-        out.put_u32(element_type);
-        out.put_i32(count);
-        out.put_i32(1); // the first element's number
-        put_elements(out);
-    });
 }

@@ -10,7 +10,7 @@ use crate::{
     database::copy_in::{put_header, put_trailer},
     store::{
         NewLoad, RecordToWrite, StoreError,
-        blocks::{BlockWriter, COPY_BLOCKS, LoadLocation, StoredDimensions},
+        blocks::{BlockWriter, LoadLocation, StoredDimensions, copy_blocks},
     },
 };
 
@@ -25,7 +25,7 @@ pub(super) async fn copy_records(
     assets: &mut AssetKeys<'_>,
     written: impl Fn(u64),
 ) -> Result<u64, StoreError> {
-    let sink = transaction.copy_in::<_, Bytes>(COPY_BLOCKS).await?;
+    let sink = transaction.copy_in::<_, Bytes>(&copy_blocks()).await?;
     let mut sink = std::pin::pin!(sink);
     let mut buffer = BytesMut::with_capacity(COPY_BUFFER_BYTES * 2);
     put_header(&mut buffer);
