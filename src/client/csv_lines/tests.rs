@@ -66,8 +66,8 @@ proptest! {
                 let message = proto::UsageRecord::from(record);
                 match index % 4 {
                     0 => message.encode_to_vec(),
-                    // An unknown field 15 of bytes.
-                    1 => [message.encode_to_vec(), vec![15 << 3 | 2, extra.len() as u8], extra.clone()].concat(),
+                    // An unknown field of bytes, 1000 << 3 | 2.
+                    1 => [message.encode_to_vec(), vec![0xc2, 0x3e, extra.len() as u8], extra.clone()].concat(),
                     2 => [records[0].clone()].iter().flat_map(|first| {
                         [proto::UsageRecord::from(first).encode_to_vec(), message.encode_to_vec()].concat()
                     }).collect(),
