@@ -4,8 +4,9 @@ use std::path::Path;
 
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
 };
+use x509_cert::time::Validity;
 
 /// The certificates of a PEM text, at least one. `place` names it in errors.
 pub fn certificates(place: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -43,4 +44,10 @@ pub fn system_authorities() -> Result<RootCertStore, String> {
         return Err(format!("this machine has no list of trusted authorities{cause}"));
     }
     Ok(roots)
+}
+
+/// By whole seconds, of which the first and the last count (RFC 5280, section 4.1.2.5).
+pub fn is_in_force(validity: &Validity) -> bool {
+    let [first, last] = [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
+    (first..=last).contains(&UnixTime::now().as_secs())
 }

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use x509_cert::{
     Certificate,
@@ -17,11 +17,10 @@ use x509_cert::{
     der::{Decode as _, Tag, Tagged as _},
     ext::pkix::{SubjectAltName, name::GeneralName},
     name::Name,
-    time::Validity,
 };
 
 use super::principal::{Principal, Role};
-use crate::model::OrganizationId;
+use crate::{model::OrganizationId, tls::is_in_force};
 
 /// The callers that certificates stand for.
 pub(super) struct CertificateCallers(Vec<Caller>);
@@ -131,12 +130,6 @@ impl CertificateName {
             Self::Subject(name) => format!("subject:{name}"),
         }
     }
-}
-
-/// By whole seconds, of which the first and the last count (RFC 5280, section 4.1.2.5).
-fn is_in_force(validity: &Validity) -> bool {
-    let [first, last] = [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
-    (first..=last).contains(&UnixTime::now().as_secs())
 }
 
 fn names(certificate: &Certificate) -> Vec<CertificateName> {

@@ -20,7 +20,7 @@ use rustls::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use x509_cert::{Certificate, der::Decode as _};
 
-use crate::tls::{authorities, certificates, private_key, system_authorities};
+use crate::tls::{authorities, certificates, is_in_force, private_key, system_authorities};
 
 /// What is asked of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +110,7 @@ impl TlsSettings {
 /// Whether a certificate has signed itself, and is in force.
 fn is_sound_authority(certificate: &CertificateDer<'_>) -> bool {
     Certificate::from_der(certificate).is_ok_and(|Certificate { tbs_certificate: certificate, .. }| {
-        let [first, last] = [certificate.validity.not_before, certificate.validity.not_after];
-        let in_force = first.to_unix_duration().as_secs()..=last.to_unix_duration().as_secs();
-        certificate.subject == certificate.issuer && in_force.contains(&UnixTime::now().as_secs())
+        certificate.subject == certificate.issuer && is_in_force(&certificate.validity)
     })
 }
 
