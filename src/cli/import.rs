@@ -1,6 +1,6 @@
 //! `import` and `withdraw`.
 
-mod told;
+mod messages;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -33,8 +33,8 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     let delivery = Delivery { name: &listed(&names), is_complete: args.complete, dry_run: args.dry_run };
     let imported = async { import.publish(import.read(inputs).await?, &delivery).await }.await;
     bar.abort();
-    let report = imported.map_err(|error| told::error(&error, &names))?;
-    told::report(&report, &names, args.dry_run);
+    let report = imported.map_err(|error| messages::error(&error, &names))?;
+    messages::report(&report, &names, args.dry_run);
     Ok(())
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {
     let delivery = Delivery { name: "withdraw", is_complete: false, dry_run: args.dry_run };
     let report = import.withdraw(args.tenant, args.day.into(), &delivery).await;
     let report = report.map_err(|error| format!("nothing was withdrawn: {error}"))?;
-    told::withdrawal(&report, args.dry_run);
+    messages::withdrawal(&report, args.dry_run);
     Ok(())
 }
 

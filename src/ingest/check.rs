@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{
     codec::CheckedRow,
     findings::WarningKind,
-    place::Place,
+    record_location::Place,
     row::{RawRecord, RowReader},
 };
 use crate::{

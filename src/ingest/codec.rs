@@ -3,7 +3,7 @@
 //! The key holds, in this order: tenant, usage day, asset type, asset id, meter (by its position in the order of names),
 //! start, end, billing region, platform, trial. Two rows of one load with equal keys are one record given twice.
 
-use super::place::Place;
+use super::record_location::Place;
 use crate::model::{AssetType, BillingRegion, Decimal, Platform, RecordDimensions, TenantId, UtcTime};
 
 /// A row that passed the checks. Texts are borrowed from the input.

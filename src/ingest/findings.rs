@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::place::Place;
+use super::record_location::Place;
 use crate::model::Column;
 
 /// How many problems are told one by one.

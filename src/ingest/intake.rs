@@ -8,8 +8,8 @@ use std::{
 use super::{
     Checker, InvalidUsage, Prepared, Progress, Row,
     findings::Findings,
-    place::{Place, PlaceNames},
     plan,
+    record_location::{Place, PlaceNames},
     row::{RawRecord, RowReader},
     sort::Sorter,
 };

@@ -2,14 +2,14 @@
 
 mod check;
 mod codec;
+mod comparison;
 mod csv;
 mod digest;
 mod findings;
 mod intake;
-mod outcome;
-mod place;
 mod plan;
 mod publish;
+mod record_location;
 mod report;
 mod row;
 mod sort;
@@ -35,8 +35,8 @@ use crate::{
     store::{Store, StoreConfig, StoreError},
 };
 use csv::ReadError;
-use place::PlaceNames;
 use plan::Plan;
+use record_location::PlaceNames;
 use sort::Sorted;
 
 /// How many rows go to the database at a time.

@@ -9,7 +9,7 @@ use super::{
     codec::{CheckedRow, load_of},
     digest::Digester,
     findings::Findings,
-    place::{Place, PlaceNames},
+    record_location::{Place, PlaceNames},
     sort::Sorted,
     unicode_ids::UnicodeIds,
 };

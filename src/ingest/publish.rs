@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Delivery, Import, ImportError, ImportReport, LoadReport, OmittedLoad, Prepared, UsageWarning,
-    outcome::Known,
+    comparison::Known,
     plan::{self, Plan, PlannedLoad},
     sort::{Sorted, Sorter},
     unicode_ids::UnicodeIds,

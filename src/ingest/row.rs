@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use super::{
     findings::{Findings, WarningKind},
-    place::Place,
+    record_location::Place,
 };
 use crate::model::{Column, Decimal, Form, InvalidDecimal, InvalidText, InvalidTime, UtcTime, checked_text};
 

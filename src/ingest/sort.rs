@@ -181,7 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ingest::place::Place;
+    use crate::ingest::record_location::Place;
     use crate::model::{AssetType, BillingRegion, Decimal, RecordDimensions, TenantId, UtcTime};
 
     proptest! {

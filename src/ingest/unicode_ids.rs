@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     codec::CheckedRow,
     findings::{UsageWarning, WarningKind},
-    place::Place,
+    record_location::Place,
 };
 use crate::model::{AssetType, TenantId, composed};
 
