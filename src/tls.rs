@@ -8,28 +8,28 @@ use rustls::{
 };
 use x509_cert::time::Validity;
 
-/// The certificates of a PEM text, at least one. `place` names it in errors.
-pub fn certificates(place: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates of a PEM text, at least one. `path` names it in errors.
+pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = certificates.map_err(|error| format!("{}: not PEM: {error}", place.display()))?;
+    let certificates = certificates.map_err(|error| format!("{}: not PEM: {error}", path.display()))?;
     if certificates.is_empty() {
-        return Err(format!("{}: holds no certificate (-----BEGIN CERTIFICATE-----)", place.display()));
+        return Err(format!("{}: holds no certificate (-----BEGIN CERTIFICATE-----)", path.display()));
     }
     Ok(certificates)
 }
 
 /// The first private key of a PEM text. What it holds is never part of an error.
-pub fn private_key(place: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+pub fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        format!("{}: holds no private key (-----BEGIN PRIVATE KEY-----) without a password", place.display())
+        format!("{}: holds no private key (-----BEGIN PRIVATE KEY-----) without a password", path.display())
     })
 }
 
 /// The authorities of a PEM text.
-pub fn authorities(place: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
+pub fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(place, pem)? {
-        roots.add(certificate).map_err(|error| format!("{}: {error}", place.display()))?;
+    for certificate in certificates(path, pem)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(roots)
 }

@@ -42,10 +42,10 @@ pub enum AuthConfigError {
          (--client-certificates). To try it on this machine, `secure-connect-reports token` makes a key and says how to \
          serve with it, and --insecure-no-auth asks nobody"
     )]
-    NoWay,
+    NoMethod,
     /// Both nobody and everybody.
     #[error("--insecure-no-auth excludes tokens and certificates: leave it out, or leave them out")]
-    Contradiction,
+    ConflictingMethods,
     /// Tokens of everybody's services would do.
     #[error("--oidc-issuer needs --audience: the `aud` of tokens that are meant for this service")]
     NoAudience,
@@ -77,8 +77,8 @@ impl AuthConfig {
     pub fn check(&self) -> Result<(), AuthConfigError> {
         let secure = self.tokens.is_some() || self.certificates.is_some();
         match (secure, self.insecure_no_auth) {
-            (false, false) => return Err(AuthConfigError::NoWay),
-            (true, true) => return Err(AuthConfigError::Contradiction),
+            (false, false) => return Err(AuthConfigError::NoMethod),
+            (true, true) => return Err(AuthConfigError::ConflictingMethods),
             _ => {}
         }
         if self.tokens.as_ref().is_some_and(|tokens| tokens.audiences.iter().all(String::is_empty)) {
@@ -99,8 +99,8 @@ impl Authenticator {
         config.check()?;
         let tokens = config.tokens.map(TokenVerifier::new).transpose().map_err(AuthConfigError::Invalid)?;
         let certificates = config.certificates.map(|config| {
-            let place = config.callers.clone();
-            let build = move |contents: &[Vec<u8>]| CertificateCallers::from_toml(&place, &contents[0]);
+            let path = config.callers.clone();
+            let build = move |contents: &[Vec<u8>]| CertificateCallers::from_toml(&path, &contents[0]);
             Reloaded::start("--client-certificates", vec![config.callers], config.reload_interval, build)
         });
         let certificates = certificates.transpose().map_err(AuthConfigError::Invalid)?;

@@ -60,8 +60,8 @@ struct Entry {
 // === impl CertificateCallers ===
 
 impl CertificateCallers {
-    pub(super) fn from_toml(place: &Path, text: &[u8]) -> Result<Self, String> {
-        let failed = |reason: String| format!("{}: {reason}", place.display());
+    pub(super) fn from_toml(path: &Path, text: &[u8]) -> Result<Self, String> {
+        let failed = |reason: String| format!("{}: {reason}", path.display());
         let text = std::str::from_utf8(text).map_err(|error| failed(error.to_string()))?;
         let file: File = toml::from_str(text).map_err(|error| failed(error.to_string()))?;
         let callers =

@@ -16,11 +16,11 @@ use tokio::{sync::Mutex, time::Instant};
 use super::keys::Keys;
 use crate::network::{causes, is_loopback};
 
-const FETCH_LIMIT: Duration = Duration::from_secs(5);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any issuer's documents have.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 /// By how many times keys may be too old before a token has to wait until they were fetched anew.
-const PATIENCE: u32 = 12;
+const MAX_STALE_FACTOR: u32 = 12;
 /// Where discovery is, below the issuer (OpenID Connect Discovery 1.0, section 4).
 const DISCOVERY_PATH: &str = ".well-known/openid-configuration";
 
@@ -51,7 +51,7 @@ struct Discovery {
 
 /// The keys of the issuer have never been seen, so no token can be judged.
 #[derive(Debug)]
-pub(super) struct NoKeysYet;
+pub(super) struct KeysNotFetched;
 
 // === impl IssuerKeys ===
 
@@ -88,22 +88,22 @@ impl IssuerKeys {
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Vec<DecodingKey>, NoKeysYet> {
+    ) -> Result<Vec<DecodingKey>, KeysNotFetched> {
         let cached = self.cached();
         let found = cached.keys.find(id, algorithm);
         let age = cached.fetched.map_or(Duration::MAX, |at| at.elapsed());
         if !found.is_empty() && age < self.max_age {
             return Ok(found);
         }
-        let may_wait = found.is_empty() || age >= self.max_age * PATIENCE;
-        if !may_wait && self.last_fetch.try_lock().is_err() {
+        let must_wait = found.is_empty() || age >= self.max_age * MAX_STALE_FACTOR;
+        if !must_wait && self.last_fetch.try_lock().is_err() {
             // Somebody is at it.
             return Ok(found);
         }
         // Not within this call: a caller who hangs up must not stop a fetch that others wait for.
         let issuer = Arc::clone(self);
         let refresh = tokio::spawn(async move { issuer.refresh(cached.fetched).await });
-        if !may_wait {
+        if !must_wait {
             return Ok(found);
         }
         // A key may have been withdrawn long ago, unseen since nobody has called. Where the issuer cannot be asked, the
@@ -111,7 +111,7 @@ impl IssuerKeys {
         let _ = refresh.await;
         let cached = self.cached();
         if cached.fetched.is_none() {
-            return Err(NoKeysYet);
+            return Err(KeysNotFetched);
         }
         Ok(cached.keys.find(id, algorithm))
     }
@@ -127,7 +127,7 @@ impl IssuerKeys {
             return;
         }
         *last_fetch = Some(Instant::now());
-        let fetched = tokio::time::timeout(FETCH_LIMIT, self.fetch()).await;
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await;
         match fetched.unwrap_or_else(|_| Err(format!("{}: no answer in time", self.discovery))) {
             Ok(keys) => {
                 tracing::debug!(issuer = self.issuer, "fetched the issuer's keys");

@@ -24,7 +24,7 @@ pub struct Principal {
     roles: Vec<Role>,
     scope: TenantScope,
     /// How many roles and organizations the credentials list, known or not.
-    stated: (usize, usize),
+    listed_counts: (usize, usize),
 }
 
 /// The tenants that a caller may see.
@@ -87,7 +87,7 @@ impl Principal {
             client_id: None,
             roles: Role::ALL.to_vec(),
             scope: TenantScope::operator(),
-            stated: (Role::ALL.len(), 1),
+            listed_counts: (Role::ALL.len(), 1),
         }
     }
 
@@ -99,7 +99,7 @@ impl Principal {
             client_id: client_id.map(printable),
             roles: roles.iter().filter_map(|role| role.parse().ok()).collect(),
             scope: TenantScope::of(organizations),
-            stated: (roles.len(), organizations.len()),
+            listed_counts: (roles.len(), organizations.len()),
         }
     }
 
@@ -114,8 +114,8 @@ impl Principal {
 
     /// How many roles and organizations the credentials list, known or not. None of either may mean that the name of a claim is
     /// wrong.
-    pub fn stated(&self) -> (usize, usize) {
-        self.stated
+    pub fn listed_counts(&self) -> (usize, usize) {
+        self.listed_counts
     }
 
     /// What the caller may see in a role.

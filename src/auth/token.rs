@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use super::{
     claims::{ClaimPath, Claims},
     error::Unauthenticated,
-    issuer::{IssuerKeys, NoKeysYet},
+    issuer::{IssuerKeys, KeysNotFetched},
     keys::{Keys, is_accepted},
     principal::Principal,
 };
@@ -78,9 +78,9 @@ impl TokenVerifier {
     pub(super) fn new(config: TokenConfig) -> Result<Self, String> {
         let source = match &config.jwks {
             Some(path) => {
-                let place = path.display().to_string();
+                let path_text = path.display().to_string();
                 let build = move |contents: &[Vec<u8>]| {
-                    Keys::from_jwks(&contents[0]).map_err(|error| format!("{place}: {error}"))
+                    Keys::from_jwks(&contents[0]).map_err(|error| format!("{path_text}: {error}"))
                 };
                 KeySource::File(Reloaded::start("--jwks", vec![path.clone()], config.reload_interval, build)?)
             }
@@ -112,7 +112,7 @@ impl TokenVerifier {
             KeySource::File(keys) => keys.get().find(header.kid.as_deref(), header.alg),
             KeySource::Issuer(keys) => {
                 let found = keys.find(header.kid.as_deref(), header.alg).await;
-                found.map_err(|NoKeysYet| Unauthenticated::IssuerUnavailable)?
+                found.map_err(|KeysNotFetched| Unauthenticated::IssuerUnavailable)?
             }
         };
         self.principal(&self.claims(token, header.alg, &keys)?)
@@ -128,7 +128,7 @@ impl TokenVerifier {
                     ErrorKind::InvalidSignature => {}
                     // Told to nobody but the owner of a token that was good once.
                     ErrorKind::ExpiredSignature => return Err(self.expired(token, key, validation)),
-                    kind => return Err(Unauthenticated::InvalidToken(defect(&kind))),
+                    kind => return Err(Unauthenticated::InvalidToken(claim_error(&kind))),
                 },
             }
         }
@@ -146,7 +146,7 @@ impl TokenVerifier {
         match decode::<Claims>(token, key, &validation).map(|verified| self.principal(&verified.claims)) {
             Ok(Ok(principal)) => Unauthenticated::ExpiredToken { subject: principal.subject().to_owned() },
             Ok(Err(error)) => error,
-            Err(error) => Unauthenticated::InvalidToken(defect(error.kind())),
+            Err(error) => Unauthenticated::InvalidToken(claim_error(error.kind())),
         }
     }
 
@@ -174,7 +174,7 @@ impl TokenVerifier {
 }
 
 /// What is wrong with a token that is rightly signed, for the log. The library's words may quote the token.
-fn defect(kind: &ErrorKind) -> String {
+fn claim_error(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::InvalidIssuer => "of another issuer".to_owned(),
         ErrorKind::InvalidAudience => "for another audience".to_owned(),

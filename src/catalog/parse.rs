@@ -43,9 +43,9 @@ impl Problems {
 }
 
 /// Finds entries that are there twice.
-struct Seen<K>(HashMap<K, String>);
+struct Duplicates<K>(HashMap<K, String>);
 
-impl<K: Eq + Hash> Seen<K> {
+impl<K: Eq + Hash> Duplicates<K> {
     fn new() -> Self {
         Self(HashMap::new())
     }
@@ -71,7 +71,7 @@ pub(super) fn check(raw: RawCatalog) -> Result<Catalog, InvalidCatalog> {
 }
 
 fn organizations(raw: Vec<RawOrganization>, problems: &mut Problems) -> Vec<Organization> {
-    let mut seen = Seen::new();
+    let mut seen = Duplicates::new();
     let parsed = raw.into_iter().enumerate().filter_map(|(index, raw)| {
         let entry = format!("organizations[{index}]");
         let id = problems.parse(&entry, "id", &raw.id);
@@ -84,7 +84,7 @@ fn organizations(raw: Vec<RawOrganization>, problems: &mut Problems) -> Vec<Orga
 }
 
 fn tenants(raw: Vec<RawTenant>, problems: &mut Problems) -> Vec<Tenant> {
-    let mut seen = Seen::new();
+    let mut seen = Duplicates::new();
     let parsed = raw.into_iter().enumerate().filter_map(|(index, raw)| {
         let entry = format!("tenants[{index}]");
         let id = problems.parse(&entry, "id", &raw.id);
@@ -111,8 +111,8 @@ fn tenants(raw: Vec<RawTenant>, problems: &mut Problems) -> Vec<Tenant> {
 }
 
 fn meters(raw: Vec<RawMeter>, problems: &mut Problems) -> Vec<Meter> {
-    let mut ids = Seen::new();
-    let mut names = Seen::new();
+    let mut ids = Duplicates::new();
+    let mut names = Duplicates::new();
     let parsed = raw.into_iter().enumerate().filter_map(|(index, raw)| {
         let entry = format!("meters[{index}]");
         let id = problems.parse(&entry, "id", &raw.id);
@@ -126,7 +126,7 @@ fn meters(raw: Vec<RawMeter>, problems: &mut Problems) -> Vec<Meter> {
 }
 
 fn prices(raw: Vec<RawPrice>, problems: &mut Problems) -> Vec<Price> {
-    let mut seen = Seen::new();
+    let mut seen = Duplicates::new();
     let parsed = raw.into_iter().enumerate().filter_map(|(index, raw)| {
         let entry = format!("prices[{index}]");
         let meter = problems.name(&entry, "meter", raw.meter.clone(), MAX_WORD_BYTES);

@@ -12,16 +12,16 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::client::Checkpoint;
 
 /// Pieces on their way to the thread.
-const QUEUED_PIECES: usize = 8;
+const QUEUE_LENGTH: usize = 8;
 /// How much is written before the disk is told to keep it: what is left for the end takes no time worth speaking of.
 const SYNC_BYTES: usize = 32 << 20;
 /// How far the disk may be behind.
-const MOST_UNSYNCED: usize = 256 << 20;
+const MAX_UNSYNCED_BYTES: usize = 256 << 20;
 
 /// Where a download goes.
 pub(super) trait Output: Write + Send + 'static {
     /// A handle to the file that the disk is to keep; `None`: it is not kept.
-    fn kept_file(&self) -> io::Result<Option<File>> {
+    fn file_to_sync(&self) -> io::Result<Option<File>> {
         Ok(None)
     }
 
@@ -49,15 +49,15 @@ enum Piece {
 }
 
 /// What becomes of what is to be kept.
-enum Kept {
-    Told,
+enum SyncOutcome {
+    Accepted,
     Busy,
     Failed,
 }
 
 /// Has the disk keep a file, while more is written to it.
-struct Keeper {
-    wanted: sync_mpsc::SyncSender<()>,
+struct FileSyncer {
+    requests: sync_mpsc::SyncSender<()>,
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
@@ -66,10 +66,10 @@ struct Keeper {
 impl<W: Output> BackgroundWriter<W> {
     /// Starts the thread.
     pub(super) fn start(mut out: W) -> Self {
-        let (pieces, waiting) = mpsc::channel(QUEUED_PIECES);
-        let (give_back, spare) = mpsc::channel(QUEUED_PIECES);
+        let (pieces, waiting) = mpsc::channel(QUEUE_LENGTH);
+        let (written_buffers, spare) = mpsc::channel(QUEUE_LENGTH);
         let writer = tokio::task::spawn_blocking(move || {
-            let written = write_all(&mut out, waiting, &give_back);
+            let written = write_all(&mut out, waiting, &written_buffers);
             (out, written)
         });
         Self { pieces, spare, writer }
@@ -97,68 +97,68 @@ impl<W: Output> BackgroundWriter<W> {
 fn write_all(
     out: &mut impl Output,
     mut waiting: mpsc::Receiver<Piece>,
-    give_back: &mpsc::Sender<Vec<u8>>,
+    written_buffers: &mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
-    let keeper = out.kept_file()?.map(Keeper::start);
-    let mut unsynced = 0;
+    let syncer = out.file_to_sync()?.map(FileSyncer::start);
+    let mut unsynced_bytes = 0;
     while let Some(piece) = waiting.blocking_recv() {
         match piece {
             Piece::Lines(mut lines) => {
                 out.write_all(&lines)?;
-                unsynced += lines.len();
+                unsynced_bytes += lines.len();
                 lines.clear();
                 // Where there are spare buffers enough, it is let go.
-                let _ = give_back.try_send(lines);
+                let _ = written_buffers.try_send(lines);
             }
             Piece::Checkpoint(checkpoint) => {
                 out.flush()?;
                 out.checkpoint(&checkpoint)?;
             }
         }
-        if unsynced >= SYNC_BYTES
-            && let Some(keeper) = &keeper
+        if unsynced_bytes >= SYNC_BYTES
+            && let Some(syncer) = &syncer
         {
-            match keeper.keep(unsynced >= MOST_UNSYNCED) {
-                Kept::Told => unsynced = 0,
-                Kept::Busy => {}
+            match syncer.request_sync(unsynced_bytes >= MAX_UNSYNCED_BYTES) {
+                SyncOutcome::Accepted => unsynced_bytes = 0,
+                SyncOutcome::Busy => {}
                 // It says why at the end.
-                Kept::Failed => break,
+                SyncOutcome::Failed => break,
             }
         }
     }
     out.flush()?;
-    keeper.map_or(Ok(()), Keeper::finish)
+    syncer.map_or(Ok(()), FileSyncer::finish)
 }
 
-// === impl Keeper ===
+// === impl FileSyncer ===
 
-impl Keeper {
+impl FileSyncer {
     fn start(file: File) -> Self {
-        let (wanted, waiting) = sync_mpsc::sync_channel(0);
+        let (requests, waiting) = sync_mpsc::sync_channel(0);
         let thread = thread::spawn(move || {
             while waiting.recv().is_ok() {
                 file.sync_data()?;
             }
             file.sync_data()
         });
-        Self { wanted, thread }
+        Self { requests, thread }
     }
 
     /// Has what was written so far kept. Where what was written before is not kept yet, it waits for that if it `must`.
-    fn keep(&self, must: bool) -> Kept {
+    fn request_sync(&self, must: bool) -> SyncOutcome {
         if must {
-            return self.wanted.send(()).map_or(Kept::Failed, |()| Kept::Told);
+            return self.requests.send(()).map_or(SyncOutcome::Failed, |()| SyncOutcome::Accepted);
         }
-        match self.wanted.try_send(()) {
-            Ok(()) => Kept::Told,
-            Err(sync_mpsc::TrySendError::Full(())) => Kept::Busy,
-            Err(sync_mpsc::TrySendError::Disconnected(())) => Kept::Failed,
+        match self.requests.try_send(()) {
+            Ok(()) => SyncOutcome::Accepted,
+            Err(sync_mpsc::TrySendError::Full(())) => SyncOutcome::Busy,
+            Err(sync_mpsc::TrySendError::Disconnected(())) => SyncOutcome::Failed,
         }
     }
 
     /// Waits until all is kept, or has failed to be.
     fn finish(self) -> io::Result<()> {
-        drop(self.wanted);
+        drop(self.requests);
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that keeps the file has failed")))
     }
 }

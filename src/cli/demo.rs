@@ -71,7 +71,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
         () = &mut stop => Err("interrupted".into()),
     };
     if steps.is_ok() && !args.once {
-        demo.print_invitation(address);
+        demo.print_next_steps(address);
         stop.await;
         println!("\nStopping.");
     }
@@ -200,7 +200,7 @@ impl Demo {
         Ok(())
     }
 
-    fn print_invitation(&self, address: SocketAddr) {
+    fn print_next_steps(&self, address: SocketAddr) {
         title("The server stays up. Paste these into another terminal; Ctrl-C ends the demo");
         let Self { database_url, server, key_dir } = self;
         let program = std::env::current_exe()

@@ -30,7 +30,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let import = open(&database, args.source).await?;
     let bar = show_progress(&inputs, import.progress());
-    let delivery = Delivery { name: &listed(&names), is_complete: args.complete, dry_run: args.dry_run };
+    let delivery = Delivery { name: &file_list(&names), is_complete: args.complete, dry_run: args.dry_run };
     let imported = async { import.publish(import.read(inputs).await?, &delivery).await }.await;
     bar.abort();
     let report = imported.map_err(|error| messages::error(&error, &names))?;
@@ -39,10 +39,10 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
 }
 
 /// The files' names, as they are kept with the import.
-fn listed(names: &[String]) -> String {
+fn file_list(names: &[String]) -> String {
     let more = names.len().saturating_sub(LISTED_FILES);
-    let listed = names[..names.len() - more].join(", ");
-    if more == 0 { listed } else { format!("{listed} and {more} more") }
+    let file_list = names[..names.len() - more].join(", ");
+    if more == 0 { file_list } else { format!("{file_list} and {more} more") }
 }
 
 pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {
@@ -78,7 +78,7 @@ fn show_progress(inputs: &[Input], progress: Arc<Progress>) -> tokio::task::Join
     bar.set_style(if size.is_some() { reading } else { piped });
     tokio::spawn(async move {
         // Taken off the screen when the task is dropped.
-        let bar = Cleared(bar);
+        let bar = ClearOnDrop(bar);
         let mut is_writing = false;
         loop {
             let to_write = progress.rows_to_write.load(Ordering::Relaxed);
@@ -99,9 +99,9 @@ fn show_progress(inputs: &[Input], progress: Arc<Progress>) -> tokio::task::Join
     })
 }
 
-struct Cleared(ProgressBar);
+struct ClearOnDrop(ProgressBar);
 
-impl Drop for Cleared {
+impl Drop for ClearOnDrop {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -130,7 +130,7 @@ impl Write for PartialFile {
 }
 
 impl Output for PartialFile {
-    fn kept_file(&self) -> io::Result<Option<File>> {
+    fn file_to_sync(&self) -> io::Result<Option<File>> {
         self.file.try_clone().map(Some)
     }
 

@@ -24,7 +24,7 @@ use crate::{
 
 /// How much is written at a time.
 const WRITE_BYTES: usize = 256 << 10;
-/// How often it is noted how far a file is.
+/// How often the state of a download is written.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
@@ -54,7 +54,7 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
         }
         let target = match &output {
             Some(path) => Some(path.clone()),
-            None => PartialFile::find(Path::new("."), |checkpoint| checkpoint.is_of(&query, format))?,
+            None => PartialFile::find(Path::new("."), |checkpoint| checkpoint.matches(&query, format))?,
         };
         if let Some(target) = target
             && let Some((file, checkpoint)) = PartialFile::reopen(&target)?
@@ -100,9 +100,9 @@ fn default_path(header: &ReportHeader) -> PathBuf {
     let name: String = header.tenant_name.chars().map(safe).collect();
     let name = name.trim_start_matches('.');
     let end = format!("_detailed_usage_{}.csv", output::month(header.month));
-    let kept = shortened(name, MAX_NAME_BYTES - end.len());
-    let path = PathBuf::from(format!("{kept}{end}"));
-    if kept != name {
+    let short_name = shortened(name, MAX_NAME_BYTES - end.len());
+    let path = PathBuf::from(format!("{short_name}{end}"));
+    if short_name != name {
         eprintln!("the tenant's name is too long for a file name, so the file is {}", path.display());
     }
     path
@@ -111,14 +111,14 @@ fn default_path(header: &ReportHeader) -> PathBuf {
 fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {
     let part = file.path();
     match error {
-        ClientError::OtherCheckpoint => format!("{}: {error}, or leave --resume out to start anew", part.display()),
-        error if is_for_good(error) => format!("{error}; without --resume, the download starts anew"),
+        ClientError::CheckpointMismatch => format!("{}: {error}, or leave --resume out to start anew", part.display()),
+        error if is_permanent(error) => format!("{error}; without --resume, the download starts anew"),
         _ => error.to_string(),
     }
 }
 
 /// Whether the server will not go on with what is here.
-fn is_for_good(error: &ClientError) -> bool {
+fn is_permanent(error: &ClientError) -> bool {
     match error {
         ClientError::CannotResume(_) => true,
         ClientError::Refused { reason, .. } => {
@@ -159,7 +159,7 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Resu
             file.discard()?;
             return Err(error.into());
         }
-        if is_for_good(&error) {
+        if is_permanent(&error) {
             return Err(format!("{error}; without --resume, the download starts anew").into());
         }
         return Err(format!(
@@ -194,20 +194,20 @@ async fn write<W: Output>(
     bar: &ProgressBar,
 ) -> Result<(), ClientError> {
     let mut lines = Vec::with_capacity(2 * WRITE_BYTES);
-    let mut noted = None::<Instant>;
+    let mut last_checkpoint = None::<Instant>;
     let result = loop {
         match download.next(&mut lines).await {
             Ok(Some(rows)) => bar.inc(rows),
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
-        let due = noted.is_none_or(|noted| noted.elapsed() >= CHECKPOINT_INTERVAL);
+        let due = last_checkpoint.is_none_or(|last_checkpoint| last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL);
         if (due || lines.len() >= WRITE_BYTES) && !writer.write(&mut lines).await {
             return Ok(());
         }
         if due {
             writer.checkpoint(download.checkpoint()).await;
-            noted = Some(Instant::now());
+            last_checkpoint = Some(Instant::now());
         }
     };
     writer.write(&mut lines).await;

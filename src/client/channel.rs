@@ -13,7 +13,7 @@ use tonic::{
 
 use super::{
     ClientError,
-    retry::{Backoff, TRYING_AGAIN},
+    retry::{Backoff, RETRYING},
 };
 use crate::network::{causes, is_loopback};
 
@@ -81,11 +81,11 @@ impl ClientConfig {
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(causes(&error)))?;
         }
-        let mut backoff = Backoff::begun(self.retry_for);
+        let mut backoff = Backoff::started(self.retry_for);
         loop {
             match endpoint.connect().await {
                 Ok(channel) => return Ok(channel),
-                Err(error) => backoff.wait(self.unreachable(&error), Duration::ZERO, TRYING_AGAIN).await?,
+                Err(error) => backoff.wait(self.unreachable(&error), Duration::ZERO, RETRYING).await?,
             }
         }
     }
@@ -94,7 +94,7 @@ impl ClientConfig {
         ClientError::Unreachable {
             server: self.server.clone(),
             cause: self.explain(error),
-            is_transient: !is_about_tls(error) && !is_about_names(error),
+            is_transient: !is_tls_error(error) && !is_name_error(error),
         }
     }
 
@@ -149,7 +149,7 @@ impl ClientConfig {
 }
 
 /// Whether certificates and the like do not agree: they will not the next time.
-fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         // Within an error of input and output, it is no cause of it.
         let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
@@ -158,7 +158,7 @@ fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Whether there is no such host. One whose name server is away may be there the next time.
-fn is_about_names(error: &dyn std::error::Error) -> bool {
+fn is_name_error(error: &dyn std::error::Error) -> bool {
     let text = causes(error);
     // glibc, musl, macOS.
     ["Name or service not known", "Name does not resolve", "nodename nor servname provided"]

@@ -61,11 +61,11 @@ impl Checkpoint {
     }
 
     /// Whether it is of this report, written in this format.
-    pub fn is_of(&self, query: &UsageQuery, format: CsvFormat) -> bool {
-        self.is_of_request(&query.to_request(), format)
+    pub fn matches(&self, query: &UsageQuery, format: CsvFormat) -> bool {
+        self.matches_request(&query.to_request(), format)
     }
 
-    pub(super) fn is_of_request(&self, request: &proto::GetDetailedUsageRequest, format: CsvFormat) -> bool {
+    pub(super) fn matches_request(&self, request: &proto::GetDetailedUsageRequest, format: CsvFormat) -> bool {
         self.request == encoded(request)
             && self.crlf == matches!(format.line_end, LineEnd::Crlf)
             && self.neutralize_formulas == format.neutralize_formulas

@@ -23,9 +23,9 @@ const MEMO_BITS: u32 = 6;
 pub struct CsvLines {
     format: CsvFormat,
     plain: RecordReader,
-    tenant: Written,
-    asset: Written,
-    meters: Vec<WrittenMeter>,
+    tenant: CachedPart,
+    asset: CachedPart,
+    meters: Vec<CachedMeter>,
     /// The meter of the last record.
     meter: usize,
     periods: Memo<Vec<u8>>,
@@ -35,13 +35,13 @@ pub struct CsvLines {
 
 /// Encoded fields, and what they are in a line.
 #[derive(Default)]
-struct Written {
+struct CachedPart {
     encoded: Vec<u8>,
     line: Vec<u8>,
 }
 
-struct WrittenMeter {
-    written: Written,
+struct CachedMeter {
+    part: CachedPart,
     meter: Meter,
 }
 
@@ -64,8 +64,8 @@ impl CsvLines {
         Self {
             format,
             plain: RecordReader::default(),
-            tenant: Written::default(),
-            asset: Written::default(),
+            tenant: CachedPart::default(),
+            asset: CachedPart::default(),
             meters: Vec::new(),
             meter: 0,
             periods: Memo::new(),
@@ -150,7 +150,7 @@ impl CsvLines {
         let rest = self.asset.read(Part::Asset, rest, self.format)?;
         out.extend_from_slice(&self.asset.line);
         let rest = self.read_meter(rest)?;
-        out.extend_from_slice(&self.meters[self.meter].written.line);
+        out.extend_from_slice(&self.meters[self.meter].part.line);
         let rest = self.write_period(rest, out)?;
         let (quantity, rest) = write_quantity(rest, out)?;
         let attributes = self.attributes.get(rest, || Attributes::read(rest, self.format))?;
@@ -163,7 +163,7 @@ impl CsvLines {
     fn meter_index(&mut self, meter: &Meter) -> usize {
         self.meters.iter().position(|known| known.meter == *meter).unwrap_or_else(|| {
             // Without encoded fields it is found by no record of the fast way.
-            self.meters.push(WrittenMeter { written: Written::default(), meter: meter.clone() });
+            self.meters.push(CachedMeter { part: CachedPart::default(), meter: meter.clone() });
             self.meters.len() - 1
         })
     }
@@ -173,17 +173,17 @@ impl CsvLines {
         // Meters take turns, often in the same order.
         let count = self.meters.len();
         for index in (self.meter..count).chain(0..self.meter.min(count)) {
-            if let Some(after) = self.meters[index].written.strip(Part::Meter, rest) {
+            if let Some(after) = self.meters[index].part.strip(Part::Meter, rest) {
                 self.meter = index;
                 return Some(after);
             }
         }
-        let mut written = Written::default();
-        let (values, after) = written.replace(Part::Meter, rest, self.format)?;
+        let mut part = CachedPart::default();
+        let (values, after) = part.replace(Part::Meter, rest, self.format)?;
         let (name, id) = (values.text(Column::MeterName)?, values.text(Column::MeterId)?);
         let meter = Meter { id: id.parse().ok()?, name: name.to_owned(), unit: String::new() };
         self.meter = self.meter_index(&meter);
-        self.meters[self.meter].written = written;
+        self.meters[self.meter].part = part;
         Some(after)
     }
 
@@ -212,9 +212,9 @@ fn write_quantity<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> Option<(Decimal, &'a
     Some((quantity, fields.rest))
 }
 
-// === impl Written ===
+// === impl CachedPart ===
 
-impl Written {
+impl CachedPart {
     /// Makes sure that this is the part that a record begins with; returns what follows.
     fn read<'a>(&mut self, part: Part, record: &'a [u8], format: CsvFormat) -> Option<&'a [u8]> {
         if let Some(rest) = self.strip(part, record) {

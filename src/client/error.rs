@@ -96,7 +96,7 @@ pub enum ClientError {
     CannotResume(String),
     /// A checkpoint is of another download.
     #[error("that is of another report, filter or format: give the same options as before")]
-    OtherCheckpoint,
+    CheckpointMismatch,
     /// The server sent what the contract does not allow.
     #[error("the server sent an invalid {0}")]
     Malformed(String),

@@ -7,7 +7,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     Client, ClientError,
-    retry::{Backoff, TRYING_AGAIN, asked_pause},
+    retry::{Backoff, RETRYING, requested_delay},
 };
 use crate::contract::proto;
 
@@ -44,7 +44,7 @@ impl ResumingStream {
                 }
                 Err(Failure::Status(status)) => {
                     let error = ClientError::from_status(&client.server, CALL, &status);
-                    backoff.wait(error, asked_pause(&status), TRYING_AGAIN).await?;
+                    backoff.wait(error, requested_delay(&status), RETRYING).await?;
                 }
                 Err(Failure::Other(error)) => return Err(error),
             }
@@ -84,7 +84,7 @@ impl ResumingStream {
     }
 
     /// Takes note of records that came with a message, and of its token.
-    pub(super) fn took(&mut self, records: u64, token: &[u8]) -> Result<(), ClientError> {
+    pub(super) fn record_progress(&mut self, records: u64, token: &[u8]) -> Result<(), ClientError> {
         self.received += records;
         if records > 0 {
             self.backoff.reset();
@@ -105,7 +105,7 @@ impl ResumingStream {
             let error = ClientError::from_status(&self.client.server, CALL, &cause);
             let next =
                 format!("{} of {} records are here, asking for the others", self.received, self.header.record_count);
-            if let Err(error) = self.backoff.wait(error, asked_pause(&cause), &next).await {
+            if let Err(error) = self.backoff.wait(error, requested_delay(&cause), &next).await {
                 return Err(if cause.message() == cut.message() { self.incomplete() } else { error });
             }
             match open(&self.client, &self.request).await {

@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What a call that was not answered goes on with.
-pub(super) const TRYING_AGAIN: &str = "trying again";
+pub(super) const RETRYING: &str = "trying again";
 
 /// Pauses between tries.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Backoff {
     }
 
     /// The limit counts from now on.
-    pub(super) fn begun(limit: Duration) -> Self {
+    pub(super) fn started(limit: Duration) -> Self {
         Self { since: Some(Instant::now()), ..Self::new(limit) }
     }
 
@@ -70,20 +70,20 @@ pub(super) async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
     limit: Duration,
     attempt: impl Fn() -> F,
 ) -> Result<T, ClientError> {
-    let mut backoff = Backoff::begun(limit);
+    let mut backoff = Backoff::started(limit);
     loop {
         match attempt().await {
             Ok(answer) => return Ok(answer.into_inner()),
             Err(status) => {
                 let error = ClientError::from_status(server, name, &status);
-                backoff.wait(error, asked_pause(&status), TRYING_AGAIN).await?;
+                backoff.wait(error, requested_delay(&status), RETRYING).await?;
             }
         }
     }
 }
 
 /// How long the server asks to wait.
-pub(super) fn asked_pause(status: &Status) -> Duration {
+pub(super) fn requested_delay(status: &Status) -> Duration {
     status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default()
 }
 

@@ -78,16 +78,16 @@ impl UsageDownload {
             let message = proto::GetDetailedUsageResponse::decode(self.stream.next().await?);
             let message = message.map_err(|error| ClientError::malformed("message", error.to_string()))?;
             self.summary = message.summary;
-            self.stream.took(message.records.len() as u64, message.resume_token.as_bytes())?;
+            self.stream.record_progress(message.records.len() as u64, message.resume_token.as_bytes())?;
             if !message.records.is_empty() {
-                return self.take_in(message.records).map(Some);
+                return self.read_records(message.records).map(Some);
             }
         }
         self.check()?;
         Ok(None)
     }
 
-    fn take_in(&mut self, records: Vec<proto::UsageRecord>) -> Result<Vec<UsageRecord>, ClientError> {
+    fn read_records(&mut self, records: Vec<proto::UsageRecord>) -> Result<Vec<UsageRecord>, ClientError> {
         let records: Vec<UsageRecord> =
             records.into_iter().map(|record| self.reader.read(record)).collect::<Result<_, InvalidMessage>>()?;
         for record in &records {

@@ -35,8 +35,8 @@ impl CsvDownload {
         format: CsvFormat,
         from: &Checkpoint,
     ) -> Result<Self, ClientError> {
-        if !from.is_of_request(&request, format) {
-            return Err(ClientError::OtherCheckpoint);
+        if !from.matches_request(&request, format) {
+            return Err(ClientError::CheckpointMismatch);
         }
         let lines = CsvLines::resumed(format, &from.sums)?;
         request.resume_token.clone_from(&from.resume_token);
@@ -91,7 +91,7 @@ impl CsvDownload {
         if !fields.rest.is_empty() {
             return Err(ClientError::Malformed("message".to_owned()));
         }
-        self.stream.took(count, token)?;
+        self.stream.record_progress(count, token)?;
         Ok(Some(count))
     }
 }

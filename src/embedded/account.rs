@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::unistd::{Uid, User, chown};
+use nix::unistd::{Uid, User};
 
 use super::{ServerError, io_error};
 
@@ -14,7 +14,7 @@ use super::{ServerError, io_error};
 #[derive(Clone, Debug)]
 pub(super) struct Account {
     /// Set where this program is root and must be someone else for the server.
-    other: Option<User>,
+    run_as: Option<User>,
 }
 
 // === impl Account ===
@@ -27,12 +27,12 @@ impl Account {
     /// The account of this program; in root's stead `postgres`, or else `nobody`.
     pub(super) fn for_server() -> Result<Self, ServerError> {
         if !Self::is_root() {
-            return Ok(Self { other: None });
+            return Ok(Self { run_as: None });
         }
         ["postgres", "nobody"]
             .into_iter()
             .find_map(|name| User::from_name(name).ok().flatten())
-            .map(|user| Self { other: Some(user) })
+            .map(|user| Self { run_as: Some(user) })
             .ok_or(ServerError::NoAccount)
     }
 
@@ -40,21 +40,21 @@ impl Account {
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").stdin(Stdio::null());
-        if let Some(user) = &self.other {
+        if let Some(user) = &self.run_as {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", "/");
         }
         command
     }
 
     /// Gives a folder to the account.
-    pub(super) fn own(&self, folder: &Path) -> Result<(), ServerError> {
-        let Some(user) = &self.other else { return Ok(()) };
-        chown(folder, Some(user.uid), Some(user.gid)).map_err(|error| io_error(folder, error.into()))
+    pub(super) fn chown(&self, folder: &Path) -> Result<(), ServerError> {
+        let Some(user) = &self.run_as else { return Ok(()) };
+        nix::unistd::chown(folder, Some(user.uid), Some(user.gid)).map_err(|error| io_error(folder, error.into()))
     }
 
     /// Makes sure that the account can get to a folder.
-    pub(super) fn check_reach(&self, folder: &Path) -> Result<(), ServerError> {
-        let Some(user) = &self.other else { return Ok(()) };
+    pub(super) fn check_access(&self, folder: &Path) -> Result<(), ServerError> {
+        let Some(user) = &self.run_as else { return Ok(()) };
         let reachable = self
             .command(Path::new("test"))
             .args(["-x".as_ref(), folder.as_os_str()])

@@ -52,7 +52,7 @@ impl Cluster {
         let written = std::fs::write(&path, content)
             .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)));
         written.map_err(|error| io_error(&path, error))?;
-        self.account.own(&path)
+        self.account.chown(&path)
     }
 
     /// Makes the cluster where it is not there yet.
@@ -169,7 +169,7 @@ fn socket_folder(home: &Path, account: &Account) -> Result<PathBuf, ServerError>
     };
     let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
     match made {
-        Ok(()) => account.own(&folder)?,
+        Ok(()) => account.chown(&folder)?,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             // In a folder for everyone someone else may have been first.
             let metadata = folder.symlink_metadata().map_err(|error| io_error(&folder, error))?;

@@ -106,8 +106,8 @@ fn home(account: &Account) -> Result<std::path::PathBuf, ServerError> {
             .tempdir_in(&parent)
             .map_err(|error| io_error(&parent, error));
         let result = made.and_then(|folder| {
-            account.own(folder.path())?;
-            account.check_reach(folder.path())?;
+            account.chown(folder.path())?;
+            account.check_access(folder.path())?;
             Ok(folder.keep())
         });
         match result {

@@ -88,8 +88,8 @@ impl PrivateServer {
         check_is_ours(data_dir)?;
         // The server has a working folder of its own, so a relative path would not be found.
         let data_dir = data_dir.canonicalize().map_err(|error| io_error(data_dir, error))?;
-        account.own(&data_dir)?;
-        account.check_reach(&data_dir)?;
+        account.chown(&data_dir)?;
+        account.check_access(&data_dir)?;
         let start_lock = lock_file(&data_dir.join(START_LOCK))?;
         start_lock.lock().map_err(|error| io_error(&data_dir, error))?;
         let users_lock = lock_file(&data_dir.join("users.lock"))?;

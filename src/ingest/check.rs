@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{
     codec::CheckedRow,
     findings::WarningKind,
-    record_location::Place,
+    record_location::RecordLocation,
     row::{RawRecord, RowReader},
 };
 use crate::{
@@ -86,7 +86,7 @@ impl Checker {
     /// Checks a row. All of its problems are named, not only the first. `None`: it has some.
     pub(super) fn check<'r>(
         &self,
-        place: Place,
+        location: RecordLocation,
         row: &Row<'r>,
         reader: &mut RowReader<'_, '_>,
     ) -> Option<CheckedRow<'r>> {
@@ -101,7 +101,7 @@ impl Checker {
         }
         let (start, end) = period?;
         let checked = CheckedRow {
-            place,
+            location,
             tenant_id: tenant_id?,
             asset_name: row.asset_name?,
             asset_id: row.asset_id?,

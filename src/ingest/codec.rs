@@ -3,14 +3,14 @@
 //! The key holds, in this order: tenant, usage day, asset type, asset id, meter (by its position in the order of names),
 //! start, end, billing region, platform, trial. Two rows of one load with equal keys are one record given twice.
 
-use super::record_location::Place;
+use super::record_location::RecordLocation;
 use crate::model::{AssetType, BillingRegion, Decimal, Platform, RecordDimensions, TenantId, UtcTime};
 
 /// A row that passed the checks. Texts are borrowed from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CheckedRow<'a> {
     /// Where it stands in the delivery.
-    pub(super) place: Place,
+    pub(super) location: RecordLocation,
     pub(super) tenant_id: TenantId,
     pub(super) asset_name: &'a str,
     pub(super) asset_id: &'a str,
@@ -46,7 +46,7 @@ impl<'a> CheckedRow<'a> {
 
     /// Appends the rest.
     pub(super) fn put_rest(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.place.to_bits().to_be_bytes());
+        out.extend_from_slice(&self.location.to_bits().to_be_bytes());
         out.extend_from_slice(&self.quantity.coefficient().to_be_bytes());
         out.push(self.quantity.scale());
         out.extend_from_slice(&self.dimensions.trial_expiry.map_or(NO_TIME, UtcTime::unix_micros).to_be_bytes());
@@ -68,7 +68,7 @@ impl<'a> CheckedRow<'a> {
         let end = UtcTime::from_unix_micros(unordered(take(key)?))?;
         let [region, platform, trial] = take(key)?;
 
-        let place = Place::from_bits(u64::from_be_bytes(take(rest)?));
+        let location = RecordLocation::from_bits(u64::from_be_bytes(take(rest)?));
         let coefficient = u128::from_be_bytes(take(rest)?);
         let [scale] = take(rest)?;
         let trial_expiry = match i64::from_be_bytes(take(rest)?) {
@@ -76,7 +76,7 @@ impl<'a> CheckedRow<'a> {
             micros => Some(UtcTime::from_unix_micros(micros)?),
         };
         Some(Self {
-            place,
+            location,
             tenant_id,
             asset_name: std::str::from_utf8(rest).ok()?,
             asset_id,
@@ -128,7 +128,7 @@ mod tests {
 
     prop_compose! {
         fn row()(
-            place in any::<u64>(), tenant in any::<u128>(),
+            location in any::<u64>(), tenant in any::<u128>(),
             name in "\\PC{0,9}", id in "[a-c]{1,4}", asset_type in 1..=5, meter in 0..4_u32,
             start in -10_i64..10, length in 1_i64..9, coefficient in 0..10_u128.pow(38), scale in 0..=38_u8,
             region in 1..=4, platform in 0..=2, trial in any::<bool>(), expiry in prop::option::of(any::<u32>()),
@@ -136,7 +136,7 @@ mod tests {
             let time = |micros| UtcTime::from_unix_micros(micros).expect("in range");
             let tenant_id = TenantId::from_uuid(uuid::Uuid::from_u128(tenant % 3));
             let row = CheckedRow {
-                place: Place::from_bits(place), tenant_id, asset_name: "", asset_id: "",
+                location: RecordLocation::from_bits(location), tenant_id, asset_name: "", asset_id: "",
                 asset_type: AssetType::from_code(asset_type).expect("in range"),
                 dimensions: RecordDimensions {
                     meter, start: time(start), end: time(start + length),

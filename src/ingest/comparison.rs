@@ -15,19 +15,19 @@ use crate::{
 
 /// What is known of loads beside those that were imported.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct LoadComparison {
     /// What superseded loads add up to, by tenant and load.
-    before: HashMap<(TenantKey, i64), Vec<(MeterKey, BigDecimal)>>,
+    superseded_quantities: HashMap<(TenantKey, i64), Vec<(MeterKey, BigDecimal)>>,
     /// When the same content was published earlier.
-    earlier: HashMap<LoadKey, UtcTime>,
+    earlier_publications: HashMap<LoadKey, UtcTime>,
     /// Where else the same content is from.
     other_sources: HashMap<LoadKey, String>,
     /// Whether the superseded loads were looked up.
-    is_there: bool,
+    is_loaded: bool,
 }
 
-impl Known {
-    pub(super) async fn look_up(
+impl LoadComparison {
+    pub(super) async fn load(
         session: &ImportSession,
         loads: &[PlannedLoad],
         outcomes: &[PublishedLoad],
@@ -42,11 +42,11 @@ impl Known {
                 }
             }
         }
-        let mut before: HashMap<_, Vec<_>> = HashMap::new();
+        let mut superseded_quantities: HashMap<_, Vec<_>> = HashMap::new();
         for (load, meter, quantity) in session.meter_totals(&superseded).await? {
-            before.entry(load).or_default().push((meter, quantity));
+            superseded_quantities.entry(load).or_default().push((meter, quantity));
         }
-        let earlier = session.earlier_publications(&contents).await?;
+        let earlier_publications = session.earlier_publications(&contents).await?;
         // No records are alike whoever delivers them.
         let published = loads
             .iter()
@@ -54,7 +54,7 @@ impl Known {
             .filter(|(planned, outcome)| planned.load.record_count > 0 && **outcome != PublishedLoad::Unchanged);
         let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest.sha256)).collect();
         let other_sources = session.same_from_other_sources(&published).await?;
-        Ok(Self { before, earlier, other_sources, is_there: true })
+        Ok(Self { superseded_quantities, earlier_publications, other_sources, is_loaded: true })
     }
 
     pub(super) fn reports(
@@ -69,12 +69,12 @@ impl Known {
                 PublishedLoad::Unchanged => LoadOutcome::Unchanged,
                 PublishedLoad::Superseded(load) => {
                     let key = (planned.load.key.tenant, load.id);
-                    let old = self.before.remove(&key).unwrap_or_default().into_iter();
+                    let old = self.superseded_quantities.remove(&key).unwrap_or_default().into_iter();
                     let restatement = Restatement {
                         superseded_record_count: load.record_count,
                         superseded_published_at: load.published_at,
-                        returns_to: self.earlier.get(&planned.load.key).copied(),
-                        quantities: if self.is_there {
+                        returns_to: self.earlier_publications.get(&planned.load.key).copied(),
+                        quantities: if self.is_loaded {
                             plan::compare_quantities(&planned.load, old, meters)?
                         } else {
                             Vec::new()

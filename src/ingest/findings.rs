@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::record_location::Place;
+use super::record_location::RecordLocation;
 use crate::model::Column;
 
 /// How many problems are told one by one.
@@ -17,7 +17,7 @@ pub struct UsageProblem {
     pub input: usize,
     /// The line in the file on which the row starts (the field, where it is about its quotes), counted from 1; in a stream
     /// the record's number, from 0.
-    pub place: u64,
+    pub number: u64,
     /// The column; empty where it is about the row as a whole.
     pub column: &'static str,
     /// The value found there, cut short where it is long.
@@ -72,7 +72,13 @@ impl Findings {
         self.total
     }
 
-    pub(super) fn refuse(&mut self, place: Place, column: &'static str, value: &str, reason: &dyn fmt::Display) {
+    pub(super) fn refuse(
+        &mut self,
+        location: RecordLocation,
+        column: &'static str,
+        value: &str,
+        reason: &dyn fmt::Display,
+    ) {
         self.total += 1;
         if self.first.len() >= SHOWN {
             return;
@@ -82,14 +88,20 @@ impl Findings {
             shown.push('…');
         }
         let reason = reason.to_string();
-        self.first.push(UsageProblem { input: place.input(), place: place.number(), column, value: shown, reason });
+        self.first.push(UsageProblem {
+            input: location.input(),
+            number: location.number(),
+            column,
+            value: shown,
+            reason,
+        });
     }
 
-    pub(super) fn warn(&mut self, kind: WarningKind, place: Place, example: impl FnOnce() -> String) {
+    pub(super) fn warn(&mut self, kind: WarningKind, location: RecordLocation, example: impl FnOnce() -> String) {
         match self.warnings.iter_mut().find(|warning| warning.kind == kind) {
             Some(warning) => warning.count += 1,
             None => {
-                let first = (place.input(), place.number());
+                let first = (location.input(), location.number());
                 self.warnings.push(UsageWarning { kind, count: 1, first, example: example() });
             }
         }
@@ -101,7 +113,7 @@ impl Findings {
             return Ok(self.warnings);
         }
         let column = |problem: &UsageProblem| Column::NAMES.iter().position(|name| *name == problem.column);
-        self.first.sort_by_key(|problem| (problem.input, problem.place, column(problem)));
+        self.first.sort_by_key(|problem| (problem.input, problem.number, column(problem)));
         Err(InvalidUsage { first: self.first, total: self.total })
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Checker, InvalidUsage, Prepared, Progress, Row,
     findings::Findings,
     plan,
-    record_location::{Place, PlaceNames},
+    record_location::{LocationNames, RecordLocation},
     row::{RawRecord, RowReader},
     sort::Sorter,
 };
@@ -21,20 +21,20 @@ pub struct Intake {
     findings: Findings,
     progress: Arc<Progress>,
     record_count: u64,
-    places: PlaceNames,
+    location_names: LocationNames,
     /// Which of the delivery's inputs is being read.
     input: usize,
 }
 
 impl Intake {
-    pub(super) fn new(checker: Arc<Checker>, progress: Arc<Progress>, places: PlaceNames) -> Self {
+    pub(super) fn new(checker: Arc<Checker>, progress: Arc<Progress>, location_names: LocationNames) -> Self {
         Self {
             checker,
             sorter: Sorter::default(),
             findings: Findings::default(),
             progress,
             record_count: 0,
-            places,
+            location_names,
             input: 0,
         }
     }
@@ -71,10 +71,10 @@ impl Intake {
         self.record_count += 1;
         self.progress.rows_read.fetch_add(1, Ordering::Relaxed);
         let refused = self.findings.total();
-        let place = Place::new(self.input, number);
-        let mut reader = RowReader::new(place, &mut self.findings, texts);
+        let location = RecordLocation::new(self.input, number);
+        let mut reader = RowReader::new(location, &mut self.findings, texts);
         let row = read(&mut reader);
-        match self.checker.check(place, &row, &mut reader) {
+        match self.checker.check(location, &row, &mut reader) {
             Some(row) => self.sorter.push(&row),
             // Whatever is not taken is refused: a row that is neither would be lost without a word.
             None if self.findings.total() == refused => Err(io::Error::other(format!("row {number} was lost"))),
@@ -84,13 +84,13 @@ impl Intake {
 
     /// Takes note of what is no row that could be checked.
     pub fn refuse(&mut self, number: u64, column: &'static str, value: &str, reason: &dyn std::fmt::Display) {
-        self.findings.refuse(Place::new(self.input, number), column, value, reason);
+        self.findings.refuse(RecordLocation::new(self.input, number), column, value, reason);
     }
 
     /// Sorts, finds doubles, and sums up.
     pub(super) fn finish(mut self) -> io::Result<Result<Prepared, InvalidUsage>> {
         let mut sorted = self.sorter.finish()?;
-        let plan = plan::plan(&mut sorted, &self.checker, &self.places, &mut self.findings)?;
+        let plan = plan::plan(&mut sorted, &self.checker, &self.location_names, &mut self.findings)?;
         let record_count = self.record_count;
         Ok(self.findings.into_result().map(|warnings| Prepared { sorted, plan, record_count, warnings }))
     }

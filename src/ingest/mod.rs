@@ -23,7 +23,7 @@ use std::{
 use chrono::NaiveDate;
 
 pub use check::{Checker, Row};
-pub use csv::{Input, NotUsage};
+pub use csv::{Input, UnsupportedFormat};
 pub use findings::{InvalidUsage, UsageProblem, UsageWarning, WarningKind};
 pub use intake::Intake;
 pub use report::{ImportReport, LoadOutcome, LoadReport, OmittedLoad, Restatement};
@@ -36,7 +36,7 @@ use crate::{
 };
 use csv::ReadError;
 use plan::Plan;
-use record_location::PlaceNames;
+use record_location::LocationNames;
 use sort::Sorted;
 
 /// How many rows go to the database at a time.
@@ -83,19 +83,13 @@ pub enum ImportError {
     #[error(transparent)]
     Invalid(#[from] InvalidUsage),
     /// A file is something else than usage as CSV.
-    #[error("{place}: {error}")]
-    NotUsage {
-        /// The file.
-        place: String,
-        /// What it is instead.
-        error: NotUsage,
-    },
+    #[error("{file}: {error}")]
+    UnsupportedFormat { file: String, error: UnsupportedFormat },
     /// The input cannot be read, or there is no room for sorting it.
-    #[error("{place}: {error}")]
+    #[error("{context}: {error}")]
     Io {
-        /// What was read or written.
-        place: String,
-        /// Why it failed.
+        /// The file, or the step of the import.
+        context: String,
         error: io::Error,
     },
     /// The catalog has no such tenant, or it is not the caller's.
@@ -151,19 +145,19 @@ impl Import {
 
     /// An empty intake for records of a stream.
     pub fn intake(&self) -> Intake {
-        Intake::new(Arc::clone(&self.checker), self.progress(), PlaceNames::Records)
+        Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Records)
     }
 
     /// Reads files as one delivery.
     pub async fn read(&self, inputs: Vec<Input>) -> Result<Prepared, ImportError> {
         let names = inputs.iter().map(Input::name).collect();
-        let mut intake = Intake::new(Arc::clone(&self.checker), self.progress(), PlaceNames::Lines(names));
+        let mut intake = Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Lines(names));
         blocking("reading", move || {
             for (number, input) in inputs.iter().enumerate() {
                 intake.begin_input(number);
                 csv::read(input, &mut intake).map_err(|error| match error {
-                    ReadError::Io(error) => ImportError::Io { place: input.name(), error },
-                    ReadError::NotUsage(error) => ImportError::NotUsage { place: input.name(), error },
+                    ReadError::Io(error) => ImportError::Io { context: input.name(), error },
+                    ReadError::UnsupportedFormat(error) => ImportError::UnsupportedFormat { file: input.name(), error },
                 })?;
             }
             finish(intake)
@@ -178,16 +172,16 @@ impl Import {
 }
 
 fn finish(intake: Intake) -> Result<Prepared, ImportError> {
-    Ok(intake.finish().map_err(|error| ImportError::Io { place: "sorting".to_owned(), error })??)
+    Ok(intake.finish().map_err(|error| ImportError::Io { context: "sorting".to_owned(), error })??)
 }
 
 /// Does what waits for disks where nobody else waits.
 async fn blocking<T: Send + 'static>(
-    place: &str,
+    step: &str,
     work: impl FnOnce() -> Result<T, ImportError> + Send + 'static,
 ) -> Result<T, ImportError> {
     let result = tokio::task::spawn_blocking(work).await;
-    result.unwrap_or_else(|error| Err(ImportError::Io { place: place.to_owned(), error: io::Error::other(error) }))
+    result.unwrap_or_else(|error| Err(ImportError::Io { context: step.to_owned(), error: io::Error::other(error) }))
 }
 
 // === impl Prepared ===

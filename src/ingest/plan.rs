@@ -9,7 +9,7 @@ use super::{
     codec::{CheckedRow, load_of},
     digest::Digester,
     findings::Findings,
-    record_location::{Place, PlaceNames},
+    record_location::{LocationNames, RecordLocation},
     sort::Sorted,
     unicode_ids::UnicodeIds,
 };
@@ -48,10 +48,10 @@ struct LastAsset(Option<Arc<Asset>>);
 
 impl LastAsset {
     fn of(&mut self, row: &CheckedRow<'_>) -> Arc<Asset> {
-        let known = self.0.as_ref().filter(|asset| {
+        let cached = self.0.as_ref().filter(|asset| {
             asset.asset_type == row.asset_type && asset.id == row.asset_id && asset.name == row.asset_name
         });
-        if let Some(asset) = known {
+        if let Some(asset) = cached {
             return Arc::clone(asset);
         }
         let asset = Arc::new(Asset {
@@ -68,7 +68,7 @@ impl LastAsset {
 pub(super) fn plan(
     sorted: &mut Sorted,
     checker: &Checker,
-    places: &PlaceNames,
+    location_names: &LocationNames,
     findings: &mut Findings,
 ) -> io::Result<Plan> {
     let mut loads = Vec::new();
@@ -78,18 +78,18 @@ pub(super) fn plan(
     let mut previous = Previous::default();
     sorted.scan(|key, rest| {
         let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
-        if let Some(place) = previous.place.filter(|_| previous.key == key) {
+        if let Some(location) = previous.location.filter(|_| previous.key == key) {
             let reason = format!(
                 "the same asset, meter, period, region, platform and trial as {}; add them up, or give each its period",
-                places.name(place, row.place)
+                location_names.name(location, row.location)
             );
-            findings.refuse(row.place, "assetId", row.asset_id, &reason);
+            findings.refuse(row.location, "assetId", row.asset_id, &reason);
             return Ok(true);
         }
         if load_of(&previous.key) != load_of(key) {
             loads.extend(open.take().map(|load| load.close(checker)).transpose()?);
         }
-        previous.set(key, row.place);
+        previous.set(key, row.location);
         let load = match &mut open {
             Some(load) => load,
             none => none.insert(OpenLoad::new(&row, checker)?),
@@ -107,14 +107,14 @@ pub(super) fn plan(
 struct Previous {
     key: Vec<u8>,
     /// `None`: there is none.
-    place: Option<Place>,
+    location: Option<RecordLocation>,
 }
 
 impl Previous {
-    fn set(&mut self, key: &[u8], place: Place) {
+    fn set(&mut self, key: &[u8], location: RecordLocation) {
         self.key.clear();
         self.key.extend_from_slice(key);
-        self.place = Some(place);
+        self.location = Some(location);
     }
 }
 

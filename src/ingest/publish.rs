@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Delivery, Import, ImportError, ImportReport, LoadReport, OmittedLoad, Prepared, UsageWarning,
-    comparison::Known,
+    comparison::LoadComparison,
     plan::{self, Plan, PlannedLoad},
     sort::{Sorted, Sorter},
     unicode_ids::UnicodeIds,
@@ -44,12 +44,12 @@ impl Import {
             planned.extend(empty);
             coverage.omitted = omitted.iter().map(|load| load.key).collect();
         } else {
-            let told = omitted.into_iter().map(|load| OmittedLoad {
+            let omitted = omitted.into_iter().map(|load| OmittedLoad {
                 tenant_id: load.tenant_id,
                 usage_day: load.key.usage_day,
                 record_count: load.record_count,
             });
-            left_in_force = (told.collect(), omitted_count);
+            left_in_force = (omitted.collect(), omitted_count);
         }
         let coverage = delivery.is_complete.then_some(coverage);
         let (mut loads, published_at) =
@@ -75,7 +75,7 @@ impl Import {
         }
         let planned = vec![PlannedLoad::empty(tenant_id, key).ok_or_else(nothing)?];
         let sorted =
-            Sorter::default().finish().map_err(|error| ImportError::Io { place: "sorting".to_owned(), error })?;
+            Sorter::default().finish().map_err(|error| ImportError::Io { context: "sorting".to_owned(), error })?;
         let (loads, published_at) = self.publish_planned(session, sorted, (planned, 0), None, delivery).await?;
         let (omitted, warnings) = (Vec::new(), Vec::new());
         Ok(ImportReport { record_count: 0, loads, omitted, omitted_count: 0, warnings, published_at })
@@ -113,15 +113,15 @@ impl Import {
                 outcomes[index] = outcome;
             }
         }
-        let known = match Known::look_up(&session, &planned, &outcomes).await {
+        let comparison = match LoadComparison::load(&session, &planned, &outcomes).await {
             // What is published is, whatever can be told of it.
             Err(error) if published_at.is_some() => {
                 tracing::warn!(%error, "the import was published, but what it changed cannot be told");
-                Known::default()
+                LoadComparison::default()
             }
-            known => known?,
+            comparison => comparison?,
         };
-        Ok((known.reports(&planned, outcomes, self.checker.meters())?, published_at))
+        Ok((comparison.reports(&planned, outcomes, self.checker.meters())?, published_at))
     }
 
     async fn write(
@@ -146,11 +146,11 @@ impl Import {
             })
             .await;
         // Why the rows stopped coming says more than that they did.
-        let place = || "sorted rows".to_owned();
+        let context = || "sorted rows".to_owned();
         match reader.await {
             Ok(Ok(())) => Ok(publication?),
-            Ok(Err(error)) => Err(ImportError::Io { place: place(), error }),
-            Err(error) => Err(ImportError::Io { place: place(), error: io::Error::other(error) }),
+            Ok(Err(error)) => Err(ImportError::Io { context: context(), error }),
+            Err(error) => Err(ImportError::Io { context: context(), error: io::Error::other(error) }),
         }
     }
 

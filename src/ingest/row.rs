@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use super::{
     findings::{Findings, WarningKind},
-    record_location::Place,
+    record_location::RecordLocation,
 };
 use crate::model::{Column, Decimal, Form, InvalidDecimal, InvalidText, InvalidTime, UtcTime, checked_text};
 
@@ -15,27 +15,27 @@ pub(super) type RawRecord<'a> = [&'a str; Column::COUNT];
 
 /// Reads the values of a row, and refuses those that are not sound.
 pub struct RowReader<'f, 'a> {
-    place: Place,
+    location: RecordLocation,
     findings: &'f mut Findings,
     /// What the row came in, where that was texts.
     texts: Option<&'f RawRecord<'a>>,
 }
 
 impl<'f, 'a> RowReader<'f, 'a> {
-    pub(super) fn new(place: Place, findings: &'f mut Findings, texts: Option<&'f RawRecord<'a>>) -> Self {
-        Self { place, findings, texts }
+    pub(super) fn new(location: RecordLocation, findings: &'f mut Findings, texts: Option<&'f RawRecord<'a>>) -> Self {
+        Self { location, findings, texts }
     }
 
     /// Refuses a value: as it came, where that is known.
     pub(super) fn refuse(&mut self, column: Column, value: impl Display, reason: impl Display) {
         match self.texts {
-            Some(texts) => self.findings.refuse(self.place, column.name(), texts[column.index()], &reason),
-            None => self.findings.refuse(self.place, column.name(), &value.to_string(), &reason),
+            Some(texts) => self.findings.refuse(self.location, column.name(), texts[column.index()], &reason),
+            None => self.findings.refuse(self.location, column.name(), &value.to_string(), &reason),
         }
     }
 
     pub(super) fn warn(&mut self, kind: WarningKind, example: impl FnOnce() -> String) {
-        self.findings.warn(kind, self.place, example);
+        self.findings.warn(kind, self.location, example);
     }
 
     /// Values other than texts may have blanks around them: programs that align columns leave them there.

@@ -181,16 +181,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ingest::record_location::Place;
+    use crate::ingest::record_location::RecordLocation;
     use crate::model::{AssetType, BillingRegion, Decimal, RecordDimensions, TenantId, UtcTime};
 
     proptest! {
         #[test]
         fn spilling_changes_nothing(ids in prop::collection::vec("[a-z]{1,8}", 0..200), limit in 64_usize..4000) {
             let mut sorter = Sorter::with_buffer(limit);
-            for (id, place) in ids.iter().zip(0..) {
+            for (id, location) in ids.iter().zip(0..) {
                 sorter.push(&CheckedRow {
-                    place: Place::from_bits(place),
+                    location: RecordLocation::from_bits(location),
                     tenant_id: TenantId::from_uuid(uuid::Uuid::nil()),
                     asset_name: id,
                     asset_id: id,
@@ -206,7 +206,7 @@ mod tests {
                 let mut found = Vec::new();
                 sorted.scan(|key, rest| {
                     let row = CheckedRow::read(key, rest).expect("a row");
-                    found.push((row.asset_id.to_owned(), row.place.to_bits()));
+                    found.push((row.asset_id.to_owned(), row.location.to_bits()));
                     Ok(true)
                 }).expect("readable");
                 prop_assert_eq!(&found, &expected);

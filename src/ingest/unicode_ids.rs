@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     codec::CheckedRow,
     findings::{UsageWarning, WarningKind},
-    record_location::Place,
+    record_location::RecordLocation,
 };
 use crate::model::{AssetType, TenantId, composed};
 
@@ -15,7 +15,7 @@ const MAX_IDS: usize = 100_000;
 /// The ids of a delivery that may have several forms, each with the first place that it stands at.
 #[derive(Default)]
 pub(super) struct UnicodeIds {
-    places: BTreeMap<UnicodeId, Place>,
+    first_locations: BTreeMap<UnicodeId, RecordLocation>,
     /// The last one that was added: records of an asset follow each other.
     last: Option<UnicodeId>,
 }
@@ -40,11 +40,11 @@ impl UnicodeIds {
         let is_last = |last: &&UnicodeId| {
             last.id == row.asset_id && (last.tenant_id, last.asset_type) == (row.tenant_id, row.asset_type)
         };
-        if let Some(place) = self.last.as_ref().filter(is_last).and_then(|last| self.places.get_mut(last)) {
-            *place = row.place.min(*place);
+        if let Some(location) = self.last.as_ref().filter(is_last).and_then(|last| self.first_locations.get_mut(last)) {
+            *location = row.location.min(*location);
             return;
         }
-        if self.places.len() >= MAX_IDS {
+        if self.first_locations.len() >= MAX_IDS {
             return;
         }
         let id = UnicodeId {
@@ -53,39 +53,40 @@ impl UnicodeIds {
             composed: composed(row.asset_id).into_owned(),
             id: row.asset_id.to_owned(),
         };
-        let place = self.places.entry(id.clone()).or_insert(row.place);
-        *place = row.place.min(*place);
+        let location = self.first_locations.entry(id.clone()).or_insert(row.location);
+        *location = row.location.min(*location);
         self.last = Some(id);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &UnicodeId> {
-        self.places.keys()
+        self.first_locations.keys()
     }
 
     /// Those that are alike, among each other and with ids that are there already: `present` has them by the position of an
     /// id of the delivery.
     pub(super) fn warning(&self, present: &[(usize, String)]) -> Option<UsageWarning> {
-        let ids: Vec<(&UnicodeId, Place)> = self.places.iter().map(|(id, &place)| (id, place)).collect();
+        let ids: Vec<(&UnicodeId, RecordLocation)> =
+            self.first_locations.iter().map(|(id, &location)| (id, location)).collect();
         let among_each_other = ids.windows(2).filter_map(|pair| {
-            let [(one, one_place), (other, other_place)] = pair else { return None };
+            let [(one, one_location), (other, other_location)] = pair else { return None };
             let is_alike =
                 (one.tenant_id, one.asset_type, &one.composed) == (other.tenant_id, other.asset_type, &other.composed);
             // The later of the two is the one that makes it odd.
-            let (first, second) = if one_place < other_place { (one, other) } else { (other, one) };
-            is_alike.then(|| (*one_place.max(other_place), *second, first.id.as_str()))
+            let (first, second) = if one_location < other_location { (one, other) } else { (other, one) };
+            is_alike.then(|| (*one_location.max(other_location), *second, first.id.as_str()))
         });
         let with_present = present.iter().filter_map(|(position, other)| {
-            let &(id, place) = ids.get(*position)?;
+            let &(id, location) = ids.get(*position)?;
             // Those of the delivery have been compared above.
-            let is_here = self.places.contains_key(&UnicodeId { id: other.clone(), ..id.clone() });
-            (!is_here).then_some((place, id, other.as_str()))
+            let is_here = self.first_locations.contains_key(&UnicodeId { id: other.clone(), ..id.clone() });
+            (!is_here).then_some((location, id, other.as_str()))
         });
-        let found: Vec<(Place, &UnicodeId, &str)> = among_each_other.chain(with_present).collect();
-        let &(place, id, other) = found.iter().min_by_key(|(place, ..)| *place)?;
+        let found: Vec<(RecordLocation, &UnicodeId, &str)> = among_each_other.chain(with_present).collect();
+        let &(location, id, other) = found.iter().min_by_key(|(location, ..)| *location)?;
         Some(UsageWarning {
             kind: WarningKind::NormalForm,
             count: found.len() as u64,
-            first: (place.input(), place.number()),
+            first: (location.input(), location.number()),
             example: format!(
                 "{} \"{}\" and \"{}\" of tenant {} are written alike, and stay two assets",
                 id.asset_type,

@@ -25,7 +25,7 @@ pub struct DecimalSum {
     /// Partial sums by scale: meters report with one or two scales, so this stays tiny.
     by_scale: Vec<(u8, u128)>,
     /// What no longer fitted a partial sum.
-    spilled: BigDecimal,
+    overflow: BigDecimal,
 }
 
 /// A text is no decimal that can be kept.
@@ -196,7 +196,7 @@ fn from_spelling(text: &[u8]) -> Result<Decimal, InvalidDecimal> {
 
 /// An exponent that is far beyond what can be kept counts as a very large one.
 fn read_exponent(text: &[u8]) -> Result<i64, InvalidDecimal> {
-    const FAR: i64 = 1 << 40;
+    const EXPONENT_LIMIT: i64 = 1 << 40;
     let (is_negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -205,7 +205,7 @@ fn read_exponent(text: &[u8]) -> Result<i64, InvalidDecimal> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(InvalidDecimal::Form);
     }
-    let size = digits.iter().fold(0_i64, |size, digit| (size * 10 + i64::from(digit - b'0')).min(FAR));
+    let size = digits.iter().fold(0_i64, |size, digit| (size * 10 + i64::from(digit - b'0')).min(EXPONENT_LIMIT));
     Ok(if is_negative { -size } else { size })
 }
 
@@ -225,7 +225,7 @@ impl fmt::Display for Decimal {
 impl DecimalSum {
     /// Goes on from a sum.
     pub fn from_total(total: BigDecimal) -> Self {
-        Self { by_scale: Vec::new(), spilled: total }
+        Self { by_scale: Vec::new(), overflow: total }
     }
 
     /// Adds one amount.
@@ -235,7 +235,7 @@ impl DecimalSum {
                 if let Some(more) = sum.checked_add(amount.coefficient) {
                     *sum = more;
                 } else {
-                    self.spilled += big(*sum, *scale);
+                    self.overflow += big(*sum, *scale);
                     *sum = amount.coefficient;
                 }
                 return;
@@ -246,7 +246,7 @@ impl DecimalSum {
 
     /// The exact sum.
     pub fn total(&self) -> BigDecimal {
-        self.by_scale.iter().fold(self.spilled.clone(), |total, &(scale, sum)| total + big(sum, scale))
+        self.by_scale.iter().fold(self.overflow.clone(), |total, &(scale, sum)| total + big(sum, scale))
     }
 }
 
@@ -362,8 +362,8 @@ mod tests {
             text in "[+-]?([0-9]{1,30}[.]?[0-9]{0,30}|[.][0-9]{1,30})([eE][+-]?[0-9]{1,3})?",
         ) {
             let value: BigDecimal = text.parse().expect("a number");
-            let kept = value.normalized();
-            let (digits, scale) = (kept.digits(), kept.as_bigint_and_exponent().1);
+            let normalized = value.normalized();
+            let (digits, scale) = (normalized.digits(), normalized.as_bigint_and_exponent().1);
             let fits = scale <= 38 && i128::from(digits) - i128::from(scale.min(0)) <= 38;
             match parse(&text) {
                 Ok(decimal) => prop_assert_eq!(decimal.to_big(), value),

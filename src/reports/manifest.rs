@@ -44,7 +44,7 @@ pub(super) fn data_as_of(loads: &[Load]) -> Option<UtcTime> {
 }
 
 /// The snapshot that an earlier answer was fixed to. A standby may not have come so far yet.
-pub(super) async fn known_snapshot(store: &Store, time: UtcTime) -> Result<SnapshotTime, ReportError> {
+pub(super) async fn snapshot_of_token(store: &Store, time: UtcTime) -> Result<SnapshotTime, ReportError> {
     match store.snapshot_as_of(time).await? {
         AsOf::Final(snapshot) => Ok(snapshot),
         AsOf::Future | AsOf::NotReplicated => Err(ReportError::NotReplicated),

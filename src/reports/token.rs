@@ -82,7 +82,7 @@ mod tests {
         }
 
         #[test]
-        fn an_altered_token_is_told(
+        fn an_altered_token_is_refused(
             payload in prop::collection::vec(any::<u8>(), 0..60), at in any::<prop::sample::Index>(), bit in 0..8_u8,
         ) {
             let mut bytes = URL_SAFE_NO_PAD.decode(seal(Kind::Usage, &payload)).expect("base64");

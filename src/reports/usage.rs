@@ -29,7 +29,7 @@ use position::{Position, Resume};
 const RANGE_BLOCKS: i32 = 8;
 /// How many ranges are read while another one is sent, each by a connection of its own: the database has its next
 /// statement while what it has answered is taken apart.
-const RANGES_AHEAD: usize = 2;
+const PREFETCHED_RANGES: usize = 2;
 /// How many blocks are looked through at a time when a filter lets few of their records pass.
 const MAX_RANGE_BLOCKS: i32 = 2 * RANGE_BLOCKS;
 /// How many records a chunk has at least, where so many are left of what was read.
@@ -109,14 +109,14 @@ pub struct UsageReport {
     /// What was read after the position, of its load.
     blocks: VecDeque<RecordBlock>,
     /// The ranges after that, read meanwhile, in order.
-    ahead: VecDeque<Prefetch>,
+    prefetched: VecDeque<Prefetch>,
     /// Up to where rows were looked for: ahead of the position.
-    looked: Position,
+    prefetch_position: Position,
     range_blocks: i32,
     /// How many records of the last range passed the filter.
-    passed: usize,
+    matched_records: usize,
     /// What was read.
-    read: Totals<MeterKey>,
+    read_totals: Totals<MeterKey>,
 }
 
 /// A range that is being read. It ends with the report, and the database is told so.
@@ -143,7 +143,7 @@ impl UsageReport {
         };
         let snapshot = async {
             match &resumed {
-                Some((resume, _)) => manifest::known_snapshot(&store, resume.snapshot).await,
+                Some((resume, _)) => manifest::snapshot_of_token(&store, resume.snapshot).await,
                 None => manifest::snapshot(&store, request.as_of).await,
             }
         };
@@ -180,16 +180,16 @@ impl UsageReport {
             totals: Vec::new(),
             position,
             blocks: VecDeque::new(),
-            ahead: VecDeque::new(),
-            looked: position,
+            prefetched: VecDeque::new(),
+            prefetch_position: position,
             range_blocks: 1,
-            passed: 0,
-            read: Totals::default(),
+            matched_records: 0,
+            read_totals: Totals::default(),
         };
         // The first records are read while the totals are. A filter may let none pass, and then none are to be read.
         if report.filter.is_empty() {
-            let first = report.look_ahead();
-            report.ahead.extend(first);
+            let first = report.prefetch_next();
+            report.prefetched.extend(first);
         }
         report.totals = report.stored_totals().await?;
         report.header.record_count = report.totals.iter().map(|(_, total)| total.record_count).sum();
@@ -258,16 +258,16 @@ impl UsageReport {
             let start = self.position;
             let records = self.records_of_blocks()?;
             if !records.rows.is_empty() {
-                self.take_in(&records);
+                self.add_to_totals(&records);
                 return Ok(Some(UsageChunk { records, start }));
             }
-            let Some(mut ahead) = self.ahead.pop_front().or_else(|| self.look_ahead()) else { break };
-            self.blocks = ahead.finish().await?.into();
-            self.position = Position { load: ahead.load, row: ahead.after, ..self.position };
+            let Some(mut prefetch) = self.prefetched.pop_front().or_else(|| self.prefetch_next()) else { break };
+            self.blocks = prefetch.finish().await?.into();
+            self.position = Position { load: prefetch.load, row: prefetch.after, ..self.position };
             self.adapt_range();
-            while self.ahead.len() < RANGES_AHEAD {
-                let Some(ahead) = self.look_ahead() else { break };
-                self.ahead.push_back(ahead);
+            while self.prefetched.len() < PREFETCHED_RANGES {
+                let Some(prefetch) = self.prefetch_next() else { break };
+                self.prefetched.push_back(prefetch);
             }
         }
         self.check_totals()?;
@@ -275,24 +275,24 @@ impl UsageReport {
     }
 
     /// Begins to read the range after the last one.
-    fn look_ahead(&mut self) -> Option<Prefetch> {
+    fn prefetch_next(&mut self) -> Option<Prefetch> {
         loop {
-            let load = self.loads.get(self.looked.load)?;
-            let after = self.looked.row;
+            let load = self.loads.get(self.prefetch_position.load)?;
+            let after = self.prefetch_position.row;
             if after >= load.record_count {
-                self.looked.load += 1;
-                self.looked.row = 0;
+                self.prefetch_position.load += 1;
+                self.prefetch_position.row = 0;
                 continue;
             }
             let first = block_of(after + 1);
             let last = block_of(load.record_count).min(first.saturating_add(self.range_blocks - 1));
             let range = BlockRange { first, last };
-            self.looked.row = load.record_count.min(last.saturating_mul(BLOCK_ROWS));
+            self.prefetch_position.row = load.record_count.min(last.saturating_mul(BLOCK_ROWS));
             let (store, tenant, month) = (self.store.clone(), self.header.tenant.clone(), self.header.month);
             let (load, filter) = (load.clone(), self.filter.clone());
             let blocks = async move { store.read_blocks(&tenant, month, &load, range, &filter).await };
             let blocks = tokio::spawn(blocks.in_current_span());
-            return Some(Prefetch { load: self.looked.load, after, blocks });
+            return Some(Prefetch { load: self.prefetch_position.load, after, blocks });
         }
     }
 
@@ -306,15 +306,16 @@ impl UsageReport {
             block.rows(self.position.row, &self.filter, &mut records)?;
             self.position.row = block.last_row();
         }
-        self.passed += records.rows.len();
+        self.matched_records += records.rows.len();
         Ok(records)
     }
 
     /// Adds records up.
-    fn take_in(&mut self, records: &RecordRows) {
-        let slots: Vec<usize> = records.dimensions.iter().map(|stored| self.read.slot(&stored.usage_key())).collect();
+    fn add_to_totals(&mut self, records: &RecordRows) {
+        let slots: Vec<usize> =
+            records.dimensions.iter().map(|stored| self.read_totals.slot(&stored.usage_key())).collect();
         for row in &records.rows {
-            self.read.add_to(slots[row.dimensions], row.quantity);
+            self.read_totals.add_to(slots[row.dimensions], row.quantity);
         }
         self.position.records_before += records.rows.len() as u64;
     }
@@ -322,11 +323,11 @@ impl UsageReport {
     /// The first records are to be there soon, and the others with little ado. Where a filter lets few of them pass, more
     /// are looked through at a time.
     fn adapt_range(&mut self) {
-        let some = usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
+        let threshold = usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
         // Of the first range nothing is known yet when the next one is asked for.
-        let few = !self.filter.is_empty() && self.range_blocks > 1 && self.passed < some;
-        self.range_blocks = if few { MAX_RANGE_BLOCKS } else { RANGE_BLOCKS };
-        self.passed = 0;
+        let few_match = !self.filter.is_empty() && self.range_blocks > 1 && self.matched_records < threshold;
+        self.range_blocks = if few_match { MAX_RANGE_BLOCKS } else { RANGE_BLOCKS };
+        self.matched_records = 0;
     }
 }
 

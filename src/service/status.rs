@@ -283,7 +283,7 @@ impl From<ImportError> for Status {
         match error {
             ImportError::Invalid(error) => error.into(),
             // Calls read no files, so the server is at fault.
-            ImportError::Io { .. } | ImportError::NotUsage { .. } => {
+            ImportError::Io { .. } | ImportError::UnsupportedFormat { .. } => {
                 tracing::error!(%error, "an import failed");
                 internal()
             }
@@ -298,8 +298,8 @@ impl From<InvalidUsage> for Status {
     fn from(error: InvalidUsage) -> Self {
         let violations = error.first.iter().map(|problem| {
             let field = match problem.column {
-                "" => format!("records[{}]", problem.place),
-                column => format!("records[{}].{}", problem.place, field_name(column)),
+                "" => format!("records[{}]", problem.number),
+                column => format!("records[{}].{}", problem.number, field_name(column)),
             };
             FieldViolation::new(field, format!("{:?}: {}", problem.value, problem.reason))
         });

@@ -17,7 +17,7 @@ async fn import(row: Row) -> Result<(), String> {
             Ok(())
         }
         Err(ImportError::Invalid(invalid)) => {
-            assert_eq!((invalid.total, invalid.first[0].place), (1, 2));
+            assert_eq!((invalid.total, invalid.first[0].number), (1, 2));
             Err(format!("{}: {}", invalid.first[0].column, invalid.first[0].reason))
         }
         Err(error) => panic!("{error}"),

@@ -115,7 +115,7 @@ async fn damaged_files_are_taken_or_refused_with_a_reason() {
                 assert!(error.total > 0 && !error.first.is_empty());
                 assert!(error.first.iter().all(|problem| !problem.reason.is_empty()), "{error}");
             }
-            Err(error @ (ImportError::Io { .. } | ImportError::NotUsage { .. })) => {
+            Err(error @ (ImportError::Io { .. } | ImportError::UnsupportedFormat { .. })) => {
                 refused += 1;
                 assert!(error.to_string().len() > 20, "{error}");
             }

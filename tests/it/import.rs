@@ -21,7 +21,7 @@ async fn refused(database: &Database, csv: &str) -> InvalidUsage {
 
 /// Place, column and reason of each problem that is shown.
 fn problems(invalid: &InvalidUsage) -> Vec<(u64, &str, &str)> {
-    invalid.first.iter().map(|problem| (problem.place, problem.column, problem.reason.as_str())).collect()
+    invalid.first.iter().map(|problem| (problem.number, problem.column, problem.reason.as_str())).collect()
 }
 
 fn outcomes(report: &ImportReport) -> Vec<&'static str> {
@@ -200,8 +200,8 @@ async fn the_first_problems_are_told_and_the_rest_are_counted() {
     let invalid = refused(&database, &csv(&rows)).await;
     assert_eq!((invalid.total, invalid.first.len()), (32, 20));
     let first = &invalid.first[0];
-    assert_eq!((first.place, first.column, first.value.as_str()), (3, "quantity", "x"));
-    assert_eq!(invalid.first[19].place, 22);
+    assert_eq!((first.number, first.column, first.value.as_str()), (3, "quantity", "x"));
+    assert_eq!(invalid.first[19].number, 22);
     assert_eq!(count(&database, "usage_record").await, 0);
 
     let long = Row::on("2022-02-01", &"9".repeat(500));

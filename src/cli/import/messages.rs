@@ -6,14 +6,14 @@ use crate::ingest::{
 };
 
 /// How many restatements, notes or warnings are told one by one.
-const SHOWN: usize = 20;
+const MAX_SHOWN: usize = 20;
 
 /// Why files were not imported.
 pub(super) fn error(error: &ImportError, names: &[String]) -> String {
     match error {
         ImportError::Invalid(invalid) => problems(invalid, names),
         // They name their file.
-        ImportError::NotUsage { .. } | ImportError::Io { .. } => error.to_string(),
+        ImportError::UnsupportedFormat { .. } | ImportError::Io { .. } => error.to_string(),
         _ => format!("{}: {error}", delivery_name(names)),
     }
 }
@@ -27,12 +27,12 @@ pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) {
     }
     counts(&name, report, dry_run);
     let changed = || report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Restated(_)));
-    changed().take(SHOWN).for_each(restatement);
-    say_how_many_more(changed().count(), "restatements");
+    changed().take(MAX_SHOWN).for_each(restatement);
+    print_remaining_count(changed().count(), "restatements");
     // All of them: nothing in the files says which they are.
     report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Withdrawn(_))).for_each(restatement);
     omitted(report);
-    doubles(report);
+    duplicate_days(report);
     for warning in &report.warnings {
         eprintln!("warning: {}", warning_text(warning, names));
     }
@@ -75,7 +75,7 @@ fn problems(invalid: &InvalidUsage, names: &[String]) -> String {
 }
 
 fn problem_text(problem: &UsageProblem, names: &[String]) -> String {
-    let mut text = place((problem.input, problem.place), names);
+    let mut text = location((problem.input, problem.number), names);
     if !problem.column.is_empty() {
         text.push_str(&format!(", {}", problem.column));
     }
@@ -86,7 +86,7 @@ fn problem_text(problem: &UsageProblem, names: &[String]) -> String {
 }
 
 /// The file is named where there are several.
-fn place((input, line): (usize, u64), names: &[String]) -> String {
+fn location((input, line): (usize, u64), names: &[String]) -> String {
     match names.get(input) {
         Some(name) if names.len() > 1 => format!("{name}, line {line}"),
         _ => format!("line {line}"),
@@ -102,9 +102,9 @@ fn counts(name: &str, report: &ImportReport, dry_run: bool) {
         return;
     }
     let done = if dry_run { "dry run, nothing was published; would be: " } else { "" };
-    let taken_back = if withdrawn > 0 { format!(", {withdrawn} withdrawn") } else { String::new() };
+    let withdrawn_text = if withdrawn > 0 { format!(", {withdrawn} withdrawn") } else { String::new() };
     println!(
-        "{name}: {records} records; {done}{published} loads published, {restated} restated{taken_back}, {unchanged} unchanged"
+        "{name}: {records} records; {done}{published} loads published, {restated} restated{withdrawn_text}, {unchanged} unchanged"
     );
 }
 
@@ -132,7 +132,7 @@ fn restatement(load: &LoadReport) {
 
 /// Usage that moved from one tenant to another would be billed twice.
 fn omitted(report: &ImportReport) {
-    for load in report.omitted.iter().take(SHOWN) {
+    for load in report.omitted.iter().take(MAX_SHOWN) {
         eprintln!(
             "note: this delivery has no rows of tenant {} on {}, and an earlier one of this source had {}; those stay in force \
              (`import --complete` or `withdraw` takes them back)",
@@ -140,25 +140,25 @@ fn omitted(report: &ImportReport) {
         );
     }
     let count = usize::try_from(report.omitted_count).unwrap_or(usize::MAX);
-    say_how_many_more(count, "tenants' days that were delivered before");
+    print_remaining_count(count, "tenants' days that were delivered before");
 }
 
 /// The same day from two sources is usually one delivery with a --source forgotten.
-fn doubles(report: &ImportReport) {
-    let doubles = || report.loads.iter().filter_map(|load| Some((load, load.also_from.as_ref()?)));
-    for (load, source) in doubles().take(SHOWN) {
+fn duplicate_days(report: &ImportReport) {
+    let duplicates = || report.loads.iter().filter_map(|load| Some((load, load.also_from.as_ref()?)));
+    for (load, source) in duplicates().take(MAX_SHOWN) {
         eprintln!(
             "warning: tenant {} on {}: source {source} has delivered the very same rows, so they count twice; was --source \
              {source} meant?",
             load.tenant_id, load.usage_day
         );
     }
-    say_how_many_more(doubles().count(), "days that count twice");
+    print_remaining_count(duplicates().count(), "days that count twice");
 }
 
-fn say_how_many_more(count: usize, what: &str) {
-    if count > SHOWN {
-        eprintln!("... and {} more {what}", count - SHOWN);
+fn print_remaining_count(count: usize, what: &str) {
+    if count > MAX_SHOWN {
+        eprintln!("... and {} more {what}", count - MAX_SHOWN);
     }
 }
 
@@ -170,5 +170,5 @@ fn warning_text(warning: &UsageWarning, names: &[String]) -> String {
             format!("{count} asset ids differ from another one in their Unicode normal form only")
         }
     };
-    format!("{what}; the first is {}: {example}", place(*first, names))
+    format!("{what}; the first is {}: {example}", location(*first, names))
 }

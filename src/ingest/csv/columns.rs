@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::{
-    NotUsage, ReadError,
+    ReadError, UnsupportedFormat,
     envelope::Encoding,
     rows::{Row, RowError, Rows},
 };
@@ -27,17 +27,17 @@ pub(super) struct Columns {
 }
 
 /// What the beginning of an input says.
-pub(super) enum Start {
+pub(super) enum Header {
     Columns(Columns),
     /// Line, column, value and reason of each problem.
     Refused(Vec<(u64, &'static str, String, String)>),
 }
 
 /// What a row is.
-pub(super) enum Found<'a> {
+pub(super) enum RowContent<'a> {
     Record(RawRecord<'a>),
     /// Nothing that is usage: no values, or the header again.
-    Nothing,
+    Skipped,
     Problem {
         column: &'static str,
         value: String,
@@ -49,12 +49,12 @@ pub(super) enum Found<'a> {
 
 impl Columns {
     /// Reads the header line, and what may stand before it.
-    pub(super) fn read(rows: &mut Rows<impl Read>, encoding: Encoding) -> Result<Start, ReadError> {
+    pub(super) fn read(rows: &mut Rows<impl Read>, encoding: Encoding) -> Result<Header, ReadError> {
         // Spreadsheets say so what they separate fields by.
         let mut separator = None;
         loop {
             let Some(line) = rows.peek_line()? else {
-                return Ok(Start::refused(1, "", "", "the file is empty; the first line must name the columns"));
+                return Ok(Header::refused(1, "", "", "the file is empty; the first line must name the columns"));
             };
             match line {
                 [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', byte] => separator = Some(*byte),
@@ -70,26 +70,26 @@ impl Columns {
         let row = match rows.next() {
             Ok(Some(row)) => row,
             Ok(None) => {
-                return Ok(Start::refused(1, "", "", "the file is empty; the first line must name the columns"));
+                return Ok(Header::refused(1, "", "", "the file is empty; the first line must name the columns"));
             }
             Err(RowError::Io(error)) => return Err(error.into()),
             Err(RowError::TooLong { line }) => {
-                return Ok(Start::refused(line, "", "", "the line that must name the columns is longer than 1 MiB"));
+                return Ok(Header::refused(line, "", "", "the line that must name the columns is longer than 1 MiB"));
             }
             Err(RowError::Quoting { line, value, fault, .. }) => {
-                return Ok(Start::refused(line, "", &value, &fault.to_string()));
+                return Ok(Header::refused(line, "", &value, &fault.to_string()));
             }
         };
         Ok(Self::of_header(&row, encoding))
     }
 
-    fn of_header(row: &Row<'_>, encoding: Encoding) -> Start {
+    fn of_header(row: &Row<'_>, encoding: Encoding) -> Header {
         let names: Vec<String> =
             (0..row.len()).map(|index| String::from_utf8_lossy(row.field(index)).trim().to_owned()).collect();
         let known: Vec<Option<usize>> = names.iter().map(|name| column_of(name)).collect();
         if known.iter().all(Option::is_none) {
             let line = names.join(",");
-            return Start::refused(
+            return Header::refused(
                 row.line,
                 "",
                 &line,
@@ -99,7 +99,7 @@ impl Columns {
         let found: Vec<&str> = known.iter().flatten().map(|&column| Column::NAMES[column]).collect();
         if found.len() * 2 < COUNT {
             let reason = format!("this is another report: of the {COUNT} columns it has only {}", found.join(", "));
-            return Start::refused(row.line, "", "", &reason);
+            return Header::refused(row.line, "", "", &reason);
         }
         let mut problems = Vec::new();
         for (index, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -122,10 +122,10 @@ impl Columns {
             }
         }
         if !problems.is_empty() {
-            return Start::Refused(problems);
+            return Header::Refused(problems);
         }
         let width = known.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        Start::Columns(Self { positions, width, header_width: names.len(), is_plain: width == COUNT, encoding })
+        Header::Columns(Self { positions, width, header_width: names.len(), is_plain: width == COUNT, encoding })
     }
 
     /// The column of a field.
@@ -135,33 +135,33 @@ impl Columns {
     }
 
     /// The fields of a row in the report's order.
-    pub(super) fn record<'r>(&self, row: &Row<'r>) -> Found<'r> {
+    pub(super) fn record<'r>(&self, row: &Row<'r>) -> RowContent<'r> {
         if row.len() != self.width || !self.is_plain {
             if row.is_blank() || is_separator_line(row) {
-                return Found::Nothing;
+                return RowContent::Skipped;
             }
             if let Some(problem) = self.check_width(row) {
                 return problem;
             }
         }
-        let Some(texts) = row.texts() else { return self.not_text(row) };
+        let Some(texts) = row.texts() else { return self.invalid_text(row) };
         let record = self.positions.map(&texts);
         // No row of usage is as short as that, or it lacks what it needs.
         if record[Column::OrganizationId.index()].len() != GUID_BYTES {
             if row.is_blank() {
-                return Found::Nothing;
+                return RowContent::Skipped;
             }
-            if let Some(found) = self.header_again(&record) {
+            if let Some(found) = self.repeated_header(&record) {
                 return found;
             }
         }
-        Found::Record(record)
+        RowContent::Record(record)
     }
 
     /// What stands in no column must be empty: spreadsheets leave commas behind.
-    fn check_width<'r>(&self, row: &Row<'r>) -> Option<Found<'r>> {
+    fn check_width<'r>(&self, row: &Row<'r>) -> Option<RowContent<'r>> {
         let problem = |column, value: &[u8], reason: String| {
-            Some(Found::Problem { column, value: String::from_utf8_lossy(value).into_owned(), reason })
+            Some(RowContent::Problem { column, value: String::from_utf8_lossy(value).into_owned(), reason })
         };
         let (fields, width) = (row.len(), self.width);
         if fields < width {
@@ -181,12 +181,12 @@ impl Columns {
     }
 
     /// Files that were put together have their headers within.
-    fn header_again<'r>(&self, record: &RawRecord<'r>) -> Option<Found<'r>> {
+    fn repeated_header<'r>(&self, record: &RawRecord<'r>) -> Option<RowContent<'r>> {
         let mut names = record.iter().map(|text| column_of(text.trim()));
         if names.clone().eq((0..COUNT).map(Some)) {
-            return Some(Found::Nothing);
+            return Some(RowContent::Skipped);
         }
-        names.all(|name| name.is_some()).then(|| Found::Problem {
+        names.all(|name| name.is_some()).then(|| RowContent::Problem {
             column: "",
             value: String::new(),
             reason: "this header has its columns in another order than the first one: import the files one beside the other, not \
@@ -195,17 +195,17 @@ impl Columns {
         })
     }
 
-    fn not_text<'r>(&self, row: &Row<'r>) -> Found<'r> {
+    fn invalid_text<'r>(&self, row: &Row<'r>) -> RowContent<'r> {
         let is_wrong = |field: &usize| std::str::from_utf8(row.field(*field)).is_err();
         let field = (0..row.len()).find(is_wrong).unwrap_or_default();
         let value = String::from_utf8_lossy(row.field(field)).into_owned();
-        Found::Problem { column: self.name_of(field), value, reason: self.encoding.fault().to_owned() }
+        RowContent::Problem { column: self.name_of(field), value, reason: self.encoding.fault().to_owned() }
     }
 }
 
-// === impl Start ===
+// === impl Header ===
 
-impl Start {
+impl Header {
     fn refused(line: u64, column: &'static str, value: &str, reason: &str) -> Self {
         Self::Refused(vec![(line, column, value.to_owned(), reason.to_owned())])
     }
@@ -231,14 +231,14 @@ fn delimiter(line: &[u8]) -> Option<u8> {
 
 /// Commas, and the tabs of what Excel calls Unicode text. Decimals of a file with semicolons have commas in them: it is not
 /// for us to guess which is which.
-fn accepted(delimiter: u8, encoding: Encoding) -> Result<u8, NotUsage> {
+fn accepted(delimiter: u8, encoding: Encoding) -> Result<u8, UnsupportedFormat> {
     match delimiter {
         b',' => Ok(b','),
         b'\t' if encoding == Encoding::Utf16 => Ok(b'\t'),
-        b'\t' => Err(NotUsage::Separator("tabs")),
-        b';' => Err(NotUsage::Separator("semicolons")),
-        b'|' => Err(NotUsage::Separator("vertical bars")),
-        _ => Err(NotUsage::Separator("what its first line says")),
+        b'\t' => Err(UnsupportedFormat::Separator("tabs")),
+        b';' => Err(UnsupportedFormat::Separator("semicolons")),
+        b'|' => Err(UnsupportedFormat::Separator("vertical bars")),
+        _ => Err(UnsupportedFormat::Separator("what its first line says")),
     }
 }
 

@@ -23,14 +23,14 @@ pub(super) enum Encoding {
 
 /// An input is something else than usage as CSV.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotUsage {
+pub enum UnsupportedFormat {
     /// Another kind of file.
-    #[error("this is {what}, not CSV: {mend}")]
-    Other {
+    #[error("this is {found}, not CSV: {remedy}")]
+    Recognized {
         /// What it is.
-        what: &'static str,
+        found: &'static str,
         /// What to do.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// Fields are separated by something else than commas.
     #[error(
@@ -71,7 +71,7 @@ const SIGNATURES: [(&[u8], &str, &str); 21] = [
 ];
 
 /// How texts begin that are no CSV, in lower case.
-const BEGINNINGS: [(&str, &str, &str); 7] = [
+const TEXT_PREFIXES: [(&str, &str, &str); 7] = [
     ("version https://git-lfs", "a pointer of Git LFS", "get the file with `git lfs pull`"),
     ("/annex/objects/", "a pointer of git-annex", "get the file with `git annex get`"),
     ("<!doctype html", "an HTML page, perhaps one that asks to log in", "download the file itself"),
@@ -116,8 +116,8 @@ pub(super) fn open(input: impl Read + 'static) -> Result<Envelope, super::ReadEr
         Box::new(input)
     };
     let (mut prefix, input) = peek(input)?;
-    if let Some(foreign) = foreign(&prefix) {
-        return Err(foreign.into());
+    if let Some(unsupported_binary) = unsupported_binary(&prefix) {
+        return Err(unsupported_binary.into());
     }
     let mut input: Box<dyn Read> = Box::new(input);
     let mut encoding = Encoding::Utf8;
@@ -133,7 +133,7 @@ pub(super) fn open(input: impl Read + 'static) -> Result<Envelope, super::ReadEr
         input.read_exact(&mut [0; 3])?;
         prefix.drain(..mark.len());
     }
-    if let Some(other) = other_text(&prefix) {
+    if let Some(other) = unsupported_text(&prefix) {
         return Err(other.into());
     }
     Ok(Envelope { text: input, encoding })
@@ -151,28 +151,34 @@ fn is_zstd(prefix: &[u8]) -> bool {
     matches!(prefix, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-fn foreign(prefix: &[u8]) -> Option<NotUsage> {
+fn unsupported_binary(prefix: &[u8]) -> Option<UnsupportedFormat> {
     if prefix.starts_with(b"\x1f\x8b") || is_zstd(prefix) {
-        return Some(NotUsage::Other { what: "a file that is compressed twice", mend: "decompress it once" });
+        return Some(UnsupportedFormat::Recognized {
+            found: "a file that is compressed twice",
+            remedy: "decompress it once",
+        });
     }
     if prefix.get(257..262) == Some(b"ustar") {
-        return Some(NotUsage::Other { what: "a tar archive", mend: UNPACK });
+        return Some(UnsupportedFormat::Recognized { found: "a tar archive", remedy: UNPACK });
     }
-    let &(signature, what, mend) = SIGNATURES.iter().find(|(signature, ..)| prefix.starts_with(signature))?;
+    let &(signature, found, remedy) = SIGNATURES.iter().find(|(signature, ..)| prefix.starts_with(signature))?;
     let is_workbook = signature == b"PK\x03\x04"
         && ["[Content_Types].xml", "_rels/", "xl/", "opendocument.spreadsheet"]
             .iter()
             .any(|part| contains(prefix, part));
     if is_workbook {
-        return Some(NotUsage::Other { what: "a workbook of a spreadsheet program", mend: SAVE_AS_CSV });
+        return Some(UnsupportedFormat::Recognized {
+            found: "a workbook of a spreadsheet program",
+            remedy: SAVE_AS_CSV,
+        });
     }
-    Some(NotUsage::Other { what, mend })
+    Some(UnsupportedFormat::Recognized { found, remedy })
 }
 
-fn other_text(prefix: &[u8]) -> Option<NotUsage> {
+fn unsupported_text(prefix: &[u8]) -> Option<UnsupportedFormat> {
     let text = String::from_utf8_lossy(prefix).trim_start().to_ascii_lowercase();
-    let &(_, what, mend) = BEGINNINGS.iter().find(|(beginning, ..)| text.starts_with(beginning))?;
-    Some(NotUsage::Other { what, mend })
+    let &(_, found, remedy) = TEXT_PREFIXES.iter().find(|(beginning, ..)| text.starts_with(beginning))?;
+    Some(UnsupportedFormat::Recognized { found, remedy })
 }
 
 fn contains(prefix: &[u8], part: &str) -> bool {

@@ -14,9 +14,9 @@ use std::{
 };
 
 use super::{Intake, Progress};
-use columns::{Columns, Found, Start};
+use columns::{Columns, Header, RowContent};
 use envelope::Envelope;
-pub use envelope::NotUsage;
+pub use envelope::UnsupportedFormat;
 use rows::{RowError, Rows};
 
 /// Where CSV comes from. How it is compressed is seen by its first bytes.
@@ -34,7 +34,7 @@ pub(super) enum ReadError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    NotUsage(#[from] NotUsage),
+    UnsupportedFormat(#[from] UnsupportedFormat),
 }
 
 /// Counts the bytes that pass.
@@ -89,8 +89,8 @@ pub(super) fn read(input: &Input, intake: &mut Intake) -> Result<(), ReadError> 
     let Envelope { text, encoding } = envelope::open(input.open(intake.progress())?)?;
     let mut rows = Rows::new(text);
     let columns = match Columns::read(&mut rows, encoding)? {
-        Start::Columns(columns) => columns,
-        Start::Refused(problems) => {
+        Header::Columns(columns) => columns,
+        Header::Refused(problems) => {
             for (line, column, value, reason) in problems {
                 intake.refuse(line, column, &value, &reason);
             }
@@ -112,9 +112,9 @@ pub(super) fn read(input: &Input, intake: &mut Intake) -> Result<(), ReadError> 
             }
         };
         match columns.record(&row) {
-            Found::Record(raw) => intake.add_texts(row.line, &raw)?,
-            Found::Nothing => {}
-            Found::Problem { column, value, reason } => intake.refuse(row.line, column, &value, &reason),
+            RowContent::Record(raw) => intake.add_texts(row.line, &raw)?,
+            RowContent::Skipped => {}
+            RowContent::Problem { column, value, reason } => intake.refuse(row.line, column, &value, &reason),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Rows<R> {
     delimiter: u8,
     buffer: Vec<u8>,
     /// How much is read at a time.
-    piece: usize,
+    chunk_bytes: usize,
     /// What is left to read of the buffer.
     start: usize,
     end: usize,
@@ -66,11 +66,11 @@ pub(super) enum QuotingFault {
     #[error(
         "text follows the quote that closes this field; a quote within a field is written twice, in a field in quotes"
     )]
-    TextBehind,
+    TextAfterQuote,
     #[error(
         "there is a quote in a field without quotes around it; put it in quotes, and write each quote within it twice"
     )]
-    Stray,
+    QuoteInText,
 }
 
 /// What is at the beginning of a window of the input.
@@ -87,15 +87,15 @@ enum Scan {
 
 impl<R: Read> Rows<R> {
     pub(super) fn new(input: R) -> Self {
-        Self::with_pieces(input, BUFFER_BYTES)
+        Self::with_chunks(input, BUFFER_BYTES)
     }
 
-    fn with_pieces(input: R, piece: usize) -> Self {
+    fn with_chunks(input: R, chunk_bytes: usize) -> Self {
         Self {
             input,
             delimiter: b',',
             buffer: Vec::new(),
-            piece,
+            chunk_bytes,
             start: 0,
             end: 0,
             has_ended: false,
@@ -150,15 +150,17 @@ impl<R: Read> Rows<R> {
                 Scan::Row { text, length, is_quoted } => break (text, length, is_quoted),
                 Scan::Part { open_quote } if window.len() > MAX_ROW_BYTES => {
                     if let Some((field, at)) = open_quote {
-                        return Err(self.pass_over(field, at, QuotingFault::Unclosed).unwrap_or_else(RowError::Io));
+                        return Err(self
+                            .skip_faulty_line(field, at, QuotingFault::Unclosed)
+                            .unwrap_or_else(RowError::Io));
                     }
                     let line = self.line;
-                    self.abandon();
+                    self.stop_reading();
                     return Err(RowError::TooLong { line });
                 }
                 Scan::Part { .. } => self.fill().map_err(RowError::Io)?,
                 Scan::Fault { field, at, fault } => {
-                    return Err(self.pass_over(field, at, fault).unwrap_or_else(RowError::Io));
+                    return Err(self.skip_faulty_line(field, at, fault).unwrap_or_else(RowError::Io));
                 }
             }
         };
@@ -173,7 +175,7 @@ impl<R: Read> Rows<R> {
     }
 
     /// Goes on with the line behind the one on which a faulty field begins, so that one fault hides no other.
-    fn pass_over(&mut self, field: usize, at: usize, fault: QuotingFault) -> io::Result<RowError> {
+    fn skip_faulty_line(&mut self, field: usize, at: usize, fault: QuotingFault) -> io::Result<RowError> {
         let length = self.line_from(at)?;
         let begin = self.start + at;
         let line = self.line + line_ends(&self.buffer[self.start..begin]);
@@ -181,7 +183,7 @@ impl<R: Read> Rows<R> {
         let value = String::from_utf8_lossy(shown).trim_end_matches(['\r', '\n']).to_owned();
         if fault == QuotingFault::Unclosed {
             // All that follows is within the quotes.
-            self.abandon();
+            self.stop_reading();
         } else {
             self.start = begin + length;
             self.line = line + 1;
@@ -190,7 +192,7 @@ impl<R: Read> Rows<R> {
     }
 
     /// Reads no further.
-    fn abandon(&mut self) {
+    fn stop_reading(&mut self) {
         self.start = self.end;
         self.has_ended = true;
     }
@@ -200,7 +202,7 @@ impl<R: Read> Rows<R> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let room = self.piece.max(2 * self.end);
+        let room = self.chunk_bytes.max(2 * self.end);
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
@@ -286,7 +288,7 @@ fn scan_quoted(
         let begin = ends.last().map_or(0, |end| end + 1);
         let fault = |at, fault| Scan::Fault { field, at, fault };
         if begin < unquoted.len() {
-            return fault(quote - (unquoted.len() - begin), QuotingFault::Stray);
+            return fault(quote - (unquoted.len() - begin), QuotingFault::QuoteInText);
         }
         at = match unquote(window, quote, is_last, unquoted) {
             Unquoted::End(end) => end,
@@ -299,7 +301,7 @@ fn scan_quoted(
                 unquoted.push(delimiter);
                 at += 1;
             }
-            Some(&byte) if !is_line_end(byte) => return fault(quote, QuotingFault::TextBehind),
+            Some(&byte) if !is_line_end(byte) => return fault(quote, QuotingFault::TextAfterQuote),
             _ => {}
         }
         let next = memchr3(b'\n', b'\r', b'"', &window[at..]).map(|next| at + next);

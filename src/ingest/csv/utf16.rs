@@ -13,14 +13,14 @@ pub(super) struct Utf16<R> {
     raw: Vec<u8>,
     text: Vec<u8>,
     /// How much of the text has been handed out.
-    given: usize,
+    consumed: usize,
     has_ended: bool,
 }
 
 impl<R: Read> Utf16<R> {
     pub(super) fn new(input: R, is_big_endian: bool) -> Self {
         let unit = if is_big_endian { u16::from_be_bytes } else { u16::from_le_bytes };
-        Self { input, unit, raw: Vec::new(), text: Vec::new(), given: 0, has_ended: false }
+        Self { input, unit, raw: Vec::new(), text: Vec::new(), consumed: 0, has_ended: false }
     }
 
     /// Converts the next piece.
@@ -41,7 +41,7 @@ impl<R: Read> Utf16<R> {
             rest = self.raw[at..].to_vec();
         }
         self.text.clear();
-        self.given = 0;
+        self.consumed = 0;
         for character in char::decode_utf16(units) {
             match character {
                 Ok(character) => self.text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -62,12 +62,12 @@ impl<R: Read> Utf16<R> {
 
 impl<R: Read> Read for Utf16<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.given == self.text.len() && !self.has_ended {
+        while self.consumed == self.text.len() && !self.has_ended {
             self.advance()?;
         }
-        let count = buffer.len().min(self.text.len() - self.given);
-        buffer[..count].copy_from_slice(&self.text[self.given..self.given + count]);
-        self.given += count;
+        let count = buffer.len().min(self.text.len() - self.consumed);
+        buffer[..count].copy_from_slice(&self.text[self.consumed..self.consumed + count]);
+        self.consumed += count;
         Ok(count)
     }
 }

@@ -103,9 +103,9 @@ impl Cursor<'_> {
             return Err(InvalidTime::Form);
         }
         self.0 = rest;
-        let (kept, finer) = digits.split_at(count.min(9));
-        let nanos = kept.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
-            * 10_i64.pow(u32::try_from(9 - kept.len()).unwrap_or_default());
+        let (nanosecond_digits, finer) = digits.split_at(count.min(9));
+        let nanos = nanosecond_digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
+            * 10_i64.pow(u32::try_from(9 - nanosecond_digits.len()).unwrap_or_default());
         Ok(if finer.iter().all(|digit| *digit == b'0') { nanos } else { nanos | 1 })
     }
 

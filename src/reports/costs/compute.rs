@@ -46,7 +46,7 @@ pub(super) fn lines(
     let lines = usage.into_iter().filter_map(|((month, tenant, meter, region), usage)| {
         let (key, meter) = meters.at(meter)?;
         let CostTenant { id, name, plan, .. } = data.tenants.get(tenant)?;
-        let price = prices.get(key).and_then(|prices| in_force(prices, region, month));
+        let price = prices.get(key).and_then(|prices| effective_price(prices, region, month));
         let rating = match price {
             Some(price) => Some(rate(&usage.billable, &price.pricing, currency)),
             // Nothing to bill needs no price.
@@ -80,7 +80,7 @@ fn by_meter(prices: &[Price]) -> HashMap<MeterKey, Vec<&Price>> {
 }
 
 /// The price of a region in a month: one for the region goes before one for every region, and then the latest counts.
-fn in_force<'p>(prices: &[&'p Price], region: BillingRegion, month: Month) -> Option<&'p Price> {
+fn effective_price<'p>(prices: &[&'p Price], region: BillingRegion, month: Month) -> Option<&'p Price> {
     prices
         .iter()
         .filter(|price| price.effective_from <= month)

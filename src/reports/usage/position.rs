@@ -32,7 +32,7 @@ pub(super) struct Resume {
 
 /// A token cannot be used with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WrongReport {
+pub(super) enum TokenMismatch {
     #[error("a token of another tenant or month; repeat the request that it came from")]
     Report,
     #[error("a token of another filter; repeat the request that it came from")]
@@ -98,12 +98,12 @@ impl Resume {
     }
 
     /// Whether it is the token of this request.
-    pub(super) fn check(&self, tenant_id: TenantId, month: Month, filter_digest: [u8; 8]) -> Result<(), WrongReport> {
+    pub(super) fn check(&self, tenant_id: TenantId, month: Month, filter_digest: [u8; 8]) -> Result<(), TokenMismatch> {
         if (self.tenant_id, self.month) != (tenant_id, month) {
-            return Err(WrongReport::Report);
+            return Err(TokenMismatch::Report);
         }
         if self.filter_digest != filter_digest {
-            return Err(WrongReport::Filter);
+            return Err(TokenMismatch::Filter);
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_up_count_is_told_from_a_position() {
+    fn an_invented_count_is_refused() {
         let load = |id, record_count| Load {
             id,
             usage_day: chrono::NaiveDate::MIN,

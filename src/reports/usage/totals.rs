@@ -54,7 +54,7 @@ impl UsageReport {
                 let key = UsageKey { meter: *meter, billing_region: total.billing_region, trial: total.trial };
                 (key, total.record_count, total.quantity.clone())
             });
-            self.read.check(expected).is_ok()
+            self.read_totals.check(expected).is_ok()
         } else {
             self.position.records_before == self.header.record_count
         };

@@ -40,7 +40,7 @@ fn caller(request: &Request<Body>, role: Role) -> Result<Caller, Status> {
     match principal.scope_as(role) {
         Ok(scope) => Ok(Caller { subject: principal.subject().to_owned(), scope: scope.clone(), notes }),
         Err(denied) => {
-            let (roles, organizations) = principal.stated();
+            let (roles, organizations) = principal.listed_counts();
             notes.internal_detail(format!("the credentials list {roles} roles and {organizations} organizations"));
             Err(denied.into())
         }

@@ -113,7 +113,7 @@ pub(super) fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, N
 }
 
 fn sorting(error: std::io::Error) -> ImportError {
-    ImportError::Io { place: "sorting".to_owned(), error }
+    ImportError::Io { context: "sorting".to_owned(), error }
 }
 
 impl From<&LoadReport> for proto::ImportedLoad {

@@ -15,9 +15,9 @@ impl Read for Dribble<'_> {
 /// Each row by its line and fields, or the line and the field of its fault.
 type Read1 = Result<(u64, Vec<String>), (u64, usize, QuotingFault)>;
 
-fn read_by(text: &[u8], piece: usize, delimiter: u8) -> Vec<Read1> {
+fn read_by(text: &[u8], chunk_bytes: usize, delimiter: u8) -> Vec<Read1> {
     // As much at a time, so that whatever there is lies on a border once.
-    let mut rows = Rows::with_pieces(Dribble(text, piece), piece.min(BUFFER_BYTES));
+    let mut rows = Rows::with_chunks(Dribble(text, chunk_bytes), chunk_bytes.min(BUFFER_BYTES));
     rows.set_delimiter(delimiter);
     let mut read = Vec::new();
     loop {
@@ -48,8 +48,8 @@ fn lines_are_those_of_an_editor() {
         let two_lines = format!("c{end}d");
         let expected =
             [row(1, &["a", "b"]), row(2, &[""]), row(3, &[&two_lines, "e"]), row(5, &["f", "g"]), row(6, &[""])];
-        for piece in 1..20 {
-            assert_eq!(read_by(text.as_bytes(), piece, b','), expected, "{end:?}, {piece} bytes at a time");
+        for chunk_bytes in 1..20 {
+            assert_eq!(read_by(text.as_bytes(), chunk_bytes, b','), expected, "{end:?}, {chunk_bytes} bytes at a time");
         }
     }
     assert_eq!(read("a\r\rb\n\rc"), [row(1, &["a"]), row(2, &[""]), row(3, &["b"]), row(4, &[""]), row(5, &["c"])]);
@@ -61,7 +61,7 @@ fn lines_are_those_of_an_editor() {
 
 #[test]
 fn quotes_are_those_of_rfc_4180() {
-    use QuotingFault::{Stray, TextBehind, Unclosed};
+    use QuotingFault::{QuoteInText, TextAfterQuote, Unclosed};
     for (text, expected) in [
         ("\"a\"\"b\",\"\",\"\"\"\"\n", vec![row(1, &["a\"b", "", "\""])]),
         ("\"a,b\",c\n", vec![row(1, &["a,b", "c"])]),
@@ -73,17 +73,17 @@ fn quotes_are_those_of_rfc_4180() {
         // Each fault is told, and the rows between them are read.
         (
             "\"a\" b,c\nd\n\"e\"f\ng",
-            vec![Err((1, 0, TextBehind)), row(2, &["d"]), Err((3, 0, TextBehind)), row(4, &["g"])],
+            vec![Err((1, 0, TextAfterQuote)), row(2, &["d"]), Err((3, 0, TextAfterQuote)), row(4, &["g"])],
         ),
-        ("1,\"a\nb\"c,2\n3\n", vec![Err((1, 1, TextBehind)), Err((2, 0, Stray)), row(3, &["3"])]),
-        ("1,\"x\ny\",\"a\" \n3", vec![Err((2, 2, TextBehind)), row(3, &["3"])]),
-        ("24\" screen,1\n2\n", vec![Err((1, 0, Stray)), row(2, &["2"])]),
-        ("1, \"a\"\n2", vec![Err((1, 1, Stray)), row(2, &["2"])]),
-        ("1,a\"\r\n2\r\n", vec![Err((1, 1, Stray)), row(2, &["2"])]),
-        ("\"a\\\"b\",1\n2", vec![Err((1, 0, TextBehind)), row(2, &["2"])]),
+        ("1,\"a\nb\"c,2\n3\n", vec![Err((1, 1, TextAfterQuote)), Err((2, 0, QuoteInText)), row(3, &["3"])]),
+        ("1,\"x\ny\",\"a\" \n3", vec![Err((2, 2, TextAfterQuote)), row(3, &["3"])]),
+        ("24\" screen,1\n2\n", vec![Err((1, 0, QuoteInText)), row(2, &["2"])]),
+        ("1, \"a\"\n2", vec![Err((1, 1, QuoteInText)), row(2, &["2"])]),
+        ("1,a\"\r\n2\r\n", vec![Err((1, 1, QuoteInText)), row(2, &["2"])]),
+        ("\"a\\\"b\",1\n2", vec![Err((1, 0, TextAfterQuote)), row(2, &["2"])]),
     ] {
-        for piece in [1, 2, 3, 5, usize::MAX] {
-            assert_eq!(read_by(text.as_bytes(), piece, b','), expected, "{text:?}");
+        for chunk_bytes in [1, 2, 3, 5, usize::MAX] {
+            assert_eq!(read_by(text.as_bytes(), chunk_bytes, b','), expected, "{text:?}");
         }
     }
 }
@@ -93,15 +93,15 @@ fn quotes_are_those_of_rfc_4180() {
 fn lines_can_be_looked_at_before_they_are_read() {
     for end in ["\n", "\r\n", "\r"] {
         let text = [",,,", "", "sep=,", "a,b", "\"c\",d"].join(end);
-        for piece in 1..20 {
-            let mut rows = Rows::with_pieces(text.as_bytes(), piece);
+        for chunk_bytes in 1..20 {
+            let mut rows = Rows::with_chunks(text.as_bytes(), chunk_bytes);
             for line in [",,,", "", "sep=,"] {
                 assert_eq!(rows.peek_line().expect("a text"), Some(line.as_bytes()));
                 rows.skip_line().expect("a text");
             }
             assert_eq!(rows.peek_line().expect("a text"), Some(&b"a,b"[..]));
             let lines: Vec<u64> = std::iter::from_fn(|| rows.next().expect("sound").map(|row| row.line)).collect();
-            assert_eq!(lines, [4, 5], "{end:?}, {piece} bytes at a time");
+            assert_eq!(lines, [4, 5], "{end:?}, {chunk_bytes} bytes at a time");
             assert_eq!(rows.peek_line().expect("a text"), None);
         }
     }
@@ -145,14 +145,14 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     /// Wherever what was read ends: rows, lines and faults are the same.
     #[test]
-    fn borders_change_nothing(text in "[ab\",\r\n]{0,60}", piece in 1..64_usize) {
-        prop_assert_eq!(read_by(text.as_bytes(), piece, b','), read(&text));
+    fn borders_change_nothing(text in "[ab\",\r\n]{0,60}", chunk_bytes in 1..64_usize) {
+        prop_assert_eq!(read_by(text.as_bytes(), chunk_bytes, b','), read(&text));
     }
 
     /// Against a library, on what is sound: both read it alike.
     #[test]
     fn sound_rows_are_read_as_they_were_written(
-        rows in prop::collection::vec(prop::collection::vec(text(), 1..5), 0..12), piece in 1..40_usize, crlf in any::<bool>(),
+        rows in prop::collection::vec(prop::collection::vec(text(), 1..5), 0..12), chunk_bytes in 1..40_usize, crlf in any::<bool>(),
         quote_all in any::<bool>(),
     ) {
         let mut writer = csv::WriterBuilder::new();
@@ -168,14 +168,14 @@ proptest! {
             writer.write_record(row).expect("room");
         }
         let written = writer.into_inner().expect("room");
-        let found: Vec<Vec<String>> = read_by(&written, piece, b',').into_iter().map(|row| row.expect("sound").1).collect();
+        let found: Vec<Vec<String>> = read_by(&written, chunk_bytes, b',').into_iter().map(|row| row.expect("sound").1).collect();
         prop_assert_eq!(found, rows);
     }
 
     /// On anything: it ends, its lines go up, and what is read without a fault is what the library reads, too.
     #[test]
-    fn whatever_comes_is_read_alike_or_refused(text in "[ab\",\r\n]{0,40}", piece in 1..9_usize) {
-        let found = read_by(text.as_bytes(), piece, b',');
+    fn whatever_comes_is_read_alike_or_refused(text in "[ab\",\r\n]{0,40}", chunk_bytes in 1..9_usize) {
+        let found = read_by(text.as_bytes(), chunk_bytes, b',');
         prop_assert_eq!(&found, &read(&text));
         let lines: Vec<u64> = found.iter().map(|row| row.as_ref().map_or_else(|fault| fault.0, |row| row.0)).collect();
         prop_assert!(lines.is_sorted(), "{:?}", lines);
