@@ -1,4 +1,4 @@
-//! What every end of a connection needs to tell.
+//! Helpers for connections.
 
 use std::{error::Error, net::IpAddr};
 
@@ -8,7 +8,7 @@ pub fn is_loopback(host: Option<&str>) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// An error with its causes: libraries keep what matters in the last one.
+/// An error with its causes: what matters is often in the last one.
 pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

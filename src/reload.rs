@@ -8,11 +8,12 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-/// How often files are looked at, unless something else is asked for.
+/// The default interval of checks for changes.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What files hold, read again whenever they change. A change that makes no sense is logged, and what was there stays in
-/// force: a pair of files that is replaced one by one is taken when both are there.
+/// A value that is built from files, and built again when they change. If that fails, it is logged, and the old value
+/// stays in
+/// use: two files that are replaced one after the other take effect when both are replaced.
 pub struct Reloaded<T> {
     current: Arc<RwLock<Arc<T>>>,
     watcher: JoinHandle<()>,
@@ -39,7 +40,7 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         Ok(Self { current, watcher })
     }
 
-    /// What the files hold now.
+    /// The current value.
     pub fn get(&self) -> Arc<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }

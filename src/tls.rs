@@ -1,4 +1,4 @@
-//! What every end of a TLS connection needs: certificates and keys from PEM, and whom to trust.
+//! Reads certificates, keys and certificate authorities.
 
 use std::path::Path;
 
@@ -18,14 +18,14 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
     Ok(certificates)
 }
 
-/// The first private key of a PEM text. What it holds is never part of an error.
+/// The first private key of a PEM text. Errors never quote its content.
 pub fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         format!("{}: holds no private key (-----BEGIN PRIVATE KEY-----) without a password", path.display())
     })
 }
 
-/// The authorities of a PEM text.
+/// The certificate authorities of a PEM text.
 pub fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, pem)? {
@@ -34,7 +34,7 @@ pub fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// The authorities that this machine trusts.
+/// The certificate authorities that this machine trusts.
 pub fn system_authorities() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

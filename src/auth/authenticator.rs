@@ -1,4 +1,4 @@
-//! From what a call brings with it to who calls.
+//! Authentication: from the credentials of a call to a principal.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,54 +16,53 @@ use crate::reload::Reloaded;
 /// How callers prove who they are.
 #[derive(Clone, Debug, Default)]
 pub struct AuthConfig {
-    /// By tokens of an issuer.
+    /// Bearer tokens of an OpenID Connect issuer.
     pub tokens: Option<TokenConfig>,
-    /// By client certificates, where a call brings no token.
+    /// Client certificates, for calls without a token.
     pub certificates: Option<CertificateConfig>,
-    /// Not at all: everyone may do everything. It excludes the other ways.
+    /// No authentication: everyone may do everything. Excludes the other methods.
     pub insecure_no_auth: bool,
 }
 
-/// Which client certificates stand for whom.
+/// Which client certificates identify which callers.
 #[derive(Clone, Debug)]
 pub struct CertificateConfig {
-    /// The TOML file that says so; read again when it changes.
+    /// A TOML file that maps certificates to callers. It is read again when it changes.
     pub callers: PathBuf,
-    /// How often it is looked at.
+    /// How often the file is checked for changes.
     pub reload_interval: Duration,
 }
 
-/// Callers cannot be authenticated in the way that was configured.
+/// The configuration of authentication is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthConfigError {
-    /// Nobody could prove anything.
+    /// No method is configured, so nobody could call.
     #[error(
         "nobody could call: name the issuer of tokens (--oidc-issuer and --audience), or the callers with certificates \
          (--client-certificates). To try it on this machine, `secure-connect-reports token` makes a key and says how to \
          serve with it, and --insecure-no-auth asks nobody"
     )]
     NoMethod,
-    /// Both nobody and everybody.
+    /// Authentication is turned off and configured at once.
     #[error("--insecure-no-auth excludes tokens and certificates: leave it out, or leave them out")]
     ConflictingMethods,
-    /// Tokens of everybody's services would do.
+    /// Without an audience, tokens for other services would be accepted.
     #[error("--oidc-issuer needs --audience: the `aud` of tokens that are meant for this service")]
     NoAudience,
-    /// A file or an issuer's URL makes no sense.
+    /// A file or the issuer's URL is invalid.
     #[error("{0}")]
     Invalid(String),
 }
 
-/// What a call brings with it.
+/// The credentials of a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Credentials<'a> {
-    /// The values of `authorization`.
     pub authorization: &'a [&'a [u8]],
-    /// The certificate that the connection was made with, verified by its authority.
+    /// The client certificate of the connection. TLS has verified its chain.
     pub certificate: Option<&'a CertificateDer<'static>>,
 }
 
-/// Tells who calls.
+/// Authenticates callers.
 pub struct Authenticator {
     tokens: Option<TokenVerifier>,
     certificates: Option<Reloaded<CertificateCallers>>,
@@ -73,7 +72,7 @@ pub struct Authenticator {
 // === impl AuthConfig ===
 
 impl AuthConfig {
-    /// Whether it makes sense, as far as that can be told without looking at files.
+    /// Checks the configuration without reading files.
     pub fn check(&self) -> Result<(), AuthConfigError> {
         let secure = self.tokens.is_some() || self.certificates.is_some();
         match (secure, self.insecure_no_auth) {
@@ -94,7 +93,7 @@ impl AuthConfig {
 // === impl Authenticator ===
 
 impl Authenticator {
-    /// Reads keys and lists. Keys of an issuer are fetched in the background.
+    /// Reads the files. The keys of an issuer are fetched in the background.
     pub fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
         config.check()?;
         let tokens = config.tokens.map(TokenVerifier::new).transpose().map_err(AuthConfigError::Invalid)?;
@@ -107,7 +106,8 @@ impl Authenticator {
         Ok(Self { tokens, certificates, insecure_no_auth: config.insecure_no_auth })
     }
 
-    /// Who calls. A token counts more than a certificate: it may be brought through another service's connection.
+    /// Authenticates the caller. A token takes precedence over a certificate: a proxy may forward it over its own
+    /// connection.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Unauthenticated> {
         if self.insecure_no_auth {
             return Ok(Principal::insecure_local());
@@ -126,7 +126,7 @@ impl Authenticator {
     }
 }
 
-/// The token of `Bearer <token>` (RFC 6750, section 2.1). The scheme is written in any case.
+/// The token of `Bearer <token>` (RFC 6750, section 2.1). The scheme is case-insensitive.
 fn bearer<'a>(authorization: &[&'a [u8]]) -> Result<&'a str, Unauthenticated> {
     let invalid = |reason: &str| Unauthenticated::InvalidToken(reason.to_owned());
     let [value] = authorization else { return Err(invalid("the call has several")) };

@@ -1,4 +1,4 @@
-//! Client certificates that stand in for tokens. A file says which names mean which caller:
+//! Callers with client certificates instead of tokens. A file maps names in certificates to callers:
 //!
 //! ```toml
 //! [[certificates]]
@@ -22,7 +22,6 @@ use x509_cert::{
 use super::principal::{Principal, Role};
 use crate::{model::OrganizationId, tls::is_in_force};
 
-/// The callers that certificates stand for.
 pub(super) struct CertificateCallers(Vec<Caller>);
 
 struct Caller {
@@ -30,7 +29,6 @@ struct Caller {
     principal: Principal,
 }
 
-/// A name that a certificate is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum CertificateName {
     Dns(String),
@@ -77,7 +75,7 @@ impl CertificateCallers {
         Ok(Self(callers))
     }
 
-    /// The caller that a certificate is for, the first in the file's order. The error lists the certificate's names.
+    /// The first caller in the file whose name is in the certificate. The error lists the certificate's names.
     pub(super) fn find(&self, certificate: &CertificateDer<'_>) -> Result<Principal, String> {
         let parsed = Certificate::from_der(certificate).map_err(|_| "not one that can be read")?;
         // A connection may outlive the certificate that it was made with.

@@ -1,4 +1,4 @@
-//! Lists of roles and organizations in a token's claims, in the shapes that issuers give them.
+//! Roles and organizations in a token's claims, in the shapes that issuers use.
 
 use std::{fmt, str::FromStr};
 
@@ -7,19 +7,19 @@ use serde_json::{Map, Value};
 /// The claims of a verified token.
 pub(super) type Claims = Map<String, Value>;
 
-/// Where a claim is: its name, or the names on the way to it with points between, such as `realm_access.roles`.
+/// The name of a claim, or a dotted path such as `realm_access.roles`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimPath(String);
 
 // === impl ClaimPath ===
 
 impl ClaimPath {
-    /// The usual name of the claim that lists roles.
+    /// The default claim for roles.
     pub fn roles() -> Self {
         Self("roles".to_owned())
     }
 
-    /// The usual name of the claim that lists organizations.
+    /// The default claim for organizations.
     pub fn organizations() -> Self {
         Self("organizations".to_owned())
     }
@@ -34,7 +34,7 @@ impl ClaimPath {
         }
     }
 
-    /// A claim of this very name comes first: names may hold points, as those that are URLs do.
+    /// A claim with exactly this name takes precedence: names may contain dots, as URLs do.
     fn find<'a>(&self, claims: &'a Claims) -> Option<&'a Value> {
         if let Some(value) = claims.get(&self.0) {
             return Some(value);

@@ -20,34 +20,29 @@ use super::principal::Role;
 const KEY_FILE: &str = "signing-key.der";
 const JWKS_FILE: &str = "jwks.json";
 
-/// A key that signs tokens.
 pub struct DevelopmentKey {
     key: EncodingKey,
     id: String,
     folder: PathBuf,
 }
 
-/// What a token is to say.
+/// The claims of a token for development.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
-    /// `iss`.
     pub issuer: String,
-    /// `aud`: one or several.
     pub audience: Vec<String>,
-    /// `sub`.
     pub subject: String,
-    /// `roles`.
     pub roles: Vec<Role>,
-    /// `organizations`: ids, or `*`.
+    /// Ids, or `*` for all.
     pub organizations: Vec<String>,
-    /// How long it is good for.
+    /// How long the token is valid.
     pub lifetime: Duration,
 }
 
 // === impl DevelopmentKey ===
 
 impl DevelopmentKey {
-    /// The key that is kept in a folder, made there if it is not.
+    /// Reads the key from a folder, or creates it there.
     pub fn open_or_create(folder: &Path) -> Result<Self, String> {
         let failed = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
@@ -74,7 +69,6 @@ impl DevelopmentKey {
         self.folder.join(JWKS_FILE)
     }
 
-    /// A signed token.
     pub fn mint(&self, request: &TokenRequest) -> Result<String, String> {
         let now = jsonwebtoken::get_current_timestamp();
         let claims = json!({
@@ -91,7 +85,7 @@ impl DevelopmentKey {
     }
 }
 
-/// Makes a key that only this account can read. Of two programs that do so at once, both go on with the same key.
+/// Creates a key that only this account can read. Two programs that do this at once end up with the same key.
 fn create(path: &Path) -> std::io::Result<()> {
     let pair = Ed25519KeyPair::generate().map_err(std::io::Error::other)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(std::io::Error::other)?;

@@ -1,24 +1,24 @@
 //! Why a caller is not authenticated.
 
-/// It is not known who calls. The messages are for the log; a caller is told less.
+/// The caller is not authenticated. The messages are for the log; callers get less detail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthenticated {
-    /// Neither a token nor a certificate.
+    /// The call has neither a token nor a client certificate.
     #[error("no credentials")]
     Missing,
-    /// The token was good, once.
+    /// The token is valid except that it has expired.
     #[error("the token has expired; it was that of {subject:?}")]
     ExpiredToken {
-        /// Whose token it was.
+        /// The subject of the token.
         subject: String,
     },
-    /// The token is not for this service, or not of its issuer, or no token.
+    /// The token is malformed, has a wrong signature, or is from another issuer or for another audience.
     #[error("the token is invalid: {0}")]
     InvalidToken(String),
-    /// The certificate is sound, and stands for nobody.
+    /// TLS accepted the certificate, but no configured caller has it.
     #[error("the certificate is {0}")]
     UnknownCertificate(String),
-    /// The issuer's keys could not be fetched yet.
+    /// The issuer's keys have not been fetched yet, so no token can be verified.
     #[error("the issuer's keys have not been fetched yet")]
     IssuerUnavailable,
 }

@@ -17,14 +17,13 @@ use super::keys::Keys;
 use crate::network::{causes, is_loopback};
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// More than any issuer's documents have.
+/// Far above the size of real issuers' documents.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
-/// By how many times keys may be too old before a token has to wait until they were fetched anew.
+/// Keys older than this many times their maximum age are not used before a fetch was tried.
 const MAX_STALE_FACTOR: u32 = 12;
 /// Where discovery is, below the issuer (OpenID Connect Discovery 1.0, section 4).
 const DISCOVERY_PATH: &str = ".well-known/openid-configuration";
 
-/// The keys of an issuer.
 pub(super) struct IssuerKeys {
     issuer: String,
     discovery: Url,
@@ -32,14 +31,14 @@ pub(super) struct IssuerKeys {
     max_age: Duration,
     min_interval: Duration,
     cached: RwLock<Arc<Cached>>,
-    /// When the last fetch began. Held while one runs.
+    /// When the last fetch started. Locked during a fetch.
     last_fetch: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Cached {
     keys: Keys,
-    /// `None`: nothing was ever fetched.
+    /// `None` before the first successful fetch.
     fetched: Option<Instant>,
 }
 
@@ -49,14 +48,14 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// The keys of the issuer have never been seen, so no token can be judged.
+/// The issuer's keys have never been fetched, so no token can be verified.
 #[derive(Debug)]
 pub(super) struct KeysNotFetched;
 
 // === impl IssuerKeys ===
 
 impl IssuerKeys {
-    /// Nothing is fetched yet.
+    /// Does not fetch anything.
     pub(super) fn new(issuer: &str, max_age: Duration, min_interval: Duration) -> Result<Arc<Self>, String> {
         let discovery = discovery_url(issuer)?;
         let mut http = reqwest::Client::builder()
@@ -78,12 +77,12 @@ impl IssuerKeys {
         }))
     }
 
-    /// Fetches the keys ahead of the first token. It is no fault when that fails: the next token tries again.
+    /// Fetches the keys before the first token arrives. A failure is only logged: the next token tries again.
     pub(super) async fn warm_up(self: &Arc<Self>) {
         self.refresh(None).await;
     }
 
-    /// The keys that a token may be signed with; none where the issuer has no such key.
+    /// The keys that may have signed a token; empty if the issuer has no such key.
     pub(super) async fn find(
         self: &Arc<Self>,
         id: Option<&str>,
@@ -120,7 +119,7 @@ impl IssuerKeys {
         Arc::clone(&self.cached.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Fetches, unless somebody has since `seen` was fetched, or too short a time ago.
+    /// Fetches the keys, unless another call has fetched newer ones than `seen`, or the last fetch is too recent.
     async fn refresh(&self, seen: Option<Instant>) {
         let mut last_fetch = self.last_fetch.lock().await;
         if self.cached().fetched != seen || last_fetch.is_some_and(|at| at.elapsed() < self.min_interval) {
@@ -178,7 +177,7 @@ impl IssuerKeys {
     }
 }
 
-/// Where the description of an issuer is.
+/// The URL of the issuer's discovery document.
 pub(super) fn discovery_url(issuer: &str) -> Result<Url, String> {
     let text = format!("{}/{DISCOVERY_PATH}", issuer.trim_end_matches('/'));
     let url = Url::parse(&text).map_err(|error| format!("{issuer:?} is not the URL of an issuer: {error}"))?;
@@ -191,7 +190,7 @@ pub(super) fn discovery_url(issuer: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Whoever can change what comes from there can make tokens.
+/// Keys must come over HTTPS: an attacker who can replace them can forge tokens.
 fn check_transport(url: &Url) -> Result<(), String> {
     match url.scheme() {
         "https" => Ok(()),

@@ -6,10 +6,9 @@ use jsonwebtoken::{
 };
 use serde::Deserialize;
 
-/// The algorithms that are accepted. None of them takes a secret that both sides know.
+/// The accepted algorithms. All are asymmetric.
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
-/// A set of keys.
 #[derive(Default)]
 pub(super) struct Keys(Vec<Key>);
 
@@ -42,7 +41,7 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    /// The keys that a token may be signed with: those of its key id, or all where it names none.
+    /// The keys that may have signed a token: those with its key id, or all keys if it has no key id.
     pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
         let fits = |key: &&Key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id);
         self.0.iter().filter(fits).map(|key| key.key.clone()).collect()

@@ -80,7 +80,7 @@ impl FromStr for Role {
 // === impl Principal ===
 
 impl Principal {
-    /// Whoever reaches a server without authentication, which listens on loopback only.
+    /// Any caller of a server without authentication. Such a server listens on loopback addresses only.
     pub(super) fn insecure_local() -> Self {
         Self {
             subject: "insecure-local".to_owned(),
@@ -118,7 +118,7 @@ impl Principal {
         self.listed_counts
     }
 
-    /// What the caller may see in a role.
+    /// The tenants that the caller may see in a role.
     pub fn scope_as(&self, role: Role) -> Result<&TenantScope, Denied> {
         if !self.roles.contains(&role) {
             return Err(Denied::RoleMissing(role));

@@ -1,4 +1,4 @@
-//! Bearer tokens: JWTs (RFC 7519) that an issuer has signed for this service.
+//! Bearer tokens: JWTs (RFC 7519) signed by an issuer for this service.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,35 +13,32 @@ use super::{
 };
 use crate::reload::{RELOAD_INTERVAL, Reloaded};
 
-/// The longest token that is looked at. Issuers that list many groups make tokens of some 16 KiB.
+/// The maximum size of a token. Issuers that list many groups make tokens of some 16 KiB.
 pub(super) const MAX_TOKEN_BYTES: usize = 32 << 10;
-/// Claims that name the program that acts, in the order of preference: OIDC and Keycloak, RFC 8693, Entra ID.
+/// Claims that name the client program, in order of preference: OIDC and Keycloak, RFC 8693, Entra ID.
 const CLIENT_CLAIMS: [&str; 3] = ["azp", "client_id", "appid"];
 
-/// Which tokens are accepted, and what they say.
+/// Which tokens are accepted, and which claims are read.
 #[derive(Clone, Debug)]
 pub struct TokenConfig {
-    /// The `iss` that is expected; where keys are not in a file, discovery is below this URL.
+    /// The expected `iss`. Without a file of keys, this is also the URL where discovery starts.
     pub issuer: String,
-    /// The `aud` that is expected: any of these.
+    /// The expected `aud`: one of these is enough.
     pub audiences: Vec<String>,
     /// A JWK set with the issuer's keys, instead of discovery; read again when it changes.
     pub jwks: Option<PathBuf>,
-    /// The claim that lists the caller's roles.
     pub roles_claim: ClaimPath,
-    /// The claim that lists the caller's organizations.
     pub organizations_claim: ClaimPath,
-    /// How far the issuer's clock may be from this machine's.
+    /// The allowed difference between the issuer's clock and this machine's.
     pub leeway: Duration,
-    /// How old fetched keys may be before they are fetched anew, in the background.
+    /// The age after which keys are fetched again in the background.
     pub max_key_age: Duration,
-    /// How often a file of keys is looked at.
+    /// How often the file of keys is checked for changes.
     pub reload_interval: Duration,
-    /// The shortest time between two fetches of keys.
+    /// The minimum time between two fetches of keys.
     pub min_fetch_interval: Duration,
 }
 
-/// Verifies tokens.
 pub(super) struct TokenVerifier {
     config: TokenConfig,
     source: KeySource,
@@ -55,7 +52,7 @@ enum KeySource {
 // === impl TokenConfig ===
 
 impl TokenConfig {
-    /// Tokens of an issuer for an audience, with the usual names of claims.
+    /// Tokens of an issuer for an audience, with the default claims.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             issuer: issuer.into(),
@@ -74,7 +71,7 @@ impl TokenConfig {
 // === impl TokenVerifier ===
 
 impl TokenVerifier {
-    /// Reads the keys, or begins to fetch them.
+    /// Reads the keys from the file, or starts to fetch them in the background.
     pub(super) fn new(config: TokenConfig) -> Result<Self, String> {
         let source = match &config.jwks {
             Some(path) => {
@@ -94,7 +91,7 @@ impl TokenVerifier {
         Ok(Self { config, source })
     }
 
-    /// The caller that a token is for.
+    /// Verifies a token and returns its caller.
     pub(super) async fn verify(&self, token: &str) -> Result<Principal, Unauthenticated> {
         let invalid = |reason: &str| Unauthenticated::InvalidToken(reason.to_owned());
         if token.len() > MAX_TOKEN_BYTES {
@@ -118,7 +115,7 @@ impl TokenVerifier {
         self.principal(&self.claims(token, header.alg, &keys)?)
     }
 
-    /// The claims of a token that one of the keys has signed, and that is for this service and this moment.
+    /// The claims of a token, if one of the keys has signed it and it is valid now and for this service.
     fn claims(&self, token: &str, algorithm: Algorithm, keys: &[DecodingKey]) -> Result<Claims, Unauthenticated> {
         let validation = self.validation(algorithm);
         for key in keys {
@@ -140,7 +137,7 @@ impl TokenVerifier {
         Err(Unauthenticated::InvalidToken(reason.to_owned()))
     }
 
-    /// Whose token it was that has expired.
+    /// The error for an expired token, with its subject.
     fn expired(&self, token: &str, key: &DecodingKey, mut validation: Validation) -> Unauthenticated {
         validation.validate_exp = false;
         match decode::<Claims>(token, key, &validation).map(|verified| self.principal(&verified.claims)) {
@@ -173,7 +170,8 @@ impl TokenVerifier {
     }
 }
 
-/// What is wrong with a token that is rightly signed, for the log. The library's words may quote the token.
+/// What is wrong with the claims of a correctly signed token. The library's own messages may quote the token, so they
+/// are not logged.
 fn claim_error(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::InvalidIssuer => "of another issuer".to_owned(),

@@ -1,17 +1,14 @@
-//! Reading a catalog from TOML or JSON. Both become one form first, so that they are checked by the same code.
+//! Reads a catalog from TOML or JSON. Both are converted to JSON values first, so that the same code checks them.
 
 use super::{Catalog, InvalidCatalog, Problem, parse, raw::RawCatalog};
 
-/// How a catalog is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatalogFormat {
     /// TOML 1.0.
     Toml,
-    /// JSON.
     Json,
 }
 
-/// Reads and checks a catalog.
 pub fn read(text: &str, format: CatalogFormat) -> Result<Catalog, InvalidCatalog> {
     // Editors mark UTF-8 by this.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -33,7 +30,7 @@ fn syntax(reason: &str) -> InvalidCatalog {
     InvalidCatalog(vec![Problem { place: String::new(), reason: reason.to_owned() }])
 }
 
-/// The most likely slip is a number where a decimal belongs.
+/// The most likely mistake is a number without quotes for a decimal.
 fn hint(reason: String) -> String {
     let is_number = reason.contains("floating point") || reason.contains("integer");
     if is_number && reason.contains("expected a string") {
@@ -42,7 +39,7 @@ fn hint(reason: String) -> String {
     reason
 }
 
-/// TOML's values as JSON's; dates become texts.
+/// Dates become strings.
 fn from_toml(value: toml::Value) -> serde_json::Value {
     match value {
         toml::Value::String(text) => text.into(),

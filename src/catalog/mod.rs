@@ -10,73 +10,56 @@ pub use file::{CatalogFormat, read};
 
 use crate::model::{BillingRegion, Currency, Meter, Month, OrganizationId, Pricing, TenantId, TenantStatus, UtcTime};
 
-/// What a catalog file declares; each entry is sound by itself and none is there twice.
+/// What a catalog file declares. Each entry is valid by itself, and there are no duplicates.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The organizations.
     pub organizations: Vec<Organization>,
-    /// The tenants.
     pub tenants: Vec<Tenant>,
-    /// The meters.
     pub meters: Vec<Meter>,
-    /// The prices.
     pub prices: Vec<Price>,
 }
 
-/// An organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Organization {
-    /// The GUID.
     pub id: OrganizationId,
-    /// The name.
     pub name: String,
-    /// What it is billed in.
     pub currency: Currency,
 }
 
-/// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
-    /// The GUID.
     pub id: TenantId,
-    /// Whose tenant.
     pub organization_id: OrganizationId,
-    /// The name.
     pub name: String,
-    /// The plan.
     pub plan: String,
-    /// The state.
     pub status: TenantStatus,
-    /// Whether it is on trial.
     pub trial: bool,
-    /// When the trial expires or expired.
     pub trial_expiry: Option<UtcTime>,
 }
 
-/// A price of a meter.
 #[derive(Clone, Debug)]
 pub struct Price {
     /// The meter's name.
     pub meter: String,
-    /// For organizations of this currency.
+    /// The price applies to organizations that are billed in this currency.
     pub currency: Currency,
-    /// In this region; `None`: in every region without a price of its own.
+    /// `None`: every region that has no price of its own.
     pub billing_region: Option<BillingRegion>,
-    /// From this month on.
+    /// The first month for which the price applies.
     pub effective_from: Month,
     pub pricing: Pricing,
 }
 
-/// Something in a catalog that cannot be applied.
+/// A problem with an entry of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The entry and field, for instance `prices[3].tiers[1].up_to`.
     pub place: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and how to correct it.
     pub reason: String,
 }
 
-/// A catalog cannot be applied. Every problem that was found is named, and nothing was changed.
+/// A catalog cannot be applied. It lists every problem; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidCatalog(pub Vec<Problem>);
 

@@ -1,4 +1,4 @@
-//! From what a catalog file says to what it means: every entry is checked, and every problem is named.
+//! Checks every entry of a catalog file and reports every problem.
 
 use std::{collections::HashMap, fmt::Display, hash::Hash, str::FromStr};
 
@@ -12,7 +12,7 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_WORD_BYTES: usize = 128;
 const MAX_TIERS: usize = 100;
 
-/// Collects problems, so that one run names them all.
+/// Collects problems, so that one run reports them all.
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
@@ -21,7 +21,7 @@ impl Problems {
         self.0.push(Problem { place: place.into(), reason: reason.to_string() });
     }
 
-    /// Parses a field, or names it.
+    /// Parses a field, or adds a problem.
     fn parse<T: FromStr<Err: Display>>(&mut self, entry: &str, field: &str, text: &str) -> Option<T> {
         text.parse().map_err(|error| self.add(format!("{entry}.{field}"), format!("{text:?}: {error}"))).ok()
     }
@@ -42,7 +42,7 @@ impl Problems {
     }
 }
 
-/// Finds entries that are there twice.
+/// Finds duplicate entries.
 struct Duplicates<K>(HashMap<K, String>);
 
 impl<K: Eq + Hash> Duplicates<K> {
@@ -163,7 +163,7 @@ fn pricing(entry: &str, raw: &RawPrice, problems: &mut Problems) -> Option<Prici
     Some(Pricing { model: model.ok()?, rounding: rounding? })
 }
 
-/// Tiers have ends that go up, and the last has none: so they have no gap, no overlap and no upper limit.
+/// Tiers have increasing ends, and the last has none. So they have no gap, no overlap and no upper limit.
 fn tiers(entry: &str, raw: &[RawTier], problems: &mut Problems) -> Option<Vec<PriceTier>> {
     let place = format!("{entry}.tiers");
     if raw.is_empty() {

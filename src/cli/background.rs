@@ -1,4 +1,4 @@
-//! Writing by a thread of its own: a disk that is slow for a moment does not hold up the network, nor the other way round.
+//! Writes on a separate thread, so that a slow disk does not stall the network, nor the network the disk.
 
 use std::{
     fs::File,
@@ -11,21 +11,21 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::client::Checkpoint;
 
-/// Pieces on their way to the thread.
+/// The capacity of the queue to the thread.
 const QUEUE_LENGTH: usize = 8;
-/// How much is written before the disk is told to keep it: what is left for the end takes no time worth speaking of.
+/// How much is written between two syncs, so that the last sync is short.
 const SYNC_BYTES: usize = 32 << 20;
-/// How far the disk may be behind.
+/// Writing waits for the disk when this much is not synced.
 const MAX_UNSYNCED_BYTES: usize = 256 << 20;
 
-/// Where a download goes.
+/// The destination of a download.
 pub(super) trait Output: Write + Send + 'static {
-    /// A handle to the file that the disk is to keep; `None`: it is not kept.
+    /// A handle to the file to sync to disk; `None` if it is not synced.
     fn file_to_sync(&self) -> io::Result<Option<File>> {
         Ok(None)
     }
 
-    /// Notes how far the download is that was written.
+    /// Records the state of the download, after the lines that it counts.
     fn checkpoint(&mut self, _: &Checkpoint) -> io::Result<()> {
         Ok(())
     }
@@ -35,10 +35,10 @@ pub(super) trait Output: Write + Send + 'static {
 impl Output for io::Stdout {}
 impl Output for File {}
 
-/// Writes what it is handed, in order.
+/// Writes lines and checkpoints in the order in which it gets them.
 pub(super) struct BackgroundWriter<W> {
     pieces: mpsc::Sender<Piece>,
-    /// Buffers that were written.
+    /// Empty buffers to reuse.
     spare: mpsc::Receiver<Vec<u8>>,
     writer: JoinHandle<(W, io::Result<()>)>,
 }
@@ -48,14 +48,14 @@ enum Piece {
     Checkpoint(Box<Checkpoint>),
 }
 
-/// What becomes of what is to be kept.
+/// The result of a request to sync.
 enum SyncOutcome {
     Accepted,
     Busy,
     Failed,
 }
 
-/// Has the disk keep a file, while more is written to it.
+/// Syncs a file on a separate thread, while more is written to it.
 struct FileSyncer {
     requests: sync_mpsc::SyncSender<()>,
     thread: thread::JoinHandle<io::Result<()>>,
@@ -64,7 +64,6 @@ struct FileSyncer {
 // === impl BackgroundWriter ===
 
 impl<W: Output> BackgroundWriter<W> {
-    /// Starts the thread.
     pub(super) fn start(mut out: W) -> Self {
         let (pieces, waiting) = mpsc::channel(QUEUE_LENGTH);
         let (written_buffers, spare) = mpsc::channel(QUEUE_LENGTH);
@@ -82,12 +81,12 @@ impl<W: Output> BackgroundWriter<W> {
         self.pieces.send(Piece::Lines(std::mem::replace(lines, spare))).await.is_ok()
     }
 
-    /// Hands over how far the download is, after the lines that it counts.
+    /// Sends the state of the download, after the lines that it counts.
     pub(super) async fn checkpoint(&mut self, checkpoint: Checkpoint) -> bool {
         self.pieces.send(Piece::Checkpoint(Box::new(checkpoint))).await.is_ok()
     }
 
-    /// Waits until all is written, or has failed.
+    /// Waits until everything is written, or writing has failed.
     pub(super) async fn finish(self) -> io::Result<(W, io::Result<()>)> {
         drop(self.pieces);
         self.writer.await.map_err(io::Error::other)
@@ -144,7 +143,7 @@ impl FileSyncer {
         Self { requests, thread }
     }
 
-    /// Has what was written so far kept. Where what was written before is not kept yet, it waits for that if it `must`.
+    /// Starts to sync what was written so far. If an earlier sync is still running, it waits for that one if it `must`.
     fn request_sync(&self, must: bool) -> SyncOutcome {
         if must {
             return self.requests.send(()).map_or(SyncOutcome::Failed, |()| SyncOutcome::Accepted);
@@ -156,7 +155,7 @@ impl FileSyncer {
         }
     }
 
-    /// Waits until all is kept, or has failed to be.
+    /// Waits until everything is synced, or syncing has failed.
     fn finish(self) -> io::Result<()> {
         drop(self.requests);
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that keeps the file has failed")))

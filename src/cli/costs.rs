@@ -70,7 +70,7 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// What is not in the totals, on standard error.
+/// Warns on standard error about usage that is not in the totals.
 fn warn_of_unpriced(costs: &GetMonthlyCostsResponse) {
     for unpriced in &costs.unpriced_meters {
         eprintln!(

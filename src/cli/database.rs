@@ -1,4 +1,4 @@
-//! Which database a command works on.
+//! The database that a command works on.
 
 use secrecy::ExposeSecret as _;
 
@@ -8,15 +8,15 @@ use crate::{
     store::{self, Store, StoreConfig},
 };
 
-/// A database, and the private server that runs it, if one does.
+/// A database, and the private server that runs it, if it is private.
 pub(super) struct Database {
     pub(super) url: String,
-    /// Kept until the command ends.
+    /// Dropped when the command ends, which may stop the server.
     server: Option<PrivateServer>,
 }
 
 impl Database {
-    /// The database of DATABASE_URL, or else the private one, started if need be. Its schema is as it is.
+    /// The database of DATABASE_URL, or else the private one, which is started if necessary. Does not check the schema.
     pub(super) async fn connect(args: &DatabaseArgs) -> Result<Self, CommandError> {
         if let Some(url) = &args.database_url {
             return Ok(Self { url: url.expose_secret().to_owned(), server: None });
@@ -27,7 +27,7 @@ impl Database {
         Ok(Self { url: server.database_url(), server: Some(server) })
     }
 
-    /// For a server, which looks at the schema by itself, whenever the database is there: a private database gets it.
+    /// For a server, which checks the schema by itself when the database is reachable. A private database is migrated.
     pub(super) async fn for_server(args: &DatabaseArgs) -> Result<Self, CommandError> {
         let database = Self::connect(args).await?;
         if database.server.is_some() {
@@ -36,7 +36,8 @@ impl Database {
         Ok(database)
     }
 
-    /// The same, with the schema that this program works on: a private database gets it, another one must have it.
+    /// For a command that needs this program's schema. A private database is migrated; another one must have the
+    /// schema.
     pub(super) async fn open(args: &DatabaseArgs) -> Result<Self, CommandError> {
         let database = Self::connect(args).await?;
         if database.server.is_some() {

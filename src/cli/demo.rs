@@ -37,11 +37,11 @@ const CONTOSO_HQ: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const SAMPLE_ROWS: u64 = 32;
 const SHOWN_LINES: usize = 5;
 
-/// What the steps work with.
+/// The addresses and the key that the steps use.
 struct Demo {
     database_url: String,
     server: String,
-    /// Where the key is that signs tokens.
+    /// The folder of the key that signs tokens.
     key_dir: String,
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
     steps
 }
 
-/// Listens where it was asked to, or on a free port where that one is taken.
+/// Listens on the given address, or on a free port if that one is in use.
 async fn bind(
     database_url: &str,
     listen: SocketAddr,
@@ -172,7 +172,7 @@ impl Demo {
         reconcile::check(&server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await
     }
 
-    /// A token for an organization, or for all.
+    /// Creates a token for an organization, or for all (`*`).
     async fn token(&self, organization: &str) -> Result<String, CommandError> {
         let command = ["token", "--organization", organization, "--key-dir", &self.key_dir];
         println!("$ export SCR_TOKEN=$(secure-connect-reports {})", quoted(&command));
@@ -221,7 +221,7 @@ export SCR_SERVER={server} DATABASE_URL="{database_url}"
     }
 }
 
-/// Runs this program as anyone would.
+/// Runs this program with a command line that it prints first.
 async fn run_command(command: &[&str], variables: &[(&str, &str)]) -> Result<(), CommandError> {
     println!("$ secure-connect-reports {}", quoted(command));
     std::io::stdout().flush()?;
@@ -230,7 +230,7 @@ async fn run_command(command: &[&str], variables: &[(&str, &str)]) -> Result<(),
     if status.success() { Ok(()) } else { Err(format!("the command above failed ({status})").into()) }
 }
 
-/// This program, without what the shell around the demo has set for it, so that the demo shows the same everywhere.
+/// This program without the `SCR_` variables of the shell, so that the demo shows the same everywhere.
 fn own_program() -> Result<tokio::process::Command, CommandError> {
     let mut process = tokio::process::Command::new(std::env::current_exe()?);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SCR_")) {
@@ -240,7 +240,7 @@ fn own_program() -> Result<tokio::process::Command, CommandError> {
     Ok(process)
 }
 
-/// A command as it is typed.
+/// A command as one types it into a shell.
 fn quoted(command: &[&str]) -> String {
     let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=".contains(&byte));
     let words = command.iter().map(|word| if plain(word) { (*word).to_owned() } else { format!("'{word}'") });

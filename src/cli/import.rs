@@ -21,7 +21,7 @@ use crate::{
     store::{Store, StoreConfig},
 };
 
-/// How many names of files are kept with an import.
+/// How many file names are stored with an import.
 const LISTED_FILES: usize = 100;
 
 pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
@@ -38,7 +38,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The files' names, as they are kept with the import.
+/// The file names as they are stored with the import.
 fn file_list(names: &[String]) -> String {
     let more = names.len().saturating_sub(LISTED_FILES);
     let file_list = names[..names.len() - more].join(", ");
@@ -67,7 +67,7 @@ pub(super) fn account() -> String {
     nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// A progress bar on a terminal, and nothing elsewhere.
+/// Shows a progress bar if standard error is a terminal.
 fn show_progress(inputs: &[Input], progress: Arc<Progress>) -> tokio::task::JoinHandle<()> {
     let size: Option<u64> = inputs.iter().map(Input::size).sum();
     let bar = ProgressBar::new(size.unwrap_or(0));

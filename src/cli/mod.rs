@@ -22,7 +22,7 @@ use clap::CommandFactory as _;
 
 use crate::telemetry::logs::{LogConfig, Logs, traces};
 
-/// Whatever a command fails with: it is told to a person, and nothing else is done with it.
+/// An error that is only printed.
 type CommandError = Box<dyn Error + Send + Sync>;
 
 /// The definition of the command line, from which `docs/configuration.md` is made.
@@ -30,7 +30,6 @@ pub fn command() -> clap::Command {
     Args::command()
 }
 
-/// Runs the command line.
 pub fn run() -> ExitCode {
     let args = Args::read();
     let runtime = match runtime(&args.command) {
@@ -68,7 +67,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Begins to log, within the runtime.
+/// Starts logging. Traces need the runtime.
 fn start_logs(args: &Args) -> Result<Logs, String> {
     let serve = if let Command::Serve(serve) = &args.command { Some(serve) } else { None };
     let traces = match serve {
@@ -84,8 +83,8 @@ fn start_logs(args: &Args) -> Result<Logs, String> {
     Ok(Logs::start(&config, traces))
 }
 
-/// A client does one thing after the other, and does it quicker where nothing goes from thread to thread; files are written
-/// by a thread of their own.
+/// Clients use one thread, which is faster for them: nothing is passed between threads. Files are written by a thread
+/// of their own.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let is_client = matches!(
         command,
@@ -116,7 +115,7 @@ async fn dispatch(args: Args) -> Result<(), CommandError> {
     }
 }
 
-/// Ends a command at a signal in good order: its transaction is rolled back, its temporary file removed, and its private
+/// Ends a command cleanly at a signal: its transaction is rolled back, its temporary file is removed, and its private
 /// server stops.
 async fn interruptible(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let stop = serve::stop_signal()?;

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::CommandError;
 use crate::{contract::proto, model::UtcTime};
 
-/// Rows under headers; numbers are aligned to the right.
+/// A table. Numbers are aligned to the right.
 pub(super) struct Rows {
     pub(super) headers: Vec<&'static str>,
     /// The positions of columns with numbers.
@@ -16,7 +16,6 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Prints an aligned table.
     pub(super) fn print_table(&self) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -37,7 +36,6 @@ impl Rows {
         Ok(())
     }
 
-    /// Prints CSV.
     pub(super) fn print_csv(&self) -> Result<(), CommandError> {
         let mut out = csv::Writer::from_writer(io::stdout().lock());
         out.write_record(&self.headers).map_err(io::Error::from)?;
@@ -49,12 +47,11 @@ impl Rows {
     }
 }
 
-/// Prints a JSON document.
 pub(super) fn print_json(value: &serde_json::Value) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{value:#}")
 }
 
-/// A text without the characters that would move the cursor of a terminal.
+/// Replaces control characters, which could move the cursor of a terminal.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }

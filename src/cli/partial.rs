@@ -17,7 +17,7 @@ use crate::client::Checkpoint;
 const PART: &str = ".part";
 const STATE: &str = ".part.json";
 const NEW_STATE: &str = ".part.json.new";
-/// The longest name of a file whose temporary names fit file systems, which take 255 bytes.
+/// The longest file name whose temporary names fit into the 255 bytes that file systems allow.
 pub(super) const MAX_NAME_BYTES: usize = 255 - NEW_STATE.len();
 
 /// The file under its temporary name. No other process writes to it meanwhile.
@@ -28,12 +28,12 @@ pub(super) struct PartialFile {
     crc: crc32fast::Hasher,
 }
 
-/// How far a file is, as far as a reader can rely on it.
+/// The state of a download in `NAME.part.json`.
 #[derive(Serialize, Deserialize)]
 struct State {
-    /// How many bytes count; what was written after them does not.
+    /// The length of the file at the checkpoint. Bytes after it are ignored.
     bytes: u64,
-    /// What they are held against.
+    /// The checksum of these bytes.
     crc32: u32,
     download: Checkpoint,
 }
@@ -41,7 +41,7 @@ struct State {
 // === impl PartialFile ===
 
 impl PartialFile {
-    /// An empty file in the place of whatever an earlier download has left.
+    /// An empty file. Replaces what an earlier download has left.
     pub(super) fn create(target: &Path) -> Result<Self, CommandError> {
         let file = open(target)?;
         remove(&with_suffix(target, STATE))?;
@@ -50,7 +50,7 @@ impl PartialFile {
         Ok(Self { target: target.to_owned(), file, bytes: 0, crc: crc32fast::Hasher::new() })
     }
 
-    /// What an earlier download has left, cut to what counts, and how far it is; `None`: nothing.
+    /// The file of an earlier download, truncated to its checkpoint, and the checkpoint; `None` if there is none.
     pub(super) fn reopen(target: &Path) -> Result<Option<(Self, Checkpoint)>, CommandError> {
         let Some(state) = read_state(&with_suffix(target, STATE))? else { return Ok(None) };
         if !with_suffix(target, PART).exists() {
@@ -83,7 +83,7 @@ impl PartialFile {
         Ok(Some((Self { target: target.to_owned(), file, bytes, crc }, state.download)))
     }
 
-    /// The file that a download in a folder, of which `is_it` says so, is to become.
+    /// The target of the first unfinished download in a folder whose checkpoint satisfies `is_it`.
     pub(super) fn find(folder: &Path, is_it: impl Fn(&Checkpoint) -> bool) -> Result<Option<PathBuf>, CommandError> {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
@@ -96,7 +96,7 @@ impl PartialFile {
         Ok(None)
     }
 
-    /// Gives the file its name, when the disk has all of it.
+    /// Syncs the file to disk, then renames it to its target.
     pub(super) fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
         std::fs::rename(with_suffix(&self.target, PART), &self.target)?;
@@ -104,13 +104,13 @@ impl PartialFile {
         sync_folder(&self.target)
     }
 
-    /// Removes it: nothing of it can be used.
+    /// Removes the file and its state.
     pub(super) fn discard(self) -> io::Result<()> {
         remove(&with_suffix(&self.target, STATE))?;
         remove(&with_suffix(&self.target, PART))
     }
 
-    /// Its temporary name.
+    /// The temporary path.
     pub(super) fn path(&self) -> PathBuf {
         with_suffix(&self.target, PART)
     }
@@ -145,7 +145,7 @@ impl Output for PartialFile {
     }
 }
 
-/// Opens the file under its temporary name, for this process alone.
+/// Opens and locks the file under its temporary name.
 fn open(target: &Path) -> Result<File, CommandError> {
     let path = with_suffix(target, PART);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
@@ -173,7 +173,8 @@ fn read_state(path: &Path) -> Result<Option<State>, CommandError> {
     Ok(Some(serde_json::from_slice(&content).map_err(damaged)?))
 }
 
-/// A name beside the file. Where that would be too long, a sum stands for the end of the file's own name.
+/// The path of a temporary file beside the target. If its name would be too long, a checksum replaces the end of the
+/// target's name.
 fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
     let name = target.file_name().unwrap_or_default();
     let mut short = OsString::from(name);
@@ -184,7 +185,7 @@ fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
     target.with_file_name(short)
 }
 
-/// A name of at most so many bytes. A sum tells names apart that begin alike.
+/// A name of at most `max_bytes`. A checksum distinguishes names with the same beginning.
 pub(super) fn shortened(name: &str, max_bytes: usize) -> String {
     if name.len() <= max_bytes {
         return name.to_owned();
@@ -193,7 +194,7 @@ pub(super) fn shortened(name: &str, max_bytes: usize) -> String {
     format!("{}{sum}", &name[..name.floor_char_boundary(max_bytes - sum.len())])
 }
 
-/// Has the disk keep the names in the file's folder, where that can be asked for.
+/// Syncs the file's folder to disk, so that a rename lasts, on systems that support it.
 fn sync_folder(target: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

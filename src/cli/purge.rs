@@ -35,7 +35,7 @@ pub(super) async fn run(args: PurgeArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The month that lies so many before another one.
+/// The month `count` months before another one.
 fn months_earlier(month: Month, count: u32) -> Result<Month, String> {
     let months = i64::from(month.year()) * 12 + i64::from(month.number()) - 1 - i64::from(count);
     let (year, number) = (months.div_euclid(12), months.rem_euclid(12) + 1);

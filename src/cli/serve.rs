@@ -48,7 +48,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Ready at the first SIGTERM or SIGINT.
+/// Completes at the first SIGTERM or SIGINT.
 pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! `usage`: a report as a CSV file, whole or not at all.
+//! `usage`: downloads a report to a CSV file, complete or not at all.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use crate::{
     model::UsageFilter,
 };
 
-/// How much is written at a time.
+/// Lines are written when at least this much is buffered.
 const WRITE_BYTES: usize = 256 << 10;
 /// How often the state of a download is written.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ fn is_device(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without what a file name cannot hold, and no longer than it can be.
+/// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without characters that file names cannot contain, and short enough.
 fn default_path(header: &ReportHeader) -> PathBuf {
     let safe =
         |character: char| if character.is_control() || r#"/\:*?"<>|"#.contains(character) { '_' } else { character };
@@ -117,7 +117,7 @@ fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {
     }
 }
 
-/// Whether the server will not go on with what is here.
+/// Whether the download can never be resumed from here.
 fn is_permanent(error: &ClientError) -> bool {
     match error {
         ClientError::CannotResume(_) => true,
@@ -128,14 +128,14 @@ fn is_permanent(error: &ClientError) -> bool {
     }
 }
 
-/// Writes the line with the columns' names.
+/// Writes the header line.
 fn write_names(out: &mut impl io::Write, format: CsvFormat) -> io::Result<()> {
     let mut csv = CsvWriter::new(out, format);
     csv.write_header()?;
     csv.flush()
 }
 
-/// Writes to what cannot be taken back.
+/// Writes to an output that cannot be discarded: standard output, a pipe or a device.
 async fn copy(mut download: CsvDownload, format: CsvFormat, mut out: impl Output) -> Result<(), CommandError> {
     write_names(&mut out, format)?;
     let mut writer = BackgroundWriter::start(out);
@@ -145,7 +145,7 @@ async fn copy(mut download: CsvDownload, format: CsvFormat, mut out: impl Output
     Ok(written?)
 }
 
-/// Writes the rest of a file, and gives it its name when the report is complete.
+/// Writes the rest of a file, and renames it to its target when the report is complete.
 async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Result<(), CommandError> {
     let header = download.header().clone();
     let bar = progress_bar(header.record_count.cast_unsigned(), header.resumed_record_count.cast_unsigned());
@@ -187,7 +187,7 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Resu
     Ok(())
 }
 
-/// Hands lines to the writer until the report is complete, or cannot be had, or the writer has failed.
+/// Passes lines to the writer until the report is complete, or the download or the writer fails.
 async fn write<W: Output>(
     download: &mut CsvDownload,
     writer: &mut BackgroundWriter<W>,
@@ -217,7 +217,7 @@ async fn write<W: Output>(
     result
 }
 
-/// Shown on a terminal only.
+/// The bar is shown only on a terminal.
 fn progress_bar(record_count: u64, resumed: u64) -> ProgressBar {
     let bar = ProgressBar::new(record_count).with_position(resumed);
     bar.reset_eta();

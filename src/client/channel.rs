@@ -24,33 +24,32 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const RETRY_FOR: Duration = Duration::from_secs(120);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How to reach a server.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// For instance `https://reports.example:50051`.
     pub server: String,
-    /// A bearer token.
     pub token: Option<SecretString>,
-    /// PEM: the authorities that may have signed the server's certificate; `None`: those of this machine.
+    /// PEM file with the certificate authorities to trust; `None`: those of this machine.
     pub authorities: Option<PathBuf>,
-    /// PEM: the client's certificate and its private key, for servers that know callers by them.
+    /// PEM files with the client certificate and its private key.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name that the server's certificate is to be for; `None`: that of the URL.
+    /// The name that the server's certificate must have; `None`: the host of the URL.
     pub server_name: Option<String>,
-    /// Send the token in plain text, too, to a server that is not on this machine.
+    /// Send the token in plain text even to a server on another machine.
     pub insecure_plaintext: bool,
-    /// How long to try again where the server is away or the connection is lost, without any progress; zero: not at all.
+    /// How long to retry without any progress when the server cannot be reached or the connection is lost. Zero: no
+    /// retries.
     pub retry_for: Duration,
 }
 
-/// Puts the token into every call.
+/// Adds the token to every call.
 #[derive(Clone)]
 pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 
 // === impl ClientConfig ===
 
 impl ClientConfig {
-    /// Without a token.
+    /// A configuration without a token.
     pub fn new(server: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -63,7 +62,7 @@ impl ClientConfig {
         }
     }
 
-    /// The same with a token.
+    /// Adds a token.
     #[must_use]
     pub fn with_token(self, token: impl Into<String>) -> Self {
         Self { token: Some(SecretString::from(token.into())), ..self }
@@ -98,7 +97,7 @@ impl ClientConfig {
         }
     }
 
-    /// Why there is no connection. What is amiss between TLS and plain text has names of its own in libraries.
+    /// Why there is no connection, with a hint if one side speaks TLS and the other plain text.
     fn explain(&self, error: &dyn std::error::Error) -> String {
         let text = causes(error);
         let hint = match (self.server.starts_with("https:"), text.as_str()) {
@@ -148,7 +147,7 @@ impl ClientConfig {
     }
 }
 
-/// Whether certificates and the like do not agree: they will not the next time.
+/// Whether TLS failed. A retry would fail in the same way.
 fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         // Within an error of input and output, it is no cause of it.
@@ -157,7 +156,7 @@ fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
-/// Whether there is no such host. One whose name server is away may be there the next time.
+/// Whether the host name does not exist. A failure of the name server is transient, and is not meant here.
 fn is_name_error(error: &dyn std::error::Error) -> bool {
     let text = causes(error);
     // glibc, musl, macOS.

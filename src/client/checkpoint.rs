@@ -1,4 +1,4 @@
-//! How far a download to CSV is, so that another process can go on with it.
+//! The state of a download to CSV, from which another process can resume it.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use prost::Message as _;
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use super::UsageQuery;
 use crate::contract::{CsvFormat, LineEnd, proto};
 
-/// How far a download is: what was asked for, and what the records that are there add up to.
+/// The state of a download: the request, and the totals of the records received so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Checkpoint {
-    /// The request, encoded; without a token.
+    /// The encoded request without its resume token, in base64.
     request: String,
     crlf: bool,
     neutralize_formulas: bool,
     #[serde(default)]
     byte_order_mark: bool,
-    /// Identifies the content.
+    /// The revision of the report.
     pub revision: String,
-    /// Where to go on.
+    /// The position to resume from.
     pub(super) resume_token: String,
-    /// How many records are there.
+    /// How many records were received.
     pub received: u64,
     pub(super) sums: Vec<CheckpointSum>,
 }
 
-/// What the records of a meter, region and trial add up to.
+/// The total of a meter, region and trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CheckpointSum {
@@ -60,7 +60,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether it is of this report, written in this format.
+    /// Whether it belongs to this report in this format.
     pub fn matches(&self, query: &UsageQuery, format: CsvFormat) -> bool {
         self.matches_request(&query.to_request(), format)
     }

@@ -19,21 +19,20 @@ use crate::{
 /// How many bits of a part's mixed bytes say where its memo is.
 const MEMO_BITS: u32 = 6;
 
-/// Makes lines of records, and adds the records up.
+/// Writes encoded records as lines and adds them up.
 pub struct CsvLines {
     format: CsvFormat,
     plain: RecordReader,
     tenant: CachedPart,
     asset: CachedPart,
     meters: Vec<CachedMeter>,
-    /// The meter of the last record.
     meter: usize,
     periods: Memo<Vec<u8>>,
     attributes: Memo<Attributes>,
     totals: Totals<usize>,
 }
 
-/// Encoded fields, and what they are in a line.
+/// The encoded fields of a part, and their text in a line.
 #[derive(Default)]
 struct CachedPart {
     encoded: Vec<u8>,
@@ -59,7 +58,6 @@ struct Attributes {
 // === impl CsvLines ===
 
 impl CsvLines {
-    /// Makes lines of a format.
     pub fn new(format: CsvFormat) -> Self {
         Self {
             format,
@@ -74,7 +72,7 @@ impl CsvLines {
         }
     }
 
-    /// Goes on from what records added up to before.
+    /// Starts from the totals of a checkpoint.
     pub(super) fn resumed(format: CsvFormat, sums: &[CheckpointSum]) -> Result<Self, ClientError> {
         let mut lines = Self::new(format);
         for sum in sums {
@@ -88,7 +86,7 @@ impl CsvLines {
         Ok(lines)
     }
 
-    /// What the records added up to, for whoever goes on later.
+    /// The totals, for a checkpoint.
     pub(super) fn checkpoint(&self) -> Vec<CheckpointSum> {
         let sums = self.totals().map(|(key, total)| CheckpointSum {
             meter_id: key.meter.id.to_string(),
@@ -101,7 +99,7 @@ impl CsvLines {
         sums.collect()
     }
 
-    /// What the records added up to.
+    /// The totals of the records so far.
     pub(super) fn totals(&self) -> impl Iterator<Item = (UsageKey<&Meter>, &Total)> {
         self.totals.iter().map(|(key, total)| {
             let UsageKey { meter, billing_region, trial } = *key;
@@ -113,7 +111,7 @@ impl CsvLines {
     ///
     /// # Errors
     ///
-    /// The record is not as the contract has it.
+    /// The record violates the contract.
     pub fn write(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
         let start = out.len();
         if self.write_fast(record, out).is_some() {
@@ -127,7 +125,7 @@ impl CsvLines {
     ///
     /// # Errors
     ///
-    /// The record is not as the contract has it.
+    /// The record violates the contract.
     pub fn write_plain(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
         let malformed = |error: String| ClientError::malformed("record", error);
         let message = proto::UsageRecord::decode(record).map_err(|error| malformed(error.to_string()))?;
@@ -273,7 +271,7 @@ impl<T> Memo<T> {
         Self(std::iter::repeat_with(|| None).take(1 << MEMO_BITS).collect())
     }
 
-    /// What a part is; `make` reads one that is not there.
+    /// The memo of a part. `make` reads a part that is not in it.
     fn get(&mut self, encoded: &[u8], make: impl FnOnce() -> Option<T>) -> Option<&T> {
         let memo = &mut self.0[slot(encoded)];
         if memo.as_ref().is_none_or(|(known, _)| known != encoded) {

@@ -1,4 +1,4 @@
-//! Why a client did not get what it asked for.
+//! The errors of the client.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -12,92 +12,70 @@ use crate::{
 /// A call failed, or its answer cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The URL is not one.
     #[error(
         "{server:?} is not the URL of a server ({reason}); it looks like http://127.0.0.1:50051 or https://reports.example:50051"
     )]
-    InvalidServer {
-        /// What was given.
-        server: String,
-        /// What is wrong.
-        reason: String,
-    },
+    InvalidServer { server: String, reason: String },
     /// The token has characters that a header cannot have.
     #[error("the token is not one: it holds a line end or another character that a header cannot have")]
     InvalidToken,
-    /// The token could be read on its way.
+    /// The token would be sent in plain text over a network.
     #[error(
         "{0} is neither on this machine nor reached by https, so the token would go there in plain text: use https://, or \
          --insecure-plaintext-token where the way is secured otherwise"
     )]
     PlaintextToken(String),
-    /// A certificate or key makes no sense.
+    /// A certificate or key is invalid or cannot be read.
     #[error("{0}")]
     Tls(String),
-    /// Nothing answers.
+    /// No connection could be made.
     #[error(
         "cannot reach the server at {server}: {cause}. Is it running? `secure-connect-reports serve` starts one, and --server names another"
     )]
     Unreachable {
-        /// The URL.
         server: String,
-        /// What the network said.
+        /// The error of the network.
         cause: String,
-        /// Whether another try may do better: nothing is wrong with what was asked for.
+        /// Whether a retry may succeed.
         is_transient: bool,
     },
-    /// The server can be reached, and did not answer.
+    /// The server can be reached but did not answer the call.
     #[error(
         "{server} did not answer {call}: {cause}. Is it running, and does it speak what the URL says (http:// or https://)? \
          `secure-connect-reports healthcheck` asks it"
     )]
     NoAnswer {
-        /// The URL.
         server: String,
-        /// The RPC.
         call: &'static str,
-        /// What the transport said.
+        /// The error of the transport.
         cause: String,
     },
-    /// No tenant that the caller may see has the name.
+    /// No tenant that the caller may see has this name.
     #[error("there is no tenant named {0:?}; `secure-connect-reports tenants` lists those that you may see")]
     UnknownTenant(String),
-    /// Several tenants have the name.
     #[error("several tenants are named {name:?}; name one by its id:\n  {}", candidates.join("\n  "))]
     AmbiguousTenant {
-        /// The name.
         name: String,
-        /// Id and organization of each.
+        /// Id and organization of each tenant.
         candidates: Vec<String>,
     },
-    /// The server refused or failed.
     #[error("{message}")]
     Refused {
-        /// The gRPC code.
         code: Code,
-        /// The server's reason, for instance `TENANT_NOT_FOUND`; empty where it gave none.
+        /// The reason in `ErrorInfo`, for instance `TENANT_NOT_FOUND`; empty if there is none.
         reason: String,
-        /// For people.
         message: String,
     },
-    /// The stream ended before the report did.
     #[error("the stream ended after {received} of {expected} records")]
-    Incomplete {
-        /// How many came.
-        received: u64,
-        /// How many there are.
-        expected: u64,
-    },
-    /// The records are not what the summary says.
+    Incomplete { received: u64, expected: u64 },
     #[error("the records do not add up to the report's summary: {0}; nothing of it can be used")]
     Mismatch(String),
-    /// The server does not go on where the download was.
+    /// The server cannot resume the download.
     #[error("the download cannot go on: {0}")]
     CannotResume(String),
-    /// A checkpoint is of another download.
     #[error("that is of another report, filter or format: give the same options as before")]
     CheckpointMismatch,
-    /// The server sent what the contract does not allow.
+    /// The server sent a message that violates the contract.
     #[error("the server sent an invalid {0}")]
     Malformed(String),
 }
@@ -113,7 +91,7 @@ impl ClientError {
         InvalidMessage::new(field, value).into()
     }
 
-    /// Whether another try may do better: the server is away, or says so.
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { is_transient, .. } => *is_transient,

@@ -53,36 +53,30 @@ const PAGE_SIZE: i32 = 1000;
 /// Pages of costs with long names may grow past the default of 4 MiB.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
-/// How often costs are asked for from the first page on, where names changed between two pages.
+/// How often the pages of costs are read again from the first one, if names changed between two pages.
 const MAX_RESTARTS: u32 = 5;
 
-/// A connection to a server.
 #[derive(Clone)]
 pub struct Client {
     channel: InterceptedService<Channel, Bearer>,
     reports: ReportsServiceClient<InterceptedService<Channel, Bearer>>,
     server: String,
-    /// How long a call that was not answered is made again.
+    /// How long to retry a call that was not answered.
     retry_for: Duration,
 }
 
-/// Which costs.
 #[derive(Clone, Copy, Debug)]
 pub struct CostsQuery {
-    /// Whose costs.
     pub organization_id: OrganizationId,
-    /// Of this tenant only.
     pub tenant_id: Option<TenantId>,
-    /// Of which months.
     pub months: MonthRange,
-    /// By the usage and prices as they stood then.
+    /// The usage and prices as they were at this time; `None`: now.
     pub as_of: Option<UtcTime>,
 }
 
 // === impl Client ===
 
 impl Client {
-    /// Connects to a server.
     pub async fn connect(config: &ClientConfig) -> Result<Self, ClientError> {
         let bearer = Bearer::new(config.token.as_ref())?;
         let channel = InterceptedService::new(config.connect().await?, bearer);
@@ -90,7 +84,7 @@ impl Client {
         Ok(Self { channel, reports, server: config.server.clone(), retry_for: config.retry_for })
     }
 
-    /// Lists all tenants that match, page by page.
+    /// Lists all matching tenants. Reads all pages.
     pub async fn tenants(
         &mut self,
         search: &str,
@@ -147,12 +141,12 @@ impl Client {
         }
     }
 
-    /// Starts to download a detailed usage report. Where the connection is lost, the download goes on by itself.
+    /// Starts to download a detailed usage report. If the connection is lost, the download resumes by itself.
     pub async fn detailed_usage(&mut self, query: &UsageQuery) -> Result<UsageDownload, ClientError> {
         UsageDownload::start(self.clone(), query.to_request()).await
     }
 
-    /// Starts to download a detailed usage report as CSV, by a faster way than through records.
+    /// Starts to download a detailed usage report as CSV, which is faster than through records.
     pub async fn detailed_usage_csv(
         &mut self,
         query: &UsageQuery,
@@ -161,7 +155,7 @@ impl Client {
         CsvDownload::start(self.clone(), query.to_request(), format).await
     }
 
-    /// Goes on with a download to CSV that another process began: with the line after those that its checkpoint counts.
+    /// Resumes a download to CSV of another process, after the lines that its checkpoint counts.
     pub async fn resume_detailed_usage_csv(
         &mut self,
         query: &UsageQuery,
@@ -171,7 +165,7 @@ impl Client {
         CsvDownload::resume(self.clone(), query.to_request(), format, from).await
     }
 
-    /// The messages of a report, as they come.
+    /// The encoded messages of a report.
     async fn usage_stream(&self, request: proto::GetDetailedUsageRequest) -> Result<Streaming<Bytes>, Status> {
         const PATH: PathAndQuery =
             PathAndQuery::from_static("/secureconnect.reports.v1.ReportsService/GetDetailedUsage");
@@ -180,7 +174,7 @@ impl Client {
         Ok(raw.server_streaming(tonic::Request::new(request), PATH, RawCodec).await?.into_inner())
     }
 
-    /// Asks what an organization owes; all pages are put together.
+    /// Gets what an organization owes. Reads all pages.
     pub async fn monthly_costs(&mut self, query: &CostsQuery) -> Result<proto::GetMonthlyCostsResponse, ClientError> {
         let mut request = proto::GetMonthlyCostsRequest {
             organization_id: query.organization_id.to_string(),
@@ -227,7 +221,7 @@ impl Client {
     }
 }
 
-/// Whether the server says that it is SERVING. Everyone may ask. It is asked once.
+/// Whether the server is SERVING. Needs no token. Does not retry.
 pub async fn is_serving(config: &ClientConfig) -> Result<bool, ClientError> {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
     let config = ClientConfig { token: None, retry_for: Duration::ZERO, ..config.clone() };

@@ -1,4 +1,4 @@
-//! Messages of a stream as they come.
+//! A codec that leaves the messages of a stream encoded.
 
 use bytes::{Buf as _, Bytes};
 use tonic::{
@@ -9,7 +9,7 @@ use tonic_prost::{ProstCodec, ProstEncoder};
 
 use crate::contract::proto;
 
-/// Requests as messages, answers as bytes.
+/// Encodes requests, and returns responses as bytes.
 #[derive(Default)]
 pub(super) struct RawCodec;
 

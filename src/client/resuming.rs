@@ -13,15 +13,14 @@ use crate::contract::proto;
 
 const CALL: &str = "GetDetailedUsage";
 
-/// The messages of a report.
 pub(super) struct ResumingStream {
     client: Client,
     request: proto::GetDetailedUsageRequest,
     stream: Streaming<Bytes>,
-    /// The message that the header came in, until it is asked for.
+    /// The message with the header, until [`next`](Self::next) returns it.
     first: Option<Bytes>,
     header: proto::ReportHeader,
-    /// How many records are here.
+    /// How many records were received.
     received: u64,
     backoff: Backoff,
 }
@@ -29,7 +28,7 @@ pub(super) struct ResumingStream {
 // === impl ResumingStream ===
 
 impl ResumingStream {
-    /// Asks for a report, from the start or from where a token says, with so many records before it.
+    /// Requests a report, from the start or from the position of a resume token, with `received` records before it.
     pub(super) async fn start(
         client: Client,
         request: proto::GetDetailedUsageRequest,
@@ -56,17 +55,17 @@ impl ResumingStream {
         &self.header
     }
 
-    /// How many records are here.
+    /// How many records were received.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// The token that the report can be resumed by; empty: from the start.
+    /// The token to resume the report; empty: from the start.
     pub(super) fn resume_token(&self) -> &str {
         &self.request.resume_token
     }
 
-    /// The next message. There is one until the summary has come, so it is not to be called after that.
+    /// The next message. Must not be called after the summary.
     pub(super) async fn next(&mut self) -> Result<Bytes, ClientError> {
         if let Some(first) = self.first.take() {
             return Ok(first);
@@ -83,7 +82,7 @@ impl ResumingStream {
         }
     }
 
-    /// Takes note of records that came with a message, and of its token.
+    /// Records the progress of a message: its number of records and its resume token.
     pub(super) fn record_progress(&mut self, records: u64, token: &[u8]) -> Result<(), ClientError> {
         self.received += records;
         if records > 0 {
@@ -97,7 +96,7 @@ impl ResumingStream {
         Ok(())
     }
 
-    /// Opens another stream where the last one was cut. `None` as the cause: it ended as if it were whole.
+    /// Opens another stream after the last one was cut. Without a `cause`, it ended without a summary.
     async fn resume(&mut self, cause: Option<Status>) -> Result<Option<Bytes>, ClientError> {
         let cut = Status::unavailable("the stream ended before its summary");
         let mut cause = cause.unwrap_or_else(|| cut.clone());
@@ -128,7 +127,6 @@ impl ResumingStream {
     }
 }
 
-/// Why no stream could be opened.
 enum Failure {
     Status(Status),
     Other(ClientError),

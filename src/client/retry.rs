@@ -1,4 +1,4 @@
-//! Trying again: every call here only reads, so one that was not answered may be made once more.
+//! Retries. Every call here only reads, so it may be repeated.
 
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,16 @@ use tonic_types::StatusExt as _;
 use super::ClientError;
 use crate::contract::Reason;
 
-/// The first pause before another try; each further one is twice as long, up to the longest.
+/// The delay before the first retry. Each further one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What a call that was not answered goes on with.
+/// What the log says a call does next.
 pub(super) const RETRYING: &str = "trying again";
 
-/// Pauses between tries.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    /// How long to go on trying without an answer.
+    /// How long to retry without an answer.
     limit: Duration,
     since: Option<Instant>,
     tries: u32,
@@ -27,17 +26,17 @@ pub(super) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// What is tried may take its time, so the limit counts from the first failure on.
+    /// The limit starts at the first failure, since a call may take long.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, since: None, tries: 0 }
     }
 
-    /// The limit counts from now on.
+    /// The limit starts now.
     pub(super) fn started(limit: Duration) -> Self {
         Self { since: Some(Instant::now()), ..Self::new(limit) }
     }
 
-    /// How long to wait before the next try, at least as long as the server asks; `None`: it has taken too long.
+    /// The delay before the next attempt, at least the one that the server asks for; `None` past the limit.
     pub(super) fn pause(&mut self, asked: Duration) -> Option<Duration> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let longest = FIRST_PAUSE.saturating_mul(1 << self.tries.min(16)).min(LONGEST_PAUSE);
@@ -47,13 +46,13 @@ impl Backoff {
         (since.elapsed() + pause <= self.limit).then_some(pause)
     }
 
-    /// There was an answer.
+    /// Starts over after an answer.
     pub(super) fn reset(&mut self) {
         self.since = None;
         self.tries = 0;
     }
 
-    /// Waits before the next try, and says what will be done; the error where there is to be none.
+    /// Waits before the next attempt and logs what comes `next`. Returns the error if there is no further attempt.
     pub(super) async fn wait(&mut self, error: ClientError, asked: Duration, next: &str) -> Result<(), ClientError> {
         let pause = if error.is_transient() { self.pause(asked) } else { None };
         let Some(pause) = pause else { return Err(error) };
@@ -63,7 +62,7 @@ impl Backoff {
     }
 }
 
-/// Makes a call until it is answered.
+/// Makes a call, and retries it until it is answered or the limit is reached.
 pub(super) async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
     server: &str,
     name: &'static str,
@@ -82,12 +81,12 @@ pub(super) async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
     }
 }
 
-/// How long the server asks to wait.
+/// The delay that the server asks for (`RetryInfo`).
 pub(super) fn requested_delay(status: &Status) -> Duration {
     status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default()
 }
 
-/// Whether another try may do better: the way there failed, or the server says that it cannot just now.
+/// Whether a retry may succeed: the transport failed, or the server is unavailable for now.
 pub(super) fn is_transient(code: Code, reason: &str) -> bool {
     match code {
         Code::Unavailable => true,

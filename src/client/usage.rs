@@ -1,4 +1,4 @@
-//! Downloading a detailed usage report, and holding it against its summary.
+//! Downloads a detailed usage report and checks it against its summary.
 
 use std::sync::Arc;
 
@@ -12,20 +12,16 @@ use crate::{
     model::{Meter, Month, TenantId, Total, Totals, TotalsMismatch, UsageKey, UsageRecord, UtcTime, plain},
 };
 
-/// Which report.
 #[derive(Clone, Debug)]
 pub struct UsageQuery {
-    /// Whose usage.
     pub tenant_id: TenantId,
-    /// Of which month.
     pub month: Month,
-    /// Which records.
     pub filter: UsageFilter,
-    /// As it stood then; `None`: as it stands now.
+    /// The report as it was at this time; `None`: now.
     pub as_of: Option<UtcTime>,
 }
 
-/// A report that is being downloaded. Where the connection is lost, it goes on by itself.
+/// A report that is being downloaded. If the connection is lost, it resumes by itself.
 pub struct UsageDownload {
     stream: ResumingStream,
     reader: RecordReader,
@@ -36,7 +32,7 @@ pub struct UsageDownload {
 // === impl UsageQuery ===
 
 impl UsageQuery {
-    /// The whole report as it stands now.
+    /// The whole report as it is now.
     pub fn new(tenant_id: TenantId, month: Month) -> Self {
         Self { tenant_id, month, filter: UsageFilter::default(), as_of: None }
     }
@@ -97,7 +93,7 @@ impl UsageDownload {
         Ok(records)
     }
 
-    /// Holds what came against the header and the summary.
+    /// Compares the received records with the header and the summary.
     fn check(&self) -> Result<(), ClientError> {
         let Some(summary) = &self.summary else { return Ok(()) };
         let totals = self.totals.iter().map(|(key, total)| {
@@ -108,7 +104,7 @@ impl UsageDownload {
     }
 }
 
-/// Holds records that came against the header and the summary.
+/// Compares received records with the header and the summary.
 pub(super) fn check_summary<'a>(
     header: &proto::ReportHeader,
     summary: &proto::ReportSummary,

@@ -1,4 +1,4 @@
-//! Downloading a detailed usage report as CSV: the same report, and the same check, without a value per field.
+//! Downloads a detailed usage report as CSV: the same report and the same check, without a value per field.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::contract::{CsvFormat, Fields, RECORDS, RESUME_TOKEN, SUMMARY, WireValue, proto};
 
-/// A report that is being downloaded as lines of CSV. Where the connection is lost, it goes on by itself.
+/// A report that is being downloaded as lines of CSV. If the connection is lost, it resumes by itself.
 pub struct CsvDownload {
     request: proto::GetDetailedUsageRequest,
     format: CsvFormat,
@@ -52,7 +52,7 @@ impl CsvDownload {
         self.stream.header()
     }
 
-    /// How far it is: what [`next`](Self::next) has added so far, and how to go on from there.
+    /// The state after the lines that [`next`](Self::next) has added so far.
     pub fn checkpoint(&self) -> Checkpoint {
         let request = proto::GetDetailedUsageRequest {
             resume_token: self.stream.resume_token().to_owned(),

@@ -4,25 +4,22 @@ use std::io::{self, Write};
 
 use crate::model::{Column, UsageRecord, Value};
 
-/// Where lines end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineEnd {
-    /// LF: the report's own.
+    /// LF, the default of the report.
     #[default]
     Lf,
-    /// CR LF: as RFC 4180 has it.
+    /// CR LF, as in RFC 4180.
     Crlf,
 }
 
-/// How a report is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CsvFormat {
-    /// Where lines end.
     pub line_end: LineEnd,
     /// Puts a `'` before texts that a spreadsheet would run as a formula (OWASP ASVS 1.2.10, and OWASP's page on CSV
     /// injection).
     pub neutralize_formulas: bool,
-    /// Begins the file with UTF-8's byte order mark, by which Excel knows UTF-8.
+    /// Begins the file with a byte order mark, by which Excel recognizes UTF-8.
     pub byte_order_mark: bool,
 }
 
@@ -31,14 +28,13 @@ pub struct CsvWriter<W: Write> {
     out: csv::Writer<W>,
     format: CsvFormat,
     columns: &'static [Column],
-    /// The text of the field at hand, kept to spare allocations.
+    /// The current field. The buffer is reused.
     field: Vec<u8>,
 }
 
 // === impl LineEnd ===
 
 impl LineEnd {
-    /// As it is written.
     pub fn as_bytes(self) -> &'static [u8] {
         match self {
             Self::Lf => b"\n",
@@ -50,7 +46,7 @@ impl LineEnd {
 // === impl CsvFormat ===
 
 impl CsvFormat {
-    /// Adds a free text as [`CsvWriter`] writes it, for those who put lines together themselves.
+    /// Appends a free text as [`CsvWriter`] writes it, for callers that build lines themselves.
     pub fn write_text(self, text: &str, out: &mut Vec<u8>) {
         let quoted = text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'));
         if quoted {
@@ -76,13 +72,13 @@ impl CsvFormat {
 // === impl CsvWriter ===
 
 impl<W: Write> CsvWriter<W> {
-    /// Writes to `out`, which needs no buffer of its own. Nothing is written until the first line is.
+    /// Writes to `out`, which needs no buffer of its own.
     pub fn new(out: W, format: CsvFormat) -> Self {
         const ALL: &[Column] = &Column::ALL;
         Self::of_columns(out, format, ALL)
     }
 
-    /// The same with the first columns only.
+    /// Writes these columns only, which must be the first ones of the report.
     pub(crate) fn of_columns(out: W, format: CsvFormat, columns: &'static [Column]) -> Self {
         let terminator = match format.line_end {
             LineEnd::Lf => csv::Terminator::Any(b'\n'),
@@ -92,7 +88,7 @@ impl<W: Write> CsvWriter<W> {
         Self { out, format, columns, field: Vec::new() }
     }
 
-    /// Writes the header line, with what the file begins with.
+    /// Writes the header line, after a byte order mark if the format has one.
     pub fn write_header(&mut self) -> io::Result<()> {
         let mark = if self.format.byte_order_mark { "\u{feff}" } else { "" };
         let Some((first, others)) = self.columns.split_first() else { return Ok(()) };
@@ -101,7 +97,6 @@ impl<W: Write> CsvWriter<W> {
         self.out.write_record(others.iter().map(|column| column.name())).map_err(io::Error::from)
     }
 
-    /// Writes a record as a line.
     pub fn write(&mut self, record: &UsageRecord) -> io::Result<()> {
         for value in record.values().into_iter().take(self.columns.len()) {
             self.field.clear();
@@ -117,12 +112,12 @@ impl<W: Write> CsvWriter<W> {
         self.out.write_record(None::<&[u8]>).map_err(io::Error::from)
     }
 
-    /// Hands everything to the writer below.
+    /// Flushes to the inner writer.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// The writer below, after a flush.
+    /// Flushes, and returns the inner writer.
     pub fn into_inner(self) -> io::Result<W> {
         self.out.into_inner().map_err(|error| io::Error::other(error.to_string()))
     }

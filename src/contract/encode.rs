@@ -16,7 +16,7 @@ pub(crate) fn put_part(part: Part, values: &[Value<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a field. What is unset, and what a reader takes for unset, is not written.
+/// Appends a field. Unset and default values are not written.
 fn put_field(column: Column, value: &Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Unset | Value::Text("") | Value::Flag(false) => {}
@@ -51,7 +51,7 @@ fn put_field(column: Column, value: &Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends what stands before the value of a column.
+/// Appends the field number and wire type of a column.
 pub(crate) fn put_key(column: Column, out: &mut Vec<u8>) {
     let wire_type = match column.form() {
         Form::Code(_) | Form::Flag => VARINT,

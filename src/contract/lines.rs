@@ -52,7 +52,7 @@ pub(crate) fn read_part<'a>(
     Some(PartValues { first: columns.first()?.index(), values })
 }
 
-/// `None`: there is no such value, or it is not written as usual.
+/// `None`: the value is missing or invalid, or not in its canonical form.
 fn write_column(column: Column, value: Option<WireValue<'_>>, format: CsvFormat, line: &mut Vec<u8>) -> Option<()> {
     match (column.form(), value) {
         (Form::Flag, None | Some(WireValue::Varint(0))) => Value::Flag(false).write_to(line),
@@ -84,7 +84,7 @@ fn write_column(column: Column, value: Option<WireValue<'_>>, format: CsvFormat,
     Some(())
 }
 
-/// Appends a decimal, and says what it is.
+/// Appends a decimal, and returns it.
 pub(crate) fn write_decimal(digits: &[u8], line: &mut Vec<u8>) -> Option<Decimal> {
     let decimal = Decimal::from_plain(digits).ok()?;
     if Decimal::is_plain(digits) {

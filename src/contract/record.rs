@@ -1,4 +1,4 @@
-//! Records of the contract as values of the model. What the contract does not allow is named, never guessed.
+//! Converts records of the contract to values of the model.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -7,12 +7,12 @@ use prost_types::Timestamp;
 use super::proto;
 use crate::model::{Asset, AssetType, BillingRegion, Meter, Platform, RecordDimensions, UsageRecord, UtcTime};
 
-/// A message holds what the contract does not allow: the field and its value.
+/// A message violates the contract: the field and its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidMessage(pub String);
 
-/// Reads records; assets and meters that repeat from record to record are made once.
+/// Reads records. Consecutive records share their asset and meter.
 #[derive(Default)]
 pub struct RecordReader {
     asset: Option<Arc<Asset>>,
@@ -42,7 +42,6 @@ impl From<&UsageRecord> for proto::UsageRecord {
 }
 
 impl RecordReader {
-    /// Reads a record.
     pub fn read(&mut self, record: proto::UsageRecord) -> Result<UsageRecord, InvalidMessage> {
         Ok(UsageRecord {
             organization_id: parse("organization_id", &record.organization_id)?,

@@ -1,6 +1,5 @@
-//! A walk over the fields of an encoded message (Protocol Buffers' "Encoding").
+//! Iterates over the fields of an encoded message (Protocol Buffers' "Encoding").
 
-/// A field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WireValue<'a> {
     Varint(u64),

@@ -1,4 +1,4 @@
-//! Which account runs PostgreSQL: it refuses to run as root.
+//! The account that runs PostgreSQL, which refuses to run as root.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -10,10 +10,10 @@ use nix::unistd::{Uid, User};
 
 use super::{ServerError, io_error};
 
-/// Who runs the server.
+/// The account that runs the server.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
-    /// Set where this program is root and must be someone else for the server.
+    /// Set if this program runs as root, so that another account must run the server.
     run_as: Option<User>,
 }
 
@@ -24,7 +24,7 @@ impl Account {
         Uid::effective().is_root()
     }
 
-    /// The account of this program; in root's stead `postgres`, or else `nobody`.
+    /// The account of this program; instead of root, `postgres` or else `nobody`.
     pub(super) fn for_server() -> Result<Self, ServerError> {
         if !Self::is_root() {
             return Ok(Self { run_as: None });
@@ -36,7 +36,7 @@ impl Account {
             .ok_or(ServerError::NoAccount)
     }
 
-    /// A command of this account. Its working folder is `/`, which every account may be in.
+    /// A command that runs as this account, in `/`, which every account can enter.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").stdin(Stdio::null());
@@ -46,13 +46,12 @@ impl Account {
         command
     }
 
-    /// Gives a folder to the account.
     pub(super) fn chown(&self, folder: &Path) -> Result<(), ServerError> {
         let Some(user) = &self.run_as else { return Ok(()) };
         nix::unistd::chown(folder, Some(user.uid), Some(user.gid)).map_err(|error| io_error(folder, error.into()))
     }
 
-    /// Makes sure that the account can get to a folder.
+    /// Checks that the account can enter a folder.
     pub(super) fn check_access(&self, folder: &Path) -> Result<(), ServerError> {
         let Some(user) = &self.run_as else { return Ok(()) };
         let reachable = self

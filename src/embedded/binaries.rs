@@ -1,4 +1,4 @@
-//! Finding PostgreSQL's server binaries.
+//! Finds PostgreSQL's server binaries.
 
 use std::{
     env,
@@ -8,10 +8,9 @@ use std::{
 
 use super::ServerError;
 
-/// The oldest version that the service runs on.
+/// The oldest version that the service supports.
 const OLDEST_MAJOR: u32 = 14;
 
-/// The folder of the server binaries.
 #[derive(Clone, Debug)]
 pub(super) struct Binaries {
     folder: PathBuf,
@@ -20,7 +19,7 @@ pub(super) struct Binaries {
 // === impl Binaries ===
 
 impl Binaries {
-    /// The first folder that has them: of PATH, of `pg_config`, of the distributions (the newest version first).
+    /// The first folder with usable binaries: in PATH, of `pg_config`, of the distributions (newest version first).
     pub(super) fn find() -> Result<Self, ServerError> {
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path)

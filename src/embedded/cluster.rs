@@ -9,14 +9,14 @@ use std::{
 
 use super::{Account, Binaries, ServerError, io_error};
 
-/// The longest path of a unix socket that every system takes, less the name of PostgreSQL's socket.
+/// The longest path of a unix socket on all systems, minus the name of PostgreSQL's socket.
 const MAX_SOCKET_FOLDER_BYTES: usize = 80;
 
 #[derive(Clone, Debug)]
 pub(super) struct Cluster {
     binaries: Binaries,
     account: Account,
-    /// What PostgreSQL calls the data directory.
+    /// PostgreSQL's data directory.
     folder: PathBuf,
     socket_folder: PathBuf,
     log: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Cluster {
 // === impl Cluster ===
 
 impl Cluster {
-    /// The cluster of a folder that the account owns. One that is not durable may lose everything in a crash.
+    /// The cluster in a folder that the account owns. If it is not durable, a crash may lose everything.
     pub(super) fn new(binaries: Binaries, account: Account, home: &Path, durable: bool) -> Result<Self, ServerError> {
         let socket_folder = socket_folder(home, &account)?;
         Ok(Self {
@@ -41,7 +41,7 @@ impl Cluster {
         })
     }
 
-    /// Changes settings that the server starts with.
+    /// Adds settings for the start of the server.
     pub(super) fn set(&mut self, settings: &[(&str, &str)]) {
         self.settings.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     }
@@ -55,7 +55,7 @@ impl Cluster {
         self.account.chown(&path)
     }
 
-    /// Makes the cluster where it is not there yet.
+    /// Creates the cluster if it does not exist.
     pub(super) fn create(&self) -> Result<(), ServerError> {
         if self.folder.exists() {
             return Ok(());
@@ -80,7 +80,7 @@ impl Cluster {
         std::fs::rename(&unfinished, &self.folder).map_err(|error| io_error(&unfinished, error))
     }
 
-    /// Makes the cluster as a copy of another one that runs, which it will follow.
+    /// Creates the cluster as a standby of another one, which must be running.
     pub(super) fn create_standby_of(&self, primary: &Self) -> Result<(), ServerError> {
         let mut backup = self.account.command(&self.binaries.program("pg_basebackup"));
         backup.arg("--pgdata").arg(&self.folder).args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
@@ -128,12 +128,12 @@ impl Cluster {
         })
     }
 
-    /// Stops it in a mode of `pg_ctl`: `fast`, or `immediate`.
+    /// Stops the server in a mode of `pg_ctl`: `fast` or `immediate`.
     pub(super) fn stop(&self, mode: &str) -> Result<(), ServerError> {
         run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", mode]))
     }
 
-    /// A shell command that stops the server at once.
+    /// A shell, and a script for it that stops the server at once.
     pub(super) fn stop_command(&self) -> (Command, String) {
         let shell = self.account.command(Path::new("/bin/sh"));
         let script = format!(
@@ -157,7 +157,7 @@ impl Cluster {
     }
 }
 
-/// Where the socket is: a folder that only the account can enter, with a path short enough for a socket.
+/// The folder of the socket. Only the account can enter it, and its path is short enough for a socket.
 fn socket_folder(home: &Path, account: &Account) -> Result<PathBuf, ServerError> {
     let inside = home.join("socket");
     let folder = if inside.as_os_str().len() <= MAX_SOCKET_FOLDER_BYTES {

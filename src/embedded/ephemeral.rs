@@ -1,4 +1,4 @@
-//! A server that goes away with the program that made it, however that ends.
+//! A server that stops when the program that started it ends, however that happens.
 
 use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
@@ -11,19 +11,18 @@ use super::{Account, Binaries, Cluster, ServerError, cluster::shell_quoted, io_e
 /// A server with an empty cluster in a temporary folder. It trades durability for speed.
 pub struct EphemeralServer {
     cluster: Cluster,
-    /// Waits for the end of its input, which is this program's end, and cleans up.
+    /// Waits for the end of its input, which closes when this program ends, and then cleans up.
     watchdog: Child,
 }
 
 // === impl EphemeralServer ===
 
 impl EphemeralServer {
-    /// Makes and starts a server.
     pub fn start() -> Result<Self, ServerError> {
         Self::start_with(&[], &[])
     }
 
-    /// The same with settings of PostgreSQL, and with files that are put into the data directory.
+    /// Starts a server with these settings, and with these files in its data directory.
     pub fn start_with(settings: &[(&str, &str)], files: &[(&str, &[u8])]) -> Result<Self, ServerError> {
         Self::make(settings, |cluster| {
             cluster.create()?;
@@ -31,7 +30,7 @@ impl EphemeralServer {
         })
     }
 
-    /// A standby of this server: it follows by streaming replication, and answers what only reads.
+    /// Starts a standby of this server, by streaming replication.
     pub fn standby(&self) -> Result<Self, ServerError> {
         Self::make(&[], |cluster| cluster.create_standby_of(&self.cluster))
     }
@@ -62,27 +61,25 @@ impl EphemeralServer {
         Ok(server)
     }
 
-    /// Stops it as a crash would, with whatever is going on.
+    /// Stops the server at once, like a crash.
     pub fn crash(&self) -> Result<(), ServerError> {
         self.cluster.stop("immediate")
     }
 
-    /// Starts it again after a crash.
     pub fn recover(&self) -> Result<(), ServerError> {
         self.cluster.start()
     }
 
-    /// Makes a primary of a standby.
     pub fn promote(&self) -> Result<(), ServerError> {
         self.cluster.promote()
     }
 
-    /// Where its socket is: `host` in a connection string.
+    /// The folder of the socket, for `host` in a connection string.
     pub fn socket_folder(&self) -> &Path {
         self.cluster.socket_folder()
     }
 
-    /// How to connect to a database of the server.
+    /// The connection string of a database.
     pub fn database_url(&self, database: &str) -> String {
         self.cluster.database_url(database)
     }
@@ -96,7 +93,7 @@ impl Drop for EphemeralServer {
     }
 }
 
-/// A new folder of the account, in the first place for temporary files that the account can reach.
+/// A new folder of the account, in the first temporary folder that the account can enter.
 fn home(account: &Account) -> Result<std::path::PathBuf, ServerError> {
     let mut last = None;
     for parent in [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()] {

@@ -17,70 +17,51 @@ use account::Account;
 use binaries::Binaries;
 use cluster::Cluster;
 
-/// Marks a folder as one of ours, from its first use on.
+/// Its presence marks a folder as a data directory of this program.
 const START_LOCK: &str = "start.lock";
 
-/// A private server could not be run.
+/// The private server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The machine has no server binaries.
     #[error(
         "no PostgreSQL server (14 or later) was found: looked for pg_ctl and initdb in PATH, where pg_config points to, \
          and in the usual folders. Install it (Debian: apt-get install postgresql; Fedora: dnf install postgresql-contrib \
          postgresql-server; macOS: brew install postgresql), or set DATABASE_URL to a server that is there"
     )]
     NotInstalled,
-    /// PostgreSQL refuses to run as root, and there is no other account for it.
+    /// PostgreSQL refuses to run as root, and no other account is available.
     #[error("PostgreSQL does not run as root, and this machine has no account \"postgres\" or \"nobody\" to run it as")]
     NoAccount,
-    /// The account that runs PostgreSQL cannot reach the folder.
     #[error(
         "{folder}: the account {account}, which runs PostgreSQL since it does not run as root, cannot reach this \
          folder. Choose another --data-dir, for instance below /var/lib"
     )]
-    Unreachable {
-        /// The folder.
-        folder: String,
-        /// The account.
-        account: String,
-    },
-    /// The folder has other things in it.
+    Unreachable { folder: String, account: String },
+    /// The folder contains other files.
     #[error(
         "{0}: this folder holds other things; --data-dir must be a new or an empty folder, or one that was used so before"
     )]
     NotEmpty(String),
-    /// A program of PostgreSQL failed.
     #[error("{program} failed: {output}")]
-    Program {
-        /// Which program.
-        program: String,
-        /// What it said.
-        output: String,
-    },
-    /// A file could not be used.
+    Program { program: String, output: String },
     #[error("{path}: {error}")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        error: std::io::Error,
-    },
+    Io { path: String, error: std::io::Error },
 }
 
 /// A server that is kept under a folder and shared by all programs that use the folder: the first one starts it, and the
 /// last one out stops it.
 pub struct PrivateServer {
     cluster: Cluster,
-    /// Locked while a server is started or stopped.
+    /// Locked while the server is started or stopped.
     start_lock: File,
-    /// Every user holds a shared lock: who gets it alone is the last.
+    /// Every program holds a shared lock. The one that gets an exclusive lock is the last.
     users_lock: Option<File>,
 }
 
 // === impl PrivateServer ===
 
 impl PrivateServer {
-    /// Starts the server of a folder, or joins it where it is running. A folder that is not there yet is made.
+    /// Starts the server of a folder, or joins it if it is running. Creates the folder if it does not exist.
     pub fn start_or_join(data_dir: &Path) -> Result<Self, ServerError> {
         let binaries = Binaries::find()?;
         let account = Account::for_server()?;
@@ -103,7 +84,6 @@ impl PrivateServer {
         Ok(Self { cluster, start_lock, users_lock: Some(users_lock) })
     }
 
-    /// How to connect.
     pub fn database_url(&self) -> String {
         self.cluster.database_url("postgres")
     }
@@ -127,7 +107,7 @@ impl Drop for PrivateServer {
     }
 }
 
-/// Where the private server is kept unless someone says otherwise.
+/// The default folder of the private server.
 pub fn default_data_dir() -> PathBuf {
     let name = env!("CARGO_PKG_NAME");
     if Account::is_root() {
@@ -140,7 +120,7 @@ pub fn default_data_dir() -> PathBuf {
         .map_or_else(|| PathBuf::from(format!(".{name}")), |base| base.join(name))
 }
 
-/// The folder will be given to the account that runs PostgreSQL: nothing else may be in it.
+/// The folder will belong to the account that runs PostgreSQL, so it must not contain anything else.
 fn check_is_ours(data_dir: &Path) -> Result<(), ServerError> {
     let mut entries = data_dir.read_dir().map_err(|error| io_error(data_dir, error))?;
     // In this order: a folder that was empty may become one of ours in between.

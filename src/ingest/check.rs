@@ -78,12 +78,11 @@ impl Checker {
         &self.meters
     }
 
-    /// A tenant that passed the check.
     pub(super) fn tenant(&self, id: TenantId) -> Option<ImportTenant> {
         self.tenants.get(&id).copied()
     }
 
-    /// Checks a row. All of its problems are named, not only the first. `None`: it has some.
+    /// Checks a row and reports all of its problems; `None` if it has any.
     pub(super) fn check<'r>(
         &self,
         location: RecordLocation,

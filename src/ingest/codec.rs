@@ -9,7 +9,6 @@ use crate::model::{AssetType, BillingRegion, Decimal, Platform, RecordDimensions
 /// A row that passed the checks. Texts are borrowed from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CheckedRow<'a> {
-    /// Where it stands in the delivery.
     pub(super) location: RecordLocation,
     pub(super) tenant_id: TenantId,
     pub(super) asset_name: &'a str,
@@ -20,13 +19,12 @@ pub(super) struct CheckedRow<'a> {
     pub(super) quantity: Decimal,
 }
 
-/// How many bytes of a key say which load the row is of: tenant and day.
+/// The length of the part of a key that identifies the load: tenant and day.
 const LOAD_BYTES: usize = 16 + 4;
-/// What stands for no time; far outside the calendar.
+/// Encodes an unset time. Far outside the calendar.
 const NO_TIME: i64 = i64::MIN;
 
 impl<'a> CheckedRow<'a> {
-    /// Appends the key.
     pub(super) fn put_key(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.tenant_id.as_uuid().as_bytes());
         // Years 1 to 9999 are days above 0.
@@ -44,7 +42,6 @@ impl<'a> CheckedRow<'a> {
         out.push(dimensions.trial.into());
     }
 
-    /// Appends the rest.
     pub(super) fn put_rest(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.location.to_bits().to_be_bytes());
         out.extend_from_slice(&self.quantity.coefficient().to_be_bytes());
@@ -53,7 +50,7 @@ impl<'a> CheckedRow<'a> {
         out.extend_from_slice(self.asset_name.as_bytes());
     }
 
-    /// Reads back what was put; `None` for anything else.
+    /// Decodes a key and the rest; `None` if they are damaged.
     pub(super) fn read(mut key: &'a [u8], mut rest: &'a [u8]) -> Option<Self> {
         let key = &mut key;
         let rest = &mut rest;
@@ -95,17 +92,17 @@ impl<'a> CheckedRow<'a> {
     }
 }
 
-/// The part of a key that says which load the row is of.
+/// The part of a key that identifies the load.
 pub(super) fn load_of(key: &[u8]) -> &[u8] {
     &key[..LOAD_BYTES.min(key.len())]
 }
 
-/// Codes are small and positive.
+/// Codes fit into a byte.
 fn code(code: i16) -> u8 {
     u8::try_from(code).unwrap_or(0)
 }
 
-/// Signed numbers in the order of bytes.
+/// Encodes a signed number so that its bytes sort like the number.
 fn ordered(value: i64) -> [u8; 8] {
     (value.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }

@@ -1,4 +1,4 @@
-//! What an import tells of what it did.
+//! Compares the loads of an import with those that were published before.
 
 use std::collections::HashMap;
 
@@ -13,16 +13,16 @@ use crate::{
     store::{ImportSession, LoadKey, MeterKey, Meters, PublishedLoad, StoreError, TenantKey},
 };
 
-/// What is known of loads beside those that were imported.
+/// Published loads that the imported ones are compared with.
 #[derive(Default)]
 pub(super) struct LoadComparison {
-    /// What superseded loads add up to, by tenant and load.
+    /// The totals of superseded loads, by tenant and load id.
     superseded_quantities: HashMap<(TenantKey, i64), Vec<(MeterKey, BigDecimal)>>,
-    /// When the same content was published earlier.
+    /// When a load with the same content was published before.
     earlier_publications: HashMap<LoadKey, UtcTime>,
-    /// Where else the same content is from.
+    /// Another source that has delivered the same content.
     other_sources: HashMap<LoadKey, String>,
-    /// Whether the superseded loads were looked up.
+    /// `false` if the look-up failed.
     is_loaded: bool,
 }
 

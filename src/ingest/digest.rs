@@ -40,7 +40,6 @@ impl Default for Digester {
 }
 
 impl Digester {
-    /// Adds the next record.
     pub(super) fn add(&mut self, record: &UsageRecord) -> io::Result<()> {
         let values = record.values();
         let first = DigestVersion::FIRST.columns().len();

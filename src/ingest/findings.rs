@@ -1,16 +1,16 @@
-//! What is wrong with usage, and what is odd about it: everything is counted, and the first of each is kept.
+//! Problems of usage, and warnings about it. All are counted; the first ones are kept.
 
 use std::fmt;
 
 use super::record_location::RecordLocation;
 use crate::model::Column;
 
-/// How many problems are told one by one.
+/// The maximum number of problems that are kept.
 const SHOWN: usize = 20;
-/// How much of a value is shown, in characters.
+/// The maximum length of a value in a problem, in characters.
 const SHOWN_VALUE: usize = 80;
 
-/// Something that is wrong with a row.
+/// A problem of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageProblem {
     /// Which of the delivery's files, from 0; 0 in a stream.
@@ -18,47 +18,43 @@ pub struct UsageProblem {
     /// The line in the file on which the row starts (the field, where it is about its quotes), counted from 1; in a stream
     /// the record's number, from 0.
     pub number: u64,
-    /// The column; empty where it is about the row as a whole.
+    /// Empty if the problem is about the whole row.
     pub column: &'static str,
-    /// The value found there, cut short where it is long.
+    /// The value, truncated if it is long.
     pub value: String,
-    /// What is wrong, and what would be right.
     pub reason: String,
 }
 
-/// Usage that was not imported, since rows of it are not sound.
+/// Usage was not imported, because of invalid rows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{total} problems")]
 pub struct InvalidUsage {
-    /// The first problems, in the order of their places and columns.
+    /// The first problems, by line and column.
     pub first: Vec<UsageProblem>,
-    /// How many there are in all.
+    /// The number of all problems.
     pub total: u64,
 }
 
-/// Something that is allowed and seldom meant.
+/// Usage that is valid but probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageWarning {
-    /// What it is about.
     pub kind: WarningKind,
-    /// How often it is there.
+    /// How many records or assets it is about.
     pub count: u64,
-    /// Where the first is: which of the delivery's files, from 0, and the line or the number of the record.
+    /// The location of the first: the index of the file in the delivery, and the line or record number.
     pub first: (usize, u64),
-    /// What is odd about the first.
+    /// What is unusual about the first.
     pub example: String,
 }
 
-/// What a warning is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarningKind {
-    /// Records under trial that start when the trial has expired, or later.
+    /// Trial records that start at or after the expiry of the trial.
     ExpiredTrial,
     /// Asset ids of a tenant that differ only in their Unicode normal form, so that people see one asset and not two.
     NormalForm,
 }
 
-/// Collects problems and warnings.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     first: Vec<UsageProblem>,
@@ -67,7 +63,6 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// How many problems there are.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
@@ -107,7 +102,7 @@ impl Findings {
         }
     }
 
-    /// The warnings of usage that is sound.
+    /// The warnings, if there are no problems.
     pub(super) fn into_result(mut self) -> Result<Vec<UsageWarning>, InvalidUsage> {
         if self.total == 0 {
             return Ok(self.warnings);

@@ -1,4 +1,4 @@
-//! Taking rows in: each is checked, and set aside to be sorted.
+//! Checks rows and collects them for sorting.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use super::{
     sort::Sorter,
 };
 
-/// Takes the rows of a delivery in, from wherever they come.
+/// Collects the rows of a delivery, from files or from a stream.
 pub struct Intake {
     checker: Arc<Checker>,
     sorter: Sorter,
@@ -22,7 +22,7 @@ pub struct Intake {
     progress: Arc<Progress>,
     record_count: u64,
     location_names: LocationNames,
-    /// Which of the delivery's inputs is being read.
+    /// The index of the input that is being read.
     input: usize,
 }
 
@@ -39,7 +39,7 @@ impl Intake {
         }
     }
 
-    /// What comes from now on is of this input.
+    /// The following rows are from this input.
     pub(super) fn begin_input(&mut self, input: usize) {
         self.input = input;
     }
@@ -48,16 +48,16 @@ impl Intake {
         Arc::clone(&self.progress)
     }
 
-    /// Takes a record of a stream in, which has this number. `read` makes a row of it.
+    /// Adds the record of a stream with this number. `read` converts it to a row.
     ///
     /// # Errors
     ///
-    /// The disk is full or broken. What is wrong with the row is told when the intake is prepared.
+    /// Writing to disk failed. Problems of the row are reported by [`Import::prepare`](super::Import::prepare).
     pub fn add<'r>(&mut self, number: u64, read: impl FnOnce(&mut RowReader<'_, 'r>) -> Row<'r>) -> io::Result<()> {
         self.take_in(number, None, read)
     }
 
-    /// Takes a line of a file in.
+    /// Adds a line of a file.
     pub(super) fn add_texts<'r>(&mut self, line: u64, texts: &RawRecord<'r>) -> io::Result<()> {
         self.take_in(line, Some(texts), |reader| Row::of_texts(texts, reader))
     }
@@ -82,12 +82,12 @@ impl Intake {
         }
     }
 
-    /// Takes note of what is no row that could be checked.
+    /// Adds a problem of input that is not a row.
     pub fn refuse(&mut self, number: u64, column: &'static str, value: &str, reason: &dyn std::fmt::Display) {
         self.findings.refuse(RecordLocation::new(self.input, number), column, value, reason);
     }
 
-    /// Sorts, finds doubles, and sums up.
+    /// Sorts the rows, finds duplicates, and adds up.
     pub(super) fn finish(mut self) -> io::Result<Result<Prepared, InvalidUsage>> {
         let mut sorted = self.sorter.finish()?;
         let plan = plan::plan(&mut sorted, &self.checker, &self.location_names, &mut self.findings)?;

@@ -1,4 +1,4 @@
-//! Taking usage in: read, check every row, sort, compare with what is in force, publish.
+//! Imports usage: reads, checks every row, sorts, compares with the loads in force, publishes.
 
 mod check;
 mod codec;
@@ -39,7 +39,7 @@ use plan::Plan;
 use record_location::LocationNames;
 use sort::Sorted;
 
-/// How many rows go to the database at a time.
+/// The number of rows per batch to the database.
 const BATCH_ROWS: usize = 4096;
 
 /// An import that reads rows, and then publishes them.
@@ -51,41 +51,38 @@ pub struct Import {
     progress: Arc<Progress>,
 }
 
-/// How far an import is; read it as often as you like.
+/// The progress of an import.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Bytes of the input that were read, compressed as it may be.
+    /// Bytes of the input, before decompression.
     pub bytes_read: AtomicU64,
-    /// Rows that were read and checked.
     pub rows_read: AtomicU64,
-    /// Rows that are to be written; 0 until that is known.
+    /// 0 until it is known.
     pub rows_to_write: AtomicU64,
-    /// Rows that were written.
     pub rows_written: AtomicU64,
 }
 
 /// How records that were prepared are published.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
-    /// What was delivered, for instance the files' names.
+    /// For instance the names of the files.
     pub name: &'a str,
     /// Whether it is the whole of all the days that it has records of, for all the organizations that it has records of: what
     /// it has no records of is empty.
     pub is_complete: bool,
-    /// Only say what would be done.
+    /// Report what would be done, without doing it.
     pub dry_run: bool,
 }
 
 /// An import did not publish anything.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The usage is not sound.
     #[error(transparent)]
     Invalid(#[from] InvalidUsage),
-    /// A file is something else than usage as CSV.
+    /// A file is not CSV.
     #[error("{file}: {error}")]
     UnsupportedFormat { file: String, error: UnsupportedFormat },
-    /// The input cannot be read, or there is no room for sorting it.
+    /// The input cannot be read, or sorting it failed, for instance because the disk is full.
     #[error("{context}: {error}")]
     Io {
         /// The file, or the step of the import.
@@ -95,15 +92,8 @@ pub enum ImportError {
     /// The catalog has no such tenant, or it is not the caller's.
     #[error("there is no such tenant")]
     UnknownTenant,
-    /// There is no load to withdraw.
     #[error("source {source_name} has delivered no usage of this tenant on {usage_day}")]
-    NothingToWithdraw {
-        /// Whose usage.
-        source_name: Source,
-        /// The UTC day.
-        usage_day: NaiveDate,
-    },
-    /// The database failed.
+    NothingToWithdraw { source_name: Source, usage_day: NaiveDate },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -138,12 +128,11 @@ impl Import {
         })
     }
 
-    /// How far the import is.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
 
-    /// An empty intake for records of a stream.
+    /// A new intake for the records of a stream.
     pub fn intake(&self) -> Intake {
         Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Records)
     }
@@ -165,7 +154,7 @@ impl Import {
         .await
     }
 
-    /// Sorts and sums up what was taken in.
+    /// Sorts and adds up the collected rows.
     pub async fn prepare(&self, intake: Intake) -> Result<Prepared, ImportError> {
         blocking("sorting", move || finish(intake)).await
     }
@@ -175,7 +164,7 @@ fn finish(intake: Intake) -> Result<Prepared, ImportError> {
     Ok(intake.finish().map_err(|error| ImportError::Io { context: "sorting".to_owned(), error })??)
 }
 
-/// Does what waits for disks where nobody else waits.
+/// Runs blocking work on a separate thread. `step` names it in errors.
 async fn blocking<T: Send + 'static>(
     step: &str,
     work: impl FnOnce() -> Result<T, ImportError> + Send + 'static,
@@ -187,7 +176,7 @@ async fn blocking<T: Send + 'static>(
 // === impl Prepared ===
 
 impl Prepared {
-    /// The tenants' days that it has usage of, in order.
+    /// The tenant and day of each load, in order.
     pub fn tenant_days(&self) -> impl Iterator<Item = (TenantId, NaiveDate)> + '_ {
         self.plan.loads.iter().map(|planned| (planned.tenant_id, planned.load.key.usage_day))
     }

@@ -1,4 +1,4 @@
-//! From sorted rows to loads: what each one is, and its records.
+//! Groups sorted rows into loads, and reads the records of a load.
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -24,13 +24,13 @@ pub(super) struct Plan {
     pub(super) unicode_ids: UnicodeIds,
 }
 
-/// A load, with its tenant as the world names it.
+/// A load, with the tenant's id besides its key.
 pub(super) struct PlannedLoad {
     pub(super) tenant_id: TenantId,
     pub(super) load: NewLoad,
 }
 
-/// A load whose rows are being gone through.
+/// A load whose rows are being read.
 struct OpenLoad {
     tenant_id: TenantId,
     organization_id: OrganizationId,
@@ -42,7 +42,7 @@ struct OpenLoad {
     totals: Totals<u32>,
 }
 
-/// Gives rows of one asset one [`Asset`].
+/// Shares an [`Asset`] between consecutive rows.
 #[derive(Default)]
 struct LastAsset(Option<Arc<Asset>>);
 
@@ -64,7 +64,7 @@ impl LastAsset {
     }
 }
 
-/// Sums up every load, and finds rows that are there twice.
+/// Adds up every load, and finds duplicate rows.
 pub(super) fn plan(
     sorted: &mut Sorted,
     checker: &Checker,
@@ -102,11 +102,10 @@ pub(super) fn plan(
     Ok(Plan { loads, unicode_ids })
 }
 
-/// The row before.
 #[derive(Default)]
 struct Previous {
     key: Vec<u8>,
-    /// `None`: there is none.
+    /// `None` before the first row.
     location: Option<RecordLocation>,
 }
 
@@ -121,7 +120,7 @@ impl Previous {
 // === impl PlannedLoad ===
 
 impl PlannedLoad {
-    /// A day without records.
+    /// A load without records, for a day that is withdrawn.
     pub(super) fn empty(tenant_id: TenantId, key: LoadKey) -> Option<Self> {
         let digest = Digester::default().finish().ok()?;
         let month = Month::of(key.usage_day)?;

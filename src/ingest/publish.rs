@@ -1,4 +1,4 @@
-//! Publishing what was prepared: loads that differ from those in force, all of them or none.
+//! Publishes prepared loads that differ from those in force: all of them or none.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// How many tenants' days that a delivery leaves out are told one by one.
+/// The maximum number of omitted loads that a report lists.
 const MAX_OMITTED: u16 = 1000;
 
 impl Import {
@@ -59,7 +59,7 @@ impl Import {
         Ok(ImportReport { record_count, loads, omitted, omitted_count, warnings, published_at })
     }
 
-    /// Takes back what the source has delivered for a tenant's day: an empty load supersedes it.
+    /// Withdraws the source's usage of a tenant's day: an empty load supersedes it.
     pub async fn withdraw(
         &self,
         tenant_id: TenantId,
@@ -81,7 +81,7 @@ impl Import {
         Ok(ImportReport { record_count: 0, loads, omitted, omitted_count: 0, warnings, published_at })
     }
 
-    /// Publishes loads, the first of which have records.
+    /// Publishes loads. The first `with_records` ones have records, the others are empty.
     async fn publish_planned(
         &self,
         mut session: ImportSession,

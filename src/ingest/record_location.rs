@@ -1,18 +1,18 @@
-//! Where records stand in a delivery.
+//! Locations of records in a delivery.
 
-/// The line of a file, or the number of a record in a stream; and which of a delivery's files it is. In order of delivery.
+/// The index of an input, and the line of a file or the number of a record in a stream. Sorts in the order of delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecordLocation(u64);
 
-/// A file may have so many lines, and a delivery some 16 million files.
+/// Limits a file to 2^40 lines and a delivery to some 16 million files.
 const NUMBER_BITS: u32 = 40;
 
-/// What the places of a delivery are called.
+/// How locations are named in messages.
 #[derive(Clone, Debug)]
 pub(super) enum LocationNames {
-    /// Records of a stream, from 0.
+    /// By the number of the record in the stream, from 0.
     Records,
-    /// Lines of these files, from 1.
+    /// By the line in one of these files, from 1.
     Lines(Vec<String>),
 }
 
@@ -23,12 +23,11 @@ impl RecordLocation {
         Self((input as u64) << NUMBER_BITS | (number & ((1 << NUMBER_BITS) - 1)))
     }
 
-    /// Which of the inputs, from 0.
     pub(super) fn input(self) -> usize {
         usize::try_from(self.0 >> NUMBER_BITS).unwrap_or(usize::MAX)
     }
 
-    /// The line or the number.
+    /// The line, or the number of the record.
     pub(super) fn number(self) -> u64 {
         self.0 & ((1 << NUMBER_BITS) - 1)
     }
@@ -45,7 +44,7 @@ impl RecordLocation {
 // === impl LocationNames ===
 
 impl LocationNames {
-    /// A place as seen from another one.
+    /// The name of a location. The file is named only if it differs from that of `from`.
     pub(super) fn name(&self, location: RecordLocation, from: RecordLocation) -> String {
         match self {
             Self::Records => format!("record {}", location.number()),

@@ -17,7 +17,7 @@ pub(super) type RawRecord<'a> = [&'a str; Column::COUNT];
 pub struct RowReader<'f, 'a> {
     location: RecordLocation,
     findings: &'f mut Findings,
-    /// What the row came in, where that was texts.
+    /// The texts of the row, if it is from CSV.
     texts: Option<&'f RawRecord<'a>>,
 }
 
@@ -26,7 +26,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         Self { location, findings, texts }
     }
 
-    /// Refuses a value: as it came, where that is known.
+    /// Adds a problem, with the original text if the row is from CSV.
     pub(super) fn refuse(&mut self, column: Column, value: impl Display, reason: impl Display) {
         match self.texts {
             Some(texts) => self.findings.refuse(self.location, column.name(), texts[column.index()], &reason),
@@ -48,7 +48,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         read(trimmed).map_err(|reason| self.refuse(column, value, reason)).ok()
     }
 
-    /// A value that is written as text.
+    /// Parses a required value.
     pub fn parse<T: FromStr<Err: Display>>(&mut self, column: Column, value: &str) -> Option<T> {
         // Nearly all values are as they are written by us.
         value
@@ -66,7 +66,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         if value.trim_ascii().is_empty() { Some(None) } else { self.parse(column, value).map(Some) }
     }
 
-    /// A free text within the bounds of its column.
+    /// Checks a free text against the limits of its column.
     pub fn text<'t>(&mut self, column: Column, value: &'t str) -> Option<&'t str> {
         let Form::Text { min_bytes, max_bytes } = column.form() else { return Some(value) };
         checked_text(value, min_bytes, max_bytes)
@@ -104,7 +104,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         }
     }
 
-    /// A value of a closed set by its code in the contract; 0 is unset.
+    /// Converts the code of a value in the contract. 0 means unset.
     pub fn code<T: FromStr<Err: Display>>(
         &mut self,
         column: Column,
@@ -119,7 +119,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         from_code(code).or_else(|| self.parse(column, &code.to_string()))
     }
 
-    /// The same where 0 may be.
+    /// Like [`code`](Self::code), but 0 is allowed and means unset.
     pub fn optional_code<T: FromStr<Err: Display>>(
         &mut self,
         column: Column,
@@ -129,7 +129,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         if code == 0 { Some(None) } else { self.code(column, code, from_code).map(Some) }
     }
 
-    /// Seconds since 1970 and the nanoseconds after.
+    /// Converts seconds since 1970 and nanoseconds.
     pub fn optional_time(&mut self, column: Column, time: Option<(i64, i32)>) -> Option<Option<UtcTime>> {
         let Some((seconds, nanos)) = time else { return Some(None) };
         if !(0..1_000_000_000).contains(&nanos) {
@@ -144,7 +144,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         UtcTime::from_unix(seconds, nanos).map(Some).map_err(refused).ok()
     }
 
-    /// The same where a time must be.
+    /// Like [`optional_time`](Self::optional_time), but required.
     pub fn time(&mut self, column: Column, time: Option<(i64, i32)>) -> Option<UtcTime> {
         if time.is_none() {
             self.refuse(column, "", "is missing");

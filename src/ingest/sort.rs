@@ -10,11 +10,11 @@ use std::{
 
 use super::codec::CheckedRow;
 
-/// How much is held in memory before it is spilled.
+/// The memory limit before rows are spilled to disk.
 const DEFAULT_BUFFER_BYTES: usize = 32 << 20;
 const FILE_BUFFER_BYTES: usize = 128 << 10;
 
-/// Takes rows in, in any order.
+/// Collects rows in any order.
 pub(super) struct Sorter {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
@@ -22,14 +22,14 @@ pub(super) struct Sorter {
     limit: usize,
 }
 
-/// Rows in the order of their keys; can be gone through several times.
+/// Rows in the order of their keys. They can be scanned several times.
 pub(super) struct Sorted {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     runs: Vec<File>,
 }
 
-/// Where a row is in the buffer: the key, and the rest right behind it.
+/// The position of a row in the buffer: the key, followed by the rest.
 #[derive(Clone, Copy)]
 struct Entry {
     start: u32,
@@ -37,7 +37,7 @@ struct Entry {
     end: u32,
 }
 
-/// A row at the head of a run. Ordered by key and rest, so that equal keys come in the order of their places.
+/// A row at the head of a run. Ordered by key and rest, so that equal keys come in the order of their locations.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Head {
     key: Vec<u8>,
@@ -58,7 +58,6 @@ impl Sorter {
         Self { bytes: Vec::new(), entries: Vec::new(), runs: Vec::new(), limit }
     }
 
-    /// Adds a row.
     pub(super) fn push(&mut self, row: &CheckedRow<'_>) -> io::Result<()> {
         let start = self.bytes.len();
         row.put_key(&mut self.bytes);
@@ -72,7 +71,6 @@ impl Sorter {
         Ok(())
     }
 
-    /// Ends the input.
     pub(super) fn finish(mut self) -> io::Result<Sorted> {
         if self.runs.is_empty() {
             self.sort();
@@ -123,7 +121,7 @@ impl Entry {
 // === impl Sorted ===
 
 impl Sorted {
-    /// Hands every row, key and rest, to `each`, until it says `false`.
+    /// Calls `each` with the key and the rest of every row, until it returns `false`.
     pub(super) fn scan(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> io::Result<bool>) -> io::Result<()> {
         if self.runs.is_empty() {
             for entry in &self.entries {

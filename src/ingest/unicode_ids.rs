@@ -1,4 +1,4 @@
-//! Asset ids that people cannot tell apart: the same characters, composed in another way.
+//! Finds asset ids that differ only in their Unicode normal form.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use super::{
 };
 use crate::model::{AssetType, TenantId, composed};
 
-/// How many ids are looked at; beyond, a delivery is imported without this warning.
+/// The maximum number of ids that are compared. Ids beyond it get no warning.
 const MAX_IDS: usize = 100_000;
 
-/// The ids of a delivery that may have several forms, each with the first place that it stands at.
+/// The ids of a delivery that may have several forms, each with its first location.
 #[derive(Default)]
 pub(super) struct UnicodeIds {
     first_locations: BTreeMap<UnicodeId, RecordLocation>,
-    /// The last one that was added: records of an asset follow each other.
+    /// The last id that was added: records of an asset are consecutive.
     last: Option<UnicodeId>,
 }
 
-/// An asset whose id has other characters than those of ASCII.
+/// An asset whose id is not pure ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct UnicodeId {
     pub(super) tenant_id: TenantId,
@@ -62,8 +62,9 @@ impl UnicodeIds {
         self.first_locations.keys()
     }
 
-    /// Those that are alike, among each other and with ids that are there already: `present` has them by the position of an
-    /// id of the delivery.
+    /// A warning about ids that differ only in form, from each other or from stored ids. `present` has the stored ids,
+    /// with
+    /// the position of the id of the delivery.
     pub(super) fn warning(&self, present: &[(usize, String)]) -> Option<UsageWarning> {
         let ids: Vec<(&UnicodeId, RecordLocation)> =
             self.first_locations.iter().map(|(id, &location)| (id, location)).collect();

@@ -61,7 +61,6 @@ macro_rules! columns {
         impl Column {
             /// Every column, in the report's order.
             pub const ALL: [Self; [$(Self::$column),+].len()] = [$(Self::$column),+];
-            /// The names of all columns.
             pub const NAMES: [&'static str; Self::COUNT] = [$($name),+];
 
             const fn declaration(self) -> Declaration {
@@ -133,7 +132,6 @@ impl Column {
         self.declaration().part
     }
 
-    /// Its position in the report.
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -149,7 +147,7 @@ impl Part {
     }
 }
 
-/// From where to where the columns of each part stand.
+/// The range of the columns of each part.
 const fn ranges() -> [(usize, usize); 6] {
     let mut ranges = [(Column::COUNT, 0); 6];
     let mut index = 0;

@@ -1,4 +1,4 @@
-//! Texts that look alike as one: the same characters, composed or not.
+//! Unicode normalization.
 
 use std::borrow::Cow;
 

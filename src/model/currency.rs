@@ -6,22 +6,21 @@ use bigdecimal::{BigDecimal, num_bigint::BigInt};
 
 use super::RoundingMode;
 
-/// A currency with a minor unit.
+/// A currency of ISO 4217 that has a minor unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Currency(iso_currency::Currency);
 
-/// A text is no currency that can be billed in.
+/// A text is not the code of such a currency.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an ISO 4217 currency code such as USD")]
 pub struct InvalidCurrency;
 
 impl Currency {
-    /// The code of three letters.
     pub fn code(self) -> &'static str {
         self.0.code()
     }
 
-    /// How many digits stand behind the point: JPY 0, USD 2, KWD 3.
+    /// The number of decimal places: JPY 0, USD 2, KWD 3.
     pub fn minor_digits(self) -> u16 {
         // Parsing has refused the codes without one (gold, test codes).
         self.0.exponent().unwrap_or(0)
@@ -36,7 +35,7 @@ impl Currency {
         amount.with_scale_round(i64::from(self.minor_digits()), mode)
     }
 
-    /// Nothing, with the digits of the minor unit.
+    /// Zero, with the decimal places of the minor unit.
     pub fn zero(self) -> BigDecimal {
         BigDecimal::new(BigInt::default(), i64::from(self.minor_digits()))
     }

@@ -8,13 +8,12 @@ use chrono::{Datelike as _, NaiveDate};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UsageDay(NaiveDate);
 
-/// A text is no day.
+/// A text is not a day.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDay {
-    /// The text has another form.
     #[error("a day is written YYYY-MM-DD, for instance 2022-02-01")]
     Form,
-    /// The calendar has no such day.
+    /// The day does not exist in the calendar.
     #[error("there is no such day")]
     Calendar,
     /// Outside the years 1 to 9999.

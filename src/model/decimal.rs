@@ -1,4 +1,4 @@
-//! Decimals as they were written: never floating point, never rounded on the way.
+//! Exact decimals, with their digits as written. No floating point, no rounding.
 
 use std::{fmt, str::FromStr};
 
@@ -15,29 +15,27 @@ use bigdecimal::{
 pub struct Decimal {
     /// The digits without the point.
     coefficient: u128,
-    /// How many of the digits are behind the point.
+    /// The number of decimal places.
     scale: u8,
 }
 
-/// A sum of [`Decimal`]s, exact and without a limit.
+/// An exact sum of [`Decimal`]s, without a limit.
 #[derive(Clone, Debug, Default)]
 pub struct DecimalSum {
     /// Partial sums by scale: meters report with one or two scales, so this stays tiny.
     by_scale: Vec<(u8, u128)>,
-    /// What no longer fitted a partial sum.
+    /// Partial sums that reached the limit of 128 bits.
     overflow: BigDecimal,
 }
 
-/// A text is no decimal that can be kept.
+/// A text is not a decimal, or it has too many digits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDecimal {
-    /// Something else than a decimal number.
     #[error("not a decimal number such as 12.50 (a point, no separators)")]
     Form,
-    /// A number below zero.
     #[error("is negative")]
     Negative,
-    /// More digits than can be kept.
+    /// More than 38 digits.
     #[error("has more than {} digits", Decimal::MAX_DIGITS)]
     TooLong,
 }
@@ -45,7 +43,7 @@ pub enum InvalidDecimal {
 // === impl Decimal ===
 
 impl Decimal {
-    /// The most digits that a decimal has, in all and behind the point.
+    /// The maximum number of digits, and of decimal places.
     pub const MAX_DIGITS: u8 = 38;
     const LIMIT: u128 = 10_u128.pow(Self::MAX_DIGITS as u32);
 
@@ -59,12 +57,12 @@ impl Decimal {
         self.coefficient
     }
 
-    /// How many of the digits are behind the point.
+    /// The number of decimal places.
     pub fn scale(self) -> u8 {
         self.scale
     }
 
-    /// Adds the text to a buffer; what [`Display`](fmt::Display) writes, without its detours.
+    /// Appends what [`Display`](fmt::Display) writes, faster.
     pub fn write_to(self, out: &mut Vec<u8>) {
         let mut digits = itoa::Buffer::new();
         // Numbers of 64 bits are much quicker to divide, and nearly all quantities are such.
@@ -137,7 +135,7 @@ impl Decimal {
         Self::new(coefficient, scale).ok_or(InvalidDecimal::TooLong)
     }
 
-    /// The same amount for arithmetic.
+    /// Converts to a type for arithmetic.
     pub fn to_big(self) -> BigDecimal {
         big(self.coefficient, self.scale)
     }
@@ -223,12 +221,11 @@ impl fmt::Display for Decimal {
 // === impl DecimalSum ===
 
 impl DecimalSum {
-    /// Goes on from a sum.
+    /// Starts from a total.
     pub fn from_total(total: BigDecimal) -> Self {
         Self { by_scale: Vec::new(), overflow: total }
     }
 
-    /// Adds one amount.
     pub fn add(&mut self, amount: Decimal) {
         for (scale, sum) in &mut self.by_scale {
             if *scale == amount.scale {

@@ -1,4 +1,4 @@
-//! What tells the contents of loads apart.
+//! Digests of loads.
 
 use super::Column;
 

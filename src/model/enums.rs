@@ -5,14 +5,14 @@ use std::{fmt, str::FromStr};
 
 use super::Value;
 
-/// A text names no value of a closed set.
+/// A text is not the name of a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not one of {expected}")]
 pub struct InvalidName {
     expected: String,
 }
 
-/// Defines a closed set with its names and codes; names are read in upper or lower case.
+/// Defines an enum with names and codes. Names are read case-insensitively.
 macro_rules! closed_set {
     ($(#[$meta:meta])* $set:ident { $($(#[$value_meta:meta])* $value:ident = $code:literal $name:literal),+ $(,)? }) => {
         $(#[$meta])*
@@ -69,7 +69,7 @@ macro_rules! closed_set {
 }
 
 closed_set! {
-    /// What kind of thing generated the usage.
+    /// The type of the asset that generated the usage.
     AssetType {
         /// A person.
         User = 1 "USER",
@@ -77,7 +77,6 @@ closed_set! {
         Transport = 2 "TRANSPORT",
         /// The tenant itself.
         Tenant = 3 "TENANT",
-        /// A gateway.
         Gateway = 4 "GATEWAY",
         /// A device or server at the end of a connection.
         Endpoint = 5 "ENDPOINT",
@@ -101,9 +100,7 @@ closed_set! {
 closed_set! {
     /// The platform that hosts a device; for bandwidth meters only.
     Platform {
-        /// `mcp`.
         Mcp = 1 "mcp",
-        /// `azure`.
         Azure = 2 "azure",
     }
 }
@@ -117,9 +114,7 @@ closed_set! {
         Failed = 2 "FAILED",
         /// In service.
         Normal = 3 "NORMAL",
-        /// Suspended.
         Suspended = 4 "SUSPENDED",
-        /// Cancelled.
         Cancelled = 5 "CANCELLED",
     }
 }

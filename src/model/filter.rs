@@ -2,22 +2,19 @@
 
 use super::{AssetType, BillingRegion};
 
-/// Narrows a report. Every list that is not empty must match.
+/// Restricts a report. Every list that is not empty must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageFilter {
-    /// Of these types.
     pub asset_types: Vec<AssetType>,
-    /// Of these assets.
     pub asset_ids: Vec<String>,
-    /// Of these meters, by name.
+    /// By name, not by id.
     pub meter_names: Vec<String>,
-    /// Billed in these regions.
     pub billing_regions: Vec<BillingRegion>,
-    /// Only trial usage, or only other usage.
+    /// `true`: only trial usage; `false`: only billable usage.
     pub trial: Option<bool>,
 }
 
 impl UsageFilter {
-    /// The most asset ids, and the most meter names.
+    /// The maximum number of asset ids, and of meter names.
     pub const MAX_NAMES: usize = 1000;
 }

@@ -1,4 +1,4 @@
-//! Upper and lower case as one, and composed characters and their parts.
+//! Case folding for searches.
 
 use unicode_normalization::UnicodeNormalization as _;
 

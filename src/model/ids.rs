@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-/// A text is not a GUID.
+/// A text is not a GUID in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a GUID such as 0f8fad5b-d9cb-469f-a165-70867728950e")]
 pub struct InvalidId;
@@ -17,12 +17,10 @@ macro_rules! guid {
         pub struct $name(Uuid);
 
         impl $name {
-            /// From the database's type.
             pub fn from_uuid(id: Uuid) -> Self {
                 Self(id)
             }
 
-            /// For the database.
             pub fn as_uuid(self) -> Uuid {
                 self.0
             }
@@ -48,18 +46,9 @@ macro_rules! guid {
     };
 }
 
-guid!(
-    /// Identifies an organization.
-    OrganizationId
-);
-guid!(
-    /// Identifies a tenant.
-    TenantId
-);
-guid!(
-    /// Identifies a meter.
-    MeterId
-);
+guid!(OrganizationId);
+guid!(TenantId);
+guid!(MeterId);
 
 #[cfg(test)]
 mod tests {

@@ -20,32 +20,22 @@ pub struct MonthRange {
     end: Month,
 }
 
-/// No such month.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMonth {
-    /// The year is out of range.
     #[error("the year must be 1 to 9999, not {0}")]
     Year(i64),
-    /// The month is out of range.
     #[error("the month must be 1 to 12, not {0}")]
     Month(i64),
-    /// The text has another form.
     #[error("a month is written YYYY-MM, for instance 2022-02")]
     Form,
 }
 
-/// Two months are no range.
+/// Two months are not a valid range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMonthRange {
-    /// The end is before the start.
     #[error("the last month ({end}) is before the first ({start})")]
-    Backwards {
-        /// The first month.
-        start: Month,
-        /// The last month.
-        end: Month,
-    },
-    /// More months than one answer covers.
+    Backwards { start: Month, end: Month },
+    /// More than [`MonthRange::MAX_MONTHS`].
     #[error("{0} months were asked for; at most {max} can be", max = MonthRange::MAX_MONTHS)]
     TooLong(i32),
 }
@@ -53,7 +43,7 @@ pub enum InvalidMonthRange {
 // === impl Month ===
 
 impl Month {
-    /// The month of a year, both counted as people do.
+    /// The year is 1 to 9999, the month 1 to 12.
     pub fn new(year: i32, month: i32) -> Result<Self, InvalidMonth> {
         if !(1..=9999).contains(&year) {
             return Err(InvalidMonth::Year(year.into()));
@@ -79,7 +69,6 @@ impl Month {
         self.month
     }
 
-    /// The first day.
     pub fn first_day(self) -> NaiveDate {
         day(self.year, self.month)
     }
@@ -123,10 +112,10 @@ impl fmt::Display for Month {
 // === impl MonthRange ===
 
 impl MonthRange {
-    /// The most months that one answer covers.
+    /// The maximum number of months of one request.
     pub const MAX_MONTHS: i32 = 18;
 
-    /// From one month to another, both included.
+    /// Both ends are included.
     pub fn new(start: Month, end: Month) -> Result<Self, InvalidMonthRange> {
         let count = end.ordinal() - start.ordinal() + 1;
         if count < 1 {
@@ -138,12 +127,10 @@ impl MonthRange {
         Ok(Self { start, end })
     }
 
-    /// The first month.
     pub fn start(self) -> Month {
         self.start
     }
 
-    /// The last month.
     pub fn end(self) -> Month {
         self.end
     }

@@ -5,14 +5,14 @@ use std::{fmt, str::FromStr};
 
 use super::Decimal;
 
-/// How a price is made of a quantity, and how the result is rounded.
+/// How a quantity is priced, and how the result is rounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pricing {
     pub model: PricingModel,
     pub rounding: RoundingMode,
 }
 
-/// How the price of a quantity comes about.
+/// How a quantity is priced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PricingModel {
     /// Each tier prices the part of the quantity that falls into it. At least one tier; ends go up, and only the last has none.
@@ -24,7 +24,7 @@ pub enum PricingModel {
 pub struct PriceTier {
     /// Where it ends, inclusive, in the meter's unit; `None`: the last tier.
     pub up_to: Option<Decimal>,
-    /// Price of one unit.
+    /// The price of one unit.
     pub unit_price: Decimal,
 }
 
@@ -36,7 +36,7 @@ pub enum RoundingMode {
     HalfEven,
 }
 
-/// A text names no rounding mode, or no pricing model.
+/// A text is not the name of a rounding mode or pricing model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not one of {0}")]
 pub struct InvalidPricing(&'static str);
@@ -54,7 +54,7 @@ impl PricingModel {
         }
     }
 
-    /// The model of a name, with its tiers.
+    /// The model with this name and these tiers.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl PricingModel {
         }
     }
 
-    /// What the price is made of, in order.
+    /// The tiers, in order.
     pub fn tiers(&self) -> &[PriceTier] {
         match self {
             Self::Graduated(tiers) => tiers,

@@ -4,11 +4,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{AssetType, BillingRegion, Column, Decimal, MeterId, OrganizationId, Platform, TenantId, UtcTime, Value};
 
-/// The longest asset id, in bytes of UTF-8.
+/// The maximum length of an asset id, in bytes of UTF-8.
 pub const MAX_ASSET_ID_BYTES: usize = 512;
 /// The longest asset name, in bytes of UTF-8. With the id it fits an index row of PostgreSQL (2704 bytes).
 pub const MAX_ASSET_NAME_BYTES: usize = 1024;
-/// The longest name of a meter, in bytes of UTF-8.
+/// The maximum length of a meter's name, in bytes of UTF-8.
 pub const MAX_METER_NAME_BYTES: usize = 128;
 
 /// What one meter measured for one asset in one period.
@@ -43,18 +43,15 @@ pub struct RecordDimensions<M> {
 /// Something that generates usage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Asset {
-    /// What kind of thing.
     pub asset_type: AssetType,
     /// Identifies it within its type and tenant.
     pub id: String,
-    /// Free text.
     pub name: String,
 }
 
 /// What is measured. Meters are named per plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Meter {
-    /// The GUID.
     pub id: MeterId,
     /// For instance `bandwidth_gib_essentials`.
     pub name: String,
@@ -75,24 +72,16 @@ pub struct UsageKey<M> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(String);
 
-/// A text cannot be kept.
+/// A text is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// It must not be empty.
     #[error("must not be empty")]
     Empty,
-    /// It is too long.
     #[error("has {bytes} bytes; at most {max} can be kept")]
-    TooLong {
-        /// How long it is.
-        bytes: usize,
-        /// How long it may be.
-        max: usize,
-    },
-    /// PostgreSQL keeps no NUL in a text.
+    TooLong { bytes: usize, max: usize },
+    /// PostgreSQL cannot store NUL in a text.
     #[error("holds a NUL character")]
     Nul,
-    /// It has characters that it may not have.
     #[error("may hold only letters, digits, '.', '_' and '-'")]
     Characters,
 }
@@ -154,13 +143,13 @@ impl<M> RecordDimensions<M> {
         ]
     }
 
-    /// The same with the meter by another name.
+    /// Replaces the meter.
     pub fn with_meter<N>(self, meter: N) -> RecordDimensions<N> {
         let Self { meter: _, start, end, billing_region, platform, trial, trial_expiry } = self;
         RecordDimensions { meter, start, end, billing_region, platform, trial, trial_expiry }
     }
 
-    /// What the record is added up by.
+    /// The key that the record is added up by.
     pub fn usage_key(&self) -> UsageKey<&M> {
         UsageKey { meter: &self.meter, billing_region: self.billing_region, trial: self.trial }
     }
@@ -189,7 +178,7 @@ impl Meter {
     }
 }
 
-/// Checks a text of free content. `min` is 0 or 1 byte.
+/// Checks a free text. `min` is 0 or 1 byte.
 pub fn checked_text(text: &str, min: usize, max: usize) -> Result<&str, InvalidText> {
     if text.len() < min {
         return Err(InvalidText::Empty);
@@ -206,13 +195,12 @@ pub fn checked_text(text: &str, min: usize, max: usize) -> Result<&str, InvalidT
 // === impl Source ===
 
 impl Source {
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The source where none is named.
+/// The source of a delivery that names none.
 impl Default for Source {
     fn default() -> Self {
         Self("default".to_owned())

@@ -1,4 +1,4 @@
-//! Moments in UTC, to the microsecond.
+//! Times in UTC, in microseconds.
 
 mod spelling;
 
@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, SecondsFormat, Timel
 /// one number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UtcTime {
-    /// Since 1970; always a moment that the calendar has.
+    /// Since 1970; in the years 1 to 9999.
     micros: i64,
 }
 
@@ -23,22 +23,21 @@ const MIN_MICROS: i64 = -62_135_596_800 * MICROS_PER_SECOND;
 /// 9999-12-31T23:59:59.999999Z.
 const MAX_MICROS: i64 = 253_402_300_800 * MICROS_PER_SECOND - 1;
 
-/// A text or a pair of numbers is no moment that can be kept.
+/// A text, or seconds and nanoseconds, is not a valid time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTime {
-    /// The text has another form.
     #[error("not an ISO 8601 date and time such as 2022-02-01T13:00:00Z")]
     Form,
-    /// A time of any zone.
+    /// The text has no time zone.
     #[error("has no time zone: put a Z behind it for UTC, or its offset, such as +01:00")]
     NoZone,
-    /// A day or an hour that the calendar does not have.
+    /// The day or time of day does not exist.
     #[error("there is no such day or time of day")]
     Calendar,
-    /// The clock has no such second in UTC as PostgreSQL and Unix count it.
+    /// Unix time and PostgreSQL have no leap seconds.
     #[error("leap seconds cannot be kept: give the second before or after it")]
     LeapSecond,
-    /// More precise than can be kept.
+    /// More precise than a microsecond.
     #[error("is finer than a microsecond")]
     Precision,
     /// Outside the years 1 to 9999.
@@ -47,7 +46,7 @@ pub enum InvalidTime {
 }
 
 impl UtcTime {
-    /// From a clock or the database; what is finer than a microsecond is cut off.
+    /// From a clock or the database. Truncated to microseconds.
     pub fn from_chrono(time: DateTime<Utc>) -> Self {
         Self { micros: time.timestamp_micros() }
     }
@@ -59,12 +58,11 @@ impl UtcTime {
         Self::checked(time)
     }
 
-    /// The start of a day.
     pub fn midnight(day: NaiveDate) -> Self {
         Self::from_chrono(day.and_time(NaiveTime::MIN).and_utc())
     }
 
-    /// For arithmetic and the database.
+    /// Converts for arithmetic and the database.
     pub fn as_chrono(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.micros).unwrap_or_default()
     }
@@ -75,7 +73,6 @@ impl UtcTime {
         i32::try_from(self.micros.div_euclid(MICROS_PER_DAY) + UNIX_EPOCH_DAY).unwrap_or_default()
     }
 
-    /// The UTC date.
     pub fn day(self) -> NaiveDate {
         self.as_chrono().date_naive()
     }

@@ -1,4 +1,4 @@
-//! What records add up to, by meter, region and trial: the one ledger of imports, reports and downloads.
+//! Totals of records by meter, region and trial, for imports, reports and downloads.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -6,14 +6,14 @@ use bigdecimal::BigDecimal;
 
 use super::{Decimal, DecimalSum, UsageKey};
 
-/// What the records of a key add up to.
+/// The total of the records of a key.
 #[derive(Clone, Debug, Default)]
 pub struct Total {
     pub record_count: u64,
     pub quantity: DecimalSum,
 }
 
-/// Totals by key, in the order in which the keys came.
+/// Totals by key, in the order of first occurrence.
 #[derive(Clone, Debug)]
 pub struct Totals<M> {
     entries: Vec<(UsageKey<M>, Total)>,
@@ -22,12 +22,12 @@ pub struct Totals<M> {
     last: usize,
 }
 
-/// How totals differ from those that were expected.
+/// A difference from expected totals.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TotalsMismatch<M> {
-    /// There are other keys.
+    /// The keys differ.
     Keys,
-    /// A key adds up to something else.
+    /// The total of a key differs.
     Total { key: UsageKey<M>, found: (u64, BigDecimal), expected: (u64, BigDecimal) },
 }
 
@@ -40,7 +40,6 @@ impl<M> Default for Totals<M> {
 }
 
 impl<M: Clone + Eq + Hash> Totals<M> {
-    /// Adds a record.
     pub fn add(&mut self, key: &UsageKey<M>, quantity: Decimal) {
         if self.entries.get(self.last).is_none_or(|(last, _)| last != key) {
             self.last = self.slot(key);
@@ -48,7 +47,7 @@ impl<M: Clone + Eq + Hash> Totals<M> {
         self.add_to(self.last, quantity);
     }
 
-    /// Where records of a key are added up.
+    /// The slot of a key, for [`add_to`](Self::add_to).
     pub fn slot(&mut self, key: &UsageKey<M>) -> usize {
         if let Some(&slot) = self.slots.get(key) {
             return slot;
@@ -59,14 +58,14 @@ impl<M: Clone + Eq + Hash> Totals<M> {
         slot
     }
 
-    /// Adds a record where [`slot`](Self::slot) says.
+    /// Adds a record to a [`slot`](Self::slot).
     pub fn add_to(&mut self, slot: usize, quantity: Decimal) {
         let (_, total) = &mut self.entries[slot];
         total.record_count += 1;
         total.quantity.add(quantity);
     }
 
-    /// Goes on from a total that was added up before.
+    /// Starts a key from an earlier total.
     pub fn resume(&mut self, key: &UsageKey<M>, record_count: u64, quantity: BigDecimal) {
         let slot = self.slot(key);
         self.entries[slot].1 = Total { record_count, quantity: DecimalSum::from_total(quantity) };
@@ -81,7 +80,7 @@ impl<M: Clone + Eq + Hash> Totals<M> {
         self.entries.iter().map(|(_, total)| total.record_count).sum()
     }
 
-    /// Holds the totals against those that are expected.
+    /// Compares the totals with expected ones.
     ///
     /// # Errors
     ///

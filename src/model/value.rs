@@ -4,7 +4,6 @@ use uuid::Uuid;
 
 use super::{Decimal, UtcTime};
 
-/// A value of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     Guid(Uuid),

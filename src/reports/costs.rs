@@ -16,93 +16,73 @@ use crate::{
 };
 use page_token::PageToken;
 
-/// Which costs.
 #[derive(Clone, Debug)]
 pub struct CostsRequest {
-    /// Whose costs.
     pub organization_id: OrganizationId,
-    /// Of this tenant only.
     pub tenant_id: Option<TenantId>,
-    /// Of which months.
     pub months: MonthRange,
-    /// By the usage and prices as they stood then; `None`: as they stand now.
+    /// The usage and prices as they were at this time; `None`: now.
     pub as_of: Option<UtcTime>,
-    /// How many lines at most.
     pub page_size: PageSize,
-    /// Where the page before ended; empty: the first page.
+    /// From the previous page; empty: the first page.
     pub page_token: String,
 }
 
-/// A page of costs.
 #[derive(Clone, Debug)]
 pub struct Costs {
-    /// Whose costs.
     pub organization_id: OrganizationId,
-    /// What they are in.
     pub currency: Currency,
-    /// The lines, by month, tenant name, tenant id, meter name and region.
+    /// By month, tenant name, tenant id, meter name and region.
     pub lines: Vec<CostLine>,
     /// The sum of the lines of each month, over all pages.
     pub totals: Vec<CostTotal>,
-    /// The reports that the lines come from.
+    /// The reports that the lines are from.
     pub tenant_months: Vec<TenantMonth>,
-    /// Asks for the next page; empty on the last one.
+    /// Empty on the last page.
     pub next_page_token: String,
 }
 
 /// What a tenant owes for a meter in a region and month.
 #[derive(Clone, Debug)]
 pub struct CostLine {
-    /// The month.
     pub month: Month,
-    /// The tenant.
     pub tenant_id: TenantId,
-    /// Its name.
     pub tenant_name: String,
-    /// Its plan.
     pub plan: String,
-    /// The meter.
     pub meter: std::sync::Arc<Meter>,
-    /// The region.
     pub billing_region: BillingRegion,
-    /// The exact billable quantity.
+    /// Billable; exact.
     pub quantity: BigDecimal,
-    /// The exact quantity under trial.
+    /// Exact.
     pub trial_quantity: BigDecimal,
-    /// The slices by the tiers of the price.
+    /// The parts of the quantity in each tier.
     pub tiers: Vec<RatedTier>,
-    /// The cost, rounded; `None` where no price covers the quantity.
+    /// Rounded; `None` if no price covers the quantity.
     pub cost: Option<BigDecimal>,
-    /// How many records it adds up.
+    /// The number of records that are added up.
     pub record_count: i64,
 }
 
-/// What is owed for a month.
 #[derive(Clone, Debug)]
 pub struct CostTotal {
-    /// The month.
     pub month: Month,
     /// The sum of its lines' costs.
     pub cost: BigDecimal,
 }
 
-/// The report of a tenant's month.
 #[derive(Clone, Debug)]
 pub struct TenantMonth {
-    /// The month.
     pub month: Month,
-    /// The tenant.
     pub tenant_id: TenantId,
-    /// The revision of its detailed usage report.
     pub revision: Revision,
-    /// When its newest load was published.
+    /// When the newest load was published.
     pub data_as_of: Option<UtcTime>,
 }
 
-/// About how many bytes a page has at most: clients refuse messages of more than 4 MiB by default.
+/// The approximate size limit of a page: clients refuse messages of more than 4 MiB by default.
 const PAGE_BYTES: usize = 2 << 20;
 
-/// How far a page reaches that starts at a line.
+/// The end of a page that starts at a line.
 fn page_end(lines: &[CostLine], start: usize, size: PageSize) -> usize {
     let mut bytes = 0;
     let mut end = start;

@@ -1,4 +1,4 @@
-//! The manifest of a report: the loads that it is made of, fixed at a snapshot.
+//! The manifest of a report: its loads, fixed at a snapshot.
 
 use sha2::{Digest as _, Sha256};
 
@@ -43,7 +43,7 @@ pub(super) fn data_as_of(loads: &[Load]) -> Option<UtcTime> {
     loads.iter().map(|load| load.published_at).max()
 }
 
-/// The snapshot that an earlier answer was fixed to. A standby may not have come so far yet.
+/// The snapshot of a token. A standby may not have replicated it yet.
 pub(super) async fn snapshot_of_token(store: &Store, time: UtcTime) -> Result<SnapshotTime, ReportError> {
     match store.snapshot_as_of(time).await? {
         AsOf::Final(snapshot) => Ok(snapshot),

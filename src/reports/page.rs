@@ -1,16 +1,15 @@
-//! Sizes of pages.
+//! Page sizes.
 
-/// How many entries a page has at most.
+/// The maximum number of entries of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u16);
 
-/// A page size is negative.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must not be negative: {0}")]
 pub struct InvalidPageSize(pub i32);
 
 impl PageSize {
-    /// The size that was asked for: 0 stands for `default`, and more than `max` is lowered to it (AIP-158).
+    /// The requested size: 0 means `default`, and more than `max` is lowered to `max` (AIP-158).
     pub fn new(asked: i32, default: u16, max: u16) -> Result<Self, InvalidPageSize> {
         match asked {
             ..0 => Err(InvalidPageSize(asked)),
@@ -19,7 +18,6 @@ impl PageSize {
         }
     }
 
-    /// The number.
     pub fn get(self) -> u16 {
         self.0
     }

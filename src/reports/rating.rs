@@ -1,10 +1,9 @@
-//! Rating: what a quantity costs by a price. All arithmetic is exact but for one rounding at the end.
+//! Rating: computes the cost of a quantity. All arithmetic is exact except for one rounding at the end.
 
 use bigdecimal::{BigDecimal, Zero as _};
 
 use crate::model::{Currency, PriceTier, Pricing, PricingModel};
 
-/// What a quantity costs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rating {
     /// The tiers that the quantity reaches, in order.
@@ -20,22 +19,20 @@ pub struct RatedTier {
     pub from: BigDecimal,
     /// Where it ends, inclusive; `None`: the last tier.
     pub to: Option<BigDecimal>,
-    /// How much of the quantity falls into it.
     pub quantity: BigDecimal,
-    /// Price of one unit.
     pub unit_price: BigDecimal,
     /// Quantity times price, exact.
     pub amount: BigDecimal,
 }
 
 impl Rating {
-    /// What nothing costs.
+    /// The rating of a zero quantity.
     pub fn nothing(currency: Currency) -> Self {
         Self { tiers: Vec::new(), cost: currency.zero() }
     }
 }
 
-/// Rates a quantity, which is not negative.
+/// Rates a quantity, which must not be negative.
 pub fn rate(quantity: &BigDecimal, pricing: &Pricing, currency: Currency) -> Rating {
     let tiers = match &pricing.model {
         PricingModel::Graduated(tiers) => graduated(quantity, tiers),
@@ -44,7 +41,7 @@ pub fn rate(quantity: &BigDecimal, pricing: &Pricing, currency: Currency) -> Rat
     Rating { cost: currency.round(&sum, pricing.rounding), tiers }
 }
 
-/// The slices of a quantity by tiers that go up and end with one without an end.
+/// The parts of a quantity in each tier. The tiers are in increasing order, and the last has no end.
 fn graduated(quantity: &BigDecimal, tiers: &[PriceTier]) -> Vec<RatedTier> {
     let mut rated = Vec::new();
     let mut from = BigDecimal::zero();

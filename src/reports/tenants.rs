@@ -12,31 +12,26 @@ use crate::{
     store::{Store, TenantPosition, TenantSearch, TenantSummary},
 };
 
-/// Which tenants to list.
 #[derive(Clone, Debug)]
 pub struct TenantsRequest {
-    /// A part of a tenant's name, id or organization name, in upper or lower case.
+    /// A part of a tenant's name, id or organization name, case-insensitive.
     pub search: String,
-    /// Of this organization only.
     pub organization_id: Option<OrganizationId>,
-    /// How many at most.
     pub page_size: PageSize,
-    /// Where the page before ended; empty: the first page.
+    /// From the previous page; empty: the first page.
     pub page_token: String,
 }
 
-/// A page of tenants.
 #[derive(Clone, Debug)]
 pub struct Tenants {
-    /// The tenants, in order.
     pub tenants: Vec<TenantSummary>,
-    /// Asks for the next page; empty on the last one.
+    /// Empty on the last page.
     pub next_page_token: String,
-    /// How many there are in all.
+    /// The number of tenants on all pages.
     pub total_size: i64,
 }
 
-/// What a page token holds: the query, by its digest, and the last tenant of the page.
+/// The content of a page token: a digest of the query, and the last tenant of the page.
 #[derive(Serialize, Deserialize)]
 struct PageToken {
     #[serde(rename = "q")]
@@ -49,7 +44,6 @@ struct PageToken {
     tenant_id: String,
 }
 
-/// Lists the tenants in scope.
 pub async fn list_tenants(
     store: &Store,
     scope: &TenantScope,

@@ -4,7 +4,6 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-/// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A page of `ListTenants`.
@@ -15,7 +14,7 @@ pub(super) enum Kind {
     Costs = 3,
 }
 
-/// A text is not a token of the kind.
+/// A text is not a token of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidToken {
     #[error("not a token of this service, or it was cut or altered")]
@@ -29,7 +28,6 @@ pub(super) enum InvalidToken {
 const VERSION: u8 = 1;
 const CHECK_BYTES: usize = 8;
 
-/// Makes a token.
 pub(super) fn seal(kind: Kind, payload: &[u8]) -> String {
     let mut bytes = vec![VERSION, kind as u8];
     bytes.extend_from_slice(payload);
@@ -38,7 +36,6 @@ pub(super) fn seal(kind: Kind, payload: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Opens a token.
 pub(super) fn open(kind: Kind, token: &str) -> Result<Vec<u8>, InvalidToken> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken::Damaged)?;
     let (content, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(InvalidToken::Damaged)?;
@@ -52,7 +49,7 @@ pub(super) fn open(kind: Kind, token: &str) -> Result<Vec<u8>, InvalidToken> {
     }
 }
 
-/// Tells contents apart, for instance two filters.
+/// A short digest that identifies some content, for instance a filter.
 pub(super) fn short_digest(content: &[u8]) -> [u8; CHECK_BYTES] {
     let digest: [u8; 32] = Sha256::digest(content).into();
     let mut short = [0; CHECK_BYTES];

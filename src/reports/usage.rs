@@ -30,67 +30,56 @@ const RANGE_BLOCKS: i32 = 8;
 /// How many ranges are read while another one is sent, each by a connection of its own: the database has its next
 /// statement while what it has answered is taken apart.
 const PREFETCHED_RANGES: usize = 2;
-/// How many blocks are looked through at a time when a filter lets few of their records pass.
+/// How many blocks are read at a time when a filter matches few of their records.
 const MAX_RANGE_BLOCKS: i32 = 2 * RANGE_BLOCKS;
-/// How many records a chunk has at least, where so many are left of what was read.
+/// The minimum number of records of a chunk, if the blocks that were read have as many.
 const CHUNK_ROWS: usize = 512;
 
 /// How long a statement goes on that nobody waits for any more. Most end within that, and their connections are good for
 /// others; a cancelled one costs its connection.
 pub const GIVE_UP_AFTER: Duration = Duration::from_millis(250);
 
-/// Which report.
 #[derive(Clone, Debug)]
 pub struct UsageRequest {
-    /// Whose usage.
     pub tenant_id: TenantId,
-    /// Of which month.
     pub month: Month,
-    /// Which records.
     pub filter: UsageFilter,
-    /// As it stood then; `None`: as it stands now.
+    /// The report as it was at this time; `None`: now.
     pub as_of: Option<UtcTime>,
-    /// Where an earlier stream ended; empty: from the start.
+    /// From an earlier stream; empty: from the start.
     pub resume_token: String,
 }
 
-/// What a report is about.
 #[derive(Clone, Debug)]
 pub struct UsageHeader {
-    /// The tenant.
     pub tenant: VisibleTenant,
-    /// The month.
     pub month: Month,
-    /// Identifies the content.
+    /// The revision of the manifest.
     pub revision: Revision,
     /// When the newest load was published.
     pub data_as_of: Option<UtcTime>,
-    /// How many records the whole report has.
+    /// The number of records of the whole report.
     pub record_count: u64,
-    /// How many of them came before the position that it was resumed from.
+    /// The number of records before the position that the report is resumed from.
     pub resumed_record_count: u64,
 }
 
-/// Records that follow each other in a load.
+/// Consecutive records of a load.
 #[derive(Clone, Debug)]
 pub struct UsageChunk {
     records: RecordRows,
-    /// Where the first of them begins.
+    /// The position before the first record.
     start: Position,
 }
 
-/// What records add up to.
+/// The total of a meter, region and trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageTotal {
-    /// The meter.
     pub meter: Arc<Meter>,
-    /// The region.
     pub billing_region: BillingRegion,
-    /// Whether it is trial usage.
     pub trial: bool,
-    /// The exact sum.
+    /// Exact.
     pub quantity: BigDecimal,
-    /// Of how many records.
     pub record_count: u64,
 }
 
@@ -102,24 +91,24 @@ pub struct UsageReport {
     loads: Vec<Load>,
     filter: RecordFilter,
     meters: Meters,
-    /// What the records must add up to, ordered by meter name, region and trial.
+    /// The expected totals, by meter name, region and trial.
     totals: Vec<(MeterKey, UsageTotal)>,
-    /// Up to where records were handed out.
+    /// The position after the last record that was returned.
     position: Position,
-    /// What was read after the position, of its load.
+    /// Blocks after the position, in the same load.
     blocks: VecDeque<RecordBlock>,
-    /// The ranges after that, read meanwhile, in order.
+    /// The following ranges, in order.
     prefetched: VecDeque<Prefetch>,
-    /// Up to where rows were looked for: ahead of the position.
+    /// The position after the last range that is prefetched.
     prefetch_position: Position,
     range_blocks: i32,
     /// How many records of the last range passed the filter.
     matched_records: usize,
-    /// What was read.
+    /// The totals of the records that were returned.
     read_totals: Totals<MeterKey>,
 }
 
-/// A range that is being read. It ends with the report, and the database is told so.
+/// A range that is being read in the background. Dropping it cancels the statement after [`GIVE_UP_AFTER`].
 struct Prefetch {
     load: usize,
     /// The last row before it.
@@ -130,7 +119,7 @@ struct Prefetch {
 // === impl UsageReport ===
 
 impl UsageReport {
-    /// Finds the report, and its place where it is resumed.
+    /// Opens the report, at the position of the resume token if there is one.
     pub async fn open(store: Store, scope: &TenantScope, request: &UsageRequest) -> Result<Self, ReportError> {
         let UsageRequest { tenant_id, month, .. } = *request;
         let filter_digest = filter::digest(&request.filter);
@@ -200,17 +189,16 @@ impl UsageReport {
         Ok(report)
     }
 
-    /// What the report is about.
     pub fn header(&self) -> &UsageHeader {
         &self.header
     }
 
-    /// What the whole report adds up to, ordered by meter name, region and trial.
+    /// The totals of the whole report, by meter name, region and trial.
     pub fn totals(&self) -> impl Iterator<Item = &UsageTotal> {
         self.totals.iter().map(|(_, total)| total)
     }
 
-    /// The token for the position after a record of a chunk.
+    /// The resume token for the position after a record of a chunk.
     pub fn resume_token(&self, chunk: &UsageChunk, record: usize) -> String {
         let row = chunk.rows().get(record).map_or(chunk.start.row, |row| row.row_number);
         self.resume.seal(Position {
@@ -230,12 +218,11 @@ impl UsageReport {
         self.store.epoch()
     }
 
-    /// A meter of a record.
     pub fn meter(&self, key: MeterKey) -> Result<&Arc<Meter>, ReportError> {
         Ok(self.meters.get(key)?)
     }
 
-    /// What an error in the middle of the report means: what is missing may have been purged.
+    /// Explains an error in the middle of the report: missing records may have been purged.
     pub async fn explain(&self, error: ReportError) -> ReportError {
         let is_missing = matches!(error, ReportError::Store(StoreError::Corrupt(_)));
         if !is_missing {
@@ -251,7 +238,7 @@ impl UsageReport {
         error
     }
 
-    /// The next records; `None` at the end, when all that was read has been found to agree with the totals.
+    /// The next records; `None` at the end, after the totals of all records were checked.
     pub async fn next(&mut self) -> Result<Option<UsageChunk>, ReportError> {
         // Where all that passes the filter has been read, the rest need not be looked through.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
@@ -274,7 +261,7 @@ impl UsageReport {
         Ok(None)
     }
 
-    /// Begins to read the range after the last one.
+    /// Starts to read the range after the last one.
     fn prefetch_next(&mut self) -> Option<Prefetch> {
         loop {
             let load = self.loads.get(self.prefetch_position.load)?;
@@ -296,7 +283,7 @@ impl UsageReport {
         }
     }
 
-    /// The next records of what was read.
+    /// The next records of the blocks that were read.
     fn records_of_blocks(&mut self) -> Result<RecordRows, StoreError> {
         let mut records = RecordRows::default();
         while records.rows.len() < CHUNK_ROWS
@@ -310,7 +297,6 @@ impl UsageReport {
         Ok(records)
     }
 
-    /// Adds records up.
     fn add_to_totals(&mut self, records: &RecordRows) {
         let slots: Vec<usize> =
             records.dimensions.iter().map(|stored| self.read_totals.slot(&stored.usage_key())).collect();
@@ -320,8 +306,8 @@ impl UsageReport {
         self.position.records_before += records.rows.len() as u64;
     }
 
-    /// The first records are to be there soon, and the others with little ado. Where a filter lets few of them pass, more
-    /// are looked through at a time.
+    /// The first range is small, so that the first records come soon. If a filter matches few records, larger ranges
+    /// are read.
     fn adapt_range(&mut self) {
         let threshold = usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
         // Of the first range nothing is known yet when the next one is asked for.

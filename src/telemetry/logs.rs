@@ -1,4 +1,4 @@
-//! Logs, and traces where they are sent.
+//! Sets up logs and traces.
 
 use std::io::IsTerminal as _;
 
@@ -6,36 +6,33 @@ use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util:
 
 use super::traces::{ENDPOINTS, Traces};
 
-/// How log lines look.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum LogFormat {
     /// For people.
     #[default]
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What to log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
     /// A level, or directives such as `info,tonic=debug`; `None`: the default level.
     pub directives: Option<String>,
-    /// The level where no directives are given.
+    /// The level without directives.
     pub default_level: &'static str,
-    /// How lines look.
     pub format: LogFormat,
     /// Whether the audit log is written unless the directives set it otherwise.
     pub audit: bool,
 }
 
-/// Logs are written, and traces sent, while it lives.
+/// Guard of logs and traces. [`end`](Self::end) sends the last traces.
 pub struct Logs(Option<Traces>);
 
 // === impl Logs ===
 
 impl Logs {
-    /// Begins to write logs.
+    /// Starts logging.
     pub fn start(config: &LogConfig, traces: Option<Traces>) -> Self {
         let lines =
             tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
@@ -50,13 +47,13 @@ impl Logs {
         Self(traces)
     }
 
-    /// Sends the traces that are left.
+    /// Sends the remaining traces.
     pub fn end(self) {
         self.0.iter().for_each(Traces::shut_down);
     }
 }
 
-/// Traces, where there is a place to send them to. Needs a tokio runtime around it.
+/// Traces, if an endpoint is configured. Must run within a tokio runtime.
 pub fn traces(endpoint: Option<&str>) -> Result<Option<Traces>, String> {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if endpoint.is_none() && !ENDPOINTS.iter().any(is_set) {

@@ -17,7 +17,6 @@ const FILES: [(&str, &str); 5] = [
     (CORRECTION, include_str!("../../../examples/usage/corrections/2022-02-02-contoso-hq.csv")),
 ];
 
-/// Writes the files into a folder.
 pub(super) fn write(folder: &Path) -> Result<(), CommandError> {
     for (name, content) in FILES {
         let path = folder.join(name);

@@ -1,11 +1,11 @@
-//! What `import` and `withdraw` say.
+//! The messages of `import` and `withdraw`.
 
 use crate::ingest::{
     ImportError, ImportReport, InvalidUsage, LoadOutcome, LoadReport, Restatement, UsageProblem, UsageWarning,
     WarningKind,
 };
 
-/// How many restatements, notes or warnings are told one by one.
+/// The maximum number of restatements, notes or warnings that are printed one by one.
 const MAX_SHOWN: usize = 20;
 
 /// Why files were not imported.
@@ -18,7 +18,7 @@ pub(super) fn error(error: &ImportError, names: &[String]) -> String {
     }
 }
 
-/// What an import did.
+/// Prints what an import did.
 pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) {
     let name = delivery_name(names);
     if report.record_count == 0 {
@@ -38,7 +38,7 @@ pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) {
     }
 }
 
-/// What a withdrawal did.
+/// Prints what a withdrawal did.
 pub(super) fn withdrawal(report: &ImportReport, dry_run: bool) {
     for load in &report.loads {
         if let LoadOutcome::Withdrawn(_) = load.outcome {
@@ -85,7 +85,7 @@ fn problem_text(problem: &UsageProblem, names: &[String]) -> String {
     text + &format!(": {}", problem.reason)
 }
 
-/// The file is named where there are several.
+/// The line, with the file's name if there are several files.
 fn location((input, line): (usize, u64), names: &[String]) -> String {
     match names.get(input) {
         Some(name) if names.len() > 1 => format!("{name}, line {line}"),

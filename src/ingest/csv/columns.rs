@@ -1,4 +1,4 @@
-//! The header line: which field of a row is which column of the report.
+//! The header line: maps the fields of a row to the columns of the report.
 
 use std::io::Read;
 
@@ -10,33 +10,32 @@ use super::{
 use crate::{ingest::row::RawRecord, model::Column};
 
 const COUNT: usize = Column::COUNT;
-/// The length of a GUID; no column has a name so long.
+/// The length of a GUID. Every column name is shorter.
 const GUID_BYTES: usize = 36;
 
-/// Which field of a row is which column.
 pub(super) struct Columns {
-    /// The field of each column of the report.
+    /// The index of the field of each column.
     positions: [usize; COUNT],
-    /// How many fields a row must have: up to the last column.
+    /// The minimum number of fields of a row.
     width: usize,
-    /// How many fields the header has, those without a name among them.
+    /// The number of fields of the header, including those without a name.
     header_width: usize,
-    /// Whether rows of so many fields hold nothing but columns.
+    /// Whether rows of this width have no fields besides the columns.
     is_plain: bool,
     encoding: Encoding,
 }
 
-/// What the beginning of an input says.
+/// The result of reading the header.
 pub(super) enum Header {
     Columns(Columns),
     /// Line, column, value and reason of each problem.
     Refused(Vec<(u64, &'static str, String, String)>),
 }
 
-/// What a row is.
+/// The content of a row.
 pub(super) enum RowContent<'a> {
     Record(RawRecord<'a>),
-    /// Nothing that is usage: no values, or the header again.
+    /// A row without usage: blank, or a repeated header.
     Skipped,
     Problem {
         column: &'static str,
@@ -48,7 +47,7 @@ pub(super) enum RowContent<'a> {
 // === impl Columns ===
 
 impl Columns {
-    /// Reads the header line, and what may stand before it.
+    /// Reads the header line, and skips `sep=` and blank lines before it.
     pub(super) fn read(rows: &mut Rows<impl Read>, encoding: Encoding) -> Result<Header, ReadError> {
         // Spreadsheets say so what they separate fields by.
         let mut separator = None;
@@ -128,13 +127,12 @@ impl Columns {
         Header::Columns(Self { positions, width, header_width: names.len(), is_plain: width == COUNT, encoding })
     }
 
-    /// The column of a field.
     pub(super) fn name_of(&self, field: usize) -> &'static str {
         let column = self.positions.iter().position(|&position| position == field);
         column.map_or("", |column| Column::NAMES[column])
     }
 
-    /// The fields of a row in the report's order.
+    /// Reads a row, with its fields in the report's order.
     pub(super) fn record<'r>(&self, row: &Row<'r>) -> RowContent<'r> {
         if row.len() != self.width || !self.is_plain {
             if row.is_blank() || is_separator_line(row) {
@@ -158,7 +156,7 @@ impl Columns {
         RowContent::Record(record)
     }
 
-    /// What stands in no column must be empty: spreadsheets leave commas behind.
+    /// Fields outside the columns must be empty: spreadsheets append commas.
     fn check_width<'r>(&self, row: &Row<'r>) -> Option<RowContent<'r>> {
         let problem = |column, value: &[u8], reason: String| {
             Some(RowContent::Problem { column, value: String::from_utf8_lossy(value).into_owned(), reason })
@@ -180,7 +178,7 @@ impl Columns {
         )
     }
 
-    /// Files that were put together have their headers within.
+    /// Concatenated files repeat the header.
     fn repeated_header<'r>(&self, record: &RawRecord<'r>) -> Option<RowContent<'r>> {
         let mut names = record.iter().map(|text| column_of(text.trim()));
         if names.clone().eq((0..COUNT).map(Some)) {
@@ -220,7 +218,7 @@ fn column_of(name: &str) -> Option<usize> {
     Column::NAMES.iter().position(|column| column.chars().map(lower).eq(letters().map(lower)))
 }
 
-/// What separates the names of a header, if they can be recognised.
+/// The delimiter of the header, if it can be recognized.
 fn delimiter(line: &[u8]) -> Option<u8> {
     let text = String::from_utf8_lossy(line);
     b",;\t|".iter().copied().find(|&byte| {
@@ -242,7 +240,7 @@ fn accepted(delimiter: u8, encoding: Encoding) -> Result<u8, UnsupportedFormat> 
     }
 }
 
-/// `sep=,` in the middle of files that were put together.
+/// A `sep=,` line between concatenated files.
 fn is_separator_line(row: &Row<'_>) -> bool {
     let mark = "\u{feff}".as_bytes();
     row.len() == 2 && {

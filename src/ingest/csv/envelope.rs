@@ -1,11 +1,11 @@
-//! What usage comes in: compressed or not, in which encoding of Unicode. What is something else is recognised and named.
+//! The container of CSV: its compression and encoding. Other formats are recognized, for a helpful error.
 
 use std::io::{self, BufReader, Cursor, Read};
 
 use super::{gzip::Gzip, utf16::Utf16};
 
 const BUFFER_BYTES: usize = 256 << 10;
-/// How much of an input is looked at to see what it is: the signature of a tar archive ends at 262.
+/// How much of an input is read to recognize its format. The signature of a tar archive ends at 262.
 const PREFIX_BYTES: usize = 512;
 
 /// The text of an input, as UTF-8.
@@ -14,25 +14,18 @@ pub(super) struct Envelope {
     pub(super) encoding: Encoding,
 }
 
-/// How characters are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Utf8,
     Utf16,
 }
 
-/// An input is something else than usage as CSV.
+/// An input is not CSV with commas.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedFormat {
-    /// Another kind of file.
     #[error("this is {found}, not CSV: {remedy}")]
-    Recognized {
-        /// What it is.
-        found: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// Fields are separated by something else than commas.
+    Recognized { found: &'static str, remedy: &'static str },
+    /// The delimiter is not a comma.
     #[error(
         "fields are separated by {0}, not by commas: save it with commas between fields (in a spreadsheet: CSV UTF-8, comma \
          delimited)"
@@ -45,7 +38,7 @@ const UNPACK: &str = "unpack it, and import the files in it";
 const RECOMPRESS: &str = "decompress it, or compress it with gzip or zstd";
 const EXPORT: &str = "export it as CSV";
 
-/// The first bytes of what people have sent in the place of CSV.
+/// The first bytes of formats that people have sent instead of CSV, with their names and what to do.
 const SIGNATURES: [(&[u8], &str, &str); 21] = [
     (b"PK\x03\x04", "a ZIP archive", UNPACK),
     (b"PK\x05\x06", "an empty ZIP archive", UNPACK),
@@ -70,7 +63,7 @@ const SIGNATURES: [(&[u8], &str, &str); 21] = [
     (b"\0\0\xfe\xff", "a text in UTF-32", SAVE_AS_CSV),
 ];
 
-/// How texts begin that are no CSV, in lower case.
+/// The beginnings of texts that are not CSV, in lower case.
 const TEXT_PREFIXES: [(&str, &str, &str); 7] = [
     ("version https://git-lfs", "a pointer of Git LFS", "get the file with `git lfs pull`"),
     ("/annex/objects/", "a pointer of git-annex", "get the file with `git annex get`"),
@@ -81,7 +74,7 @@ const TEXT_PREFIXES: [(&str, &str, &str); 7] = [
     ("[", "JSON", SAVE_AS_CSV),
 ];
 
-/// Says what is wrong where compressed data is.
+/// Explains errors in compressed data.
 struct Decompressed<R> {
     inner: R,
     format: &'static str,
@@ -103,7 +96,7 @@ impl<R: Read> Read for Decompressed<R> {
     }
 }
 
-/// Sees what an input is by its first bytes, and reads its text.
+/// Recognizes the format of an input by its first bytes, and returns its text.
 pub(super) fn open(input: impl Read + 'static) -> Result<Envelope, super::ReadError> {
     let (prefix, input) = peek(input)?;
     let input: Box<dyn Read> = if prefix.starts_with(b"\x1f\x8b") {
@@ -146,7 +139,7 @@ fn peek<R: Read>(mut input: R) -> io::Result<(Vec<u8>, impl Read + use<R>)> {
     Ok((prefix.clone(), Cursor::new(prefix).chain(input)))
 }
 
-/// A frame, or one to be skipped (RFC 8878).
+/// A zstd frame or a skippable frame (RFC 8878).
 fn is_zstd(prefix: &[u8]) -> bool {
     matches!(prefix, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
@@ -185,7 +178,7 @@ fn contains(prefix: &[u8], part: &str) -> bool {
     memchr::memmem::find(prefix, part.as_bytes()).is_some()
 }
 
-/// Whether it is UTF-16, and in which order of bytes. Where no mark says so, two letters of ASCII do.
+/// Whether it is UTF-16, and then whether it is big-endian: by the byte order mark, or else by two ASCII letters.
 fn utf16(prefix: &[u8]) -> Option<bool> {
     match prefix {
         [0xfe, 0xff, ..] | [0, 1..=0x7f, 0, 1..=0x7f, ..] => Some(true),
@@ -197,7 +190,7 @@ fn utf16(prefix: &[u8]) -> Option<bool> {
 // === impl Encoding ===
 
 impl Encoding {
-    /// What is wrong with a field that is no text.
+    /// The problem of a field that is not valid text.
     pub(super) fn fault(self) -> &'static str {
         match self {
             Self::Utf8 => "is not UTF-8; save the file as UTF-8",

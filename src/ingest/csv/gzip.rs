@@ -1,12 +1,12 @@
-//! gzip: members one after the other, and zeros behind them, which tapes and copies of whole blocks leave there.
+//! gzip with several members, and zeros after them, which tapes and copies of whole blocks append.
 
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// Decompresses all members. Unlike the library's own reader of several, it passes over zeros behind one, as gzip does.
+/// Decompresses all members. Unlike the library's own reader, it skips zeros after a member, as gzip does.
 pub(super) struct Gzip<R> {
-    /// `None`: nothing is left.
+    /// `None` at the end of the input.
     member: Option<GzDecoder<R>>,
 }
 
@@ -38,7 +38,7 @@ impl<R: BufRead> Read for Gzip<R> {
     }
 }
 
-/// Passes over zeros.
+/// Skips zeros, and returns whether the input has ended.
 fn is_at_end(input: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let ahead = input.fill_buf()?;

@@ -1,4 +1,4 @@
-//! Usage as CSV: the report's own format, in whatever envelope it comes.
+//! Reads usage as CSV, compressed or not.
 
 mod columns;
 mod envelope;
@@ -19,16 +19,14 @@ use envelope::Envelope;
 pub use envelope::UnsupportedFormat;
 use rows::{RowError, Rows};
 
-/// Where CSV comes from. How it is compressed is seen by its first bytes.
+/// An input of CSV. Compression is recognized by its first bytes.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A file.
     File(PathBuf),
-    /// Standard input.
     Stdin,
 }
 
-/// An input was not read to its end.
+/// Reading an input failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -37,7 +35,6 @@ pub(super) enum ReadError {
     UnsupportedFormat(#[from] UnsupportedFormat),
 }
 
-/// Counts the bytes that pass.
 struct Counted<R> {
     inner: R,
     progress: Arc<Progress>,
@@ -62,7 +59,7 @@ impl Input {
         }
     }
 
-    /// How many bytes there are to read, where that is known.
+    /// The size in bytes, if it is a regular file.
     pub fn size(&self) -> Option<u64> {
         match self {
             Self::File(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()),
@@ -84,7 +81,6 @@ impl From<PathBuf> for Input {
     }
 }
 
-/// Reads everything into the intake.
 pub(super) fn read(input: &Input, intake: &mut Intake) -> Result<(), ReadError> {
     let Envelope { text, encoding } = envelope::open(input.open(intake.progress())?)?;
     let mut rows = Rows::new(text);

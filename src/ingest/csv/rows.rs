@@ -7,28 +7,27 @@ use std::io::{self, Read};
 
 use memchr::{memchr, memchr_iter, memchr3};
 
-/// No sound row comes near this. It bounds the memory that a quote takes that is never closed.
+/// Far above any valid row. It bounds the memory of a quote that is never closed.
 const MAX_ROW_BYTES: usize = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
-/// How much of a wrong field is kept to be shown.
+/// How much of a wrong field errors quote.
 const SHOWN_BYTES: usize = 512;
 
-/// Reads rows.
 pub(super) struct Rows<R> {
     input: R,
     delimiter: u8,
     buffer: Vec<u8>,
-    /// How much is read at a time.
+    /// The size of a read.
     chunk_bytes: usize,
-    /// What is left to read of the buffer.
+    /// The unread part of the buffer is `start..end`.
     start: usize,
     end: usize,
     has_ended: bool,
-    /// The line on which the next row begins, from 1.
+    /// The line of the next row, from 1.
     line: u64,
-    /// The ends of the fields of the row at hand; between two fields is one byte.
+    /// The ends of the current row's fields. One byte is between two fields.
     ends: Vec<usize>,
-    /// The row at hand without its quotes, where it has any.
+    /// The current row without quotes, if it has any.
     unquoted: Vec<u8>,
 }
 
@@ -39,15 +38,15 @@ pub(super) struct Row<'a> {
     ends: &'a [usize],
 }
 
-/// A row cannot be read. What is behind it is read all the same, unless nobody knows where that begins.
+/// A row cannot be read. Reading continues with the next row, if its beginning is known.
 #[derive(Debug)]
 pub(super) enum RowError {
     Io(io::Error),
-    /// The row that begins on this line has more than 1 MiB.
+    /// The row that begins on this line is longer than 1 MiB.
     TooLong {
         line: u64,
     },
-    /// The field that begins on this line is not quoted as it should be.
+    /// The field that begins on this line has wrong quotes.
     Quoting {
         line: u64,
         field: usize,
@@ -73,11 +72,11 @@ pub(super) enum QuotingFault {
     QuoteInText,
 }
 
-/// What is at the beginning of a window of the input.
+/// The result of scanning the beginning of a window of the input.
 enum Scan {
-    /// A row of `text` bytes, and its line end up to `length`.
+    /// A row of `text` bytes, which ends with its line end at `length`.
     Row { text: usize, length: usize, is_quoted: bool },
-    /// A part of a row; the field and the beginning of the one whose quote is still open.
+    /// A part of a row. If a quote is still open: the field, and where it begins.
     Part { open_quote: Option<(usize, usize)> },
     /// A fault in the field that begins at `at`.
     Fault { field: usize, at: usize, fault: QuotingFault },
@@ -105,13 +104,13 @@ impl<R: Read> Rows<R> {
         }
     }
 
-    /// What stands between two fields from now on.
+    /// Sets the delimiter of the following rows.
     pub(super) fn set_delimiter(&mut self, delimiter: u8) {
         self.delimiter = delimiter;
     }
 
-    /// The line that comes next, without its end; `None` at the end of the input. Of a line that is longer than any row the
-    /// beginning.
+    /// The next line, without its line end; `None` at the end of the input. A line that is too long for a row is
+    /// truncated.
     pub(super) fn peek_line(&mut self) -> io::Result<Option<&[u8]>> {
         self.line_from(0)?;
         let window = &self.buffer[self.start..self.end];
@@ -119,14 +118,14 @@ impl<R: Read> Rows<R> {
         Ok((!window.is_empty()).then(|| &window[..length]))
     }
 
-    /// Passes over the line that comes next.
+    /// Skips the next line.
     pub(super) fn skip_line(&mut self) -> io::Result<()> {
         self.start += self.line_from(0)?;
         self.line += 1;
         Ok(())
     }
 
-    /// How much of the line is left that goes on at this distance from what is read next, with its end.
+    /// The length of the rest of a line from this offset, with its line end.
     fn line_from(&mut self, at: usize) -> io::Result<usize> {
         loop {
             let window = &self.buffer[(self.start + at).min(self.end)..self.end];
@@ -174,7 +173,7 @@ impl<R: Read> Rows<R> {
         Ok(Some(Row { line, bytes, ends: &self.ends }))
     }
 
-    /// Goes on with the line behind the one on which a faulty field begins, so that one fault hides no other.
+    /// Continues after the line on which a faulty field begins, so that one fault does not hide others.
     fn skip_faulty_line(&mut self, field: usize, at: usize, fault: QuotingFault) -> io::Result<RowError> {
         let length = self.line_from(at)?;
         let begin = self.start + at;
@@ -191,13 +190,13 @@ impl<R: Read> Rows<R> {
         Ok(RowError::Quoting { line, field, value, fault })
     }
 
-    /// Reads no further.
+    /// Ends the input here.
     fn stop_reading(&mut self) {
         self.start = self.end;
         self.has_ended = true;
     }
 
-    /// Reads on, so much at a time that what is at hand is not gone through all too often.
+    /// Reads more. The window doubles, so that a long row is not scanned too often.
     fn fill(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -224,12 +223,10 @@ impl<R: Read> Rows<R> {
 // === impl Row ===
 
 impl<'a> Row<'a> {
-    /// How many fields there are.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// A field.
     pub(super) fn field(&self, index: usize) -> &'a [u8] {
         &self.bytes[self.begin(index)..self.ends[index]]
     }
@@ -240,7 +237,7 @@ impl<'a> Row<'a> {
         Some(move |index| &text[self.begin(index)..self.ends[index]])
     }
 
-    /// Whether there is nothing in it but blanks and delimiters; or what DOS ended files with.
+    /// Whether it has only blanks and delimiters, or the end-of-file character of DOS.
     pub(super) fn is_blank(&self) -> bool {
         let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x1a;
         (0..self.len()).all(|index| self.field(index).iter().all(is_blank))
@@ -251,7 +248,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Looks at the first row of a window. Nearly all rows have no quote in them, and are then not even copied.
+/// Scans the first row of a window. Nearly all rows have no quotes, and are not copied.
 fn scan(window: &[u8], is_last: bool, delimiter: u8, ends: &mut Vec<usize>, unquoted: &mut Vec<u8>) -> Scan {
     let text = match memchr3(b'\n', b'\r', b'"', window) {
         Some(at) if window[at] == b'"' => return scan_quoted(window, at, is_last, delimiter, ends, unquoted),
@@ -265,7 +262,7 @@ fn scan(window: &[u8], is_last: bool, delimiter: u8, ends: &mut Vec<usize>, unqu
     Scan::Row { text, length, is_quoted: false }
 }
 
-/// The same for a row that has its first quote at `quote`. What is outside of quotes is copied in pieces of several fields.
+/// Scans a row with its first quote at `quote`. Text outside of quotes is copied several fields at a time.
 fn scan_quoted(
     window: &[u8],
     mut quote: usize,
@@ -325,13 +322,13 @@ fn scan_quoted(
 
 /// Where a quoted field ends.
 enum Unquoted {
-    /// Behind its closing quote.
+    /// The position after its closing quote.
     End(usize),
-    /// Not within the window.
+    /// The window ends before the field does.
     Open,
 }
 
-/// Copies what is in the quotes that begin at `quote`.
+/// Copies the text in the quotes that begin at `quote`.
 fn unquote(window: &[u8], quote: usize, is_last: bool, unquoted: &mut Vec<u8>) -> Unquoted {
     let mut at = quote + 1;
     while let Some(length) = memchr(b'"', &window[at..]) {
@@ -352,7 +349,7 @@ fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// Where the line ends that has so much text; `None`: what comes next says so.
+/// The end of a line with `text` bytes; `None` if more input is needed to know.
 fn line_end(window: &[u8], text: usize, is_last: bool) -> Option<usize> {
     match window[text..] {
         [] => Some(text),
@@ -362,7 +359,7 @@ fn line_end(window: &[u8], text: usize, is_last: bool) -> Option<usize> {
     }
 }
 
-/// How many lines end within.
+/// The number of line ends.
 fn line_ends(bytes: &[u8]) -> u64 {
     let pairs = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
     (bytes.iter().filter(|&&byte| is_line_end(byte)).count() - pairs) as u64

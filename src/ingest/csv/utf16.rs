@@ -1,18 +1,18 @@
-//! UTF-16 as UTF-8.
+//! Converts UTF-16 to UTF-8.
 
 use std::io::{self, Read};
 
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Reads UTF-16 as UTF-8. What is no character becomes bytes that are none in UTF-8 either, so that it is refused where it
-/// stands and nothing takes its place.
+/// Converts UTF-16 to UTF-8. Invalid UTF-16 becomes invalid UTF-8, so that it is refused where it stands and is not
+/// replaced.
 pub(super) struct Utf16<R> {
     input: R,
     unit: fn([u8; 2]) -> u16,
-    /// Bytes that were read, those of a part of a character at most once they were converted.
+    /// Bytes that are not converted yet. After a conversion, at most a part of a character.
     raw: Vec<u8>,
     text: Vec<u8>,
-    /// How much of the text has been handed out.
+    /// How much of the text the caller has read.
     consumed: usize,
     has_ended: bool,
 }

@@ -1,13 +1,13 @@
-//! The spellings of a moment that leave no doubt which one it is.
+//! Parses the unambiguous spellings of a time.
 
 use chrono::{NaiveDate, TimeDelta};
 
 use super::{InvalidTime, UtcTime};
 
-/// What is left to read of a text.
+/// The unread rest of a text.
 struct Cursor<'a>(&'a [u8]);
 
-/// Reads a moment.
+/// Parses a time.
 pub(super) fn read(text: &str) -> Result<UtcTime, InvalidTime> {
     let mut cursor = Cursor(text.as_bytes());
     let day = cursor.date()?;
@@ -34,7 +34,7 @@ pub(super) fn read(text: &str) -> Result<UtcTime, InvalidTime> {
 // === impl Cursor ===
 
 impl Cursor<'_> {
-    /// Takes the next byte, if it is one of those.
+    /// Skips the next byte if it satisfies `is_it`.
     fn skip(&mut self, is_it: impl Fn(u8) -> bool) -> bool {
         match self.0 {
             [first, rest @ ..] if is_it(*first) => {
@@ -54,7 +54,7 @@ impl Cursor<'_> {
         Some(i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
     }
 
-    /// `None`: the calendar has no such day.
+    /// `None`: the day does not exist in the calendar.
     fn date(&mut self) -> Result<Option<NaiveDate>, InvalidTime> {
         let is_signed = self.skip(|byte| matches!(byte, b'+' | b'-'));
         let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();

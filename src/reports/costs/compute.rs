@@ -1,4 +1,4 @@
-//! From stored totals and prices to the lines of a bill. Nothing is read here.
+//! Computes the lines of a bill from stored totals and prices. Reads nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::{
     store::{CostTenant, MeterKey, Meters, OrganizationCosts, Price, StoreError, TenantKey},
 };
 
-/// What a line adds up.
+/// The usage of a line.
 #[derive(Default)]
 struct Usage {
     billable: BigDecimal,
@@ -79,7 +79,7 @@ fn by_meter(prices: &[Price]) -> HashMap<MeterKey, Vec<&Price>> {
     by_meter
 }
 
-/// The price of a region in a month: one for the region goes before one for every region, and then the latest counts.
+/// The price of a region in a month: a price for the region takes precedence over one for all regions, then the latest.
 fn effective_price<'p>(prices: &[&'p Price], region: BillingRegion, month: Month) -> Option<&'p Price> {
     prices
         .iter()

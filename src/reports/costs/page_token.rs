@@ -24,7 +24,7 @@ impl PageToken {
         Self { query, snapshot: snapshot.time(), order, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
     }
 
-    /// Tells queries apart.
+    /// A digest that identifies the query.
     pub(super) fn query(request: &CostsRequest) -> [u8; 8] {
         let CostsRequest { organization_id, tenant_id, months, as_of, .. } = request;
         let tenant_id = tenant_id.map(|id| id.to_string()).unwrap_or_default();
@@ -42,7 +42,7 @@ impl PageToken {
         token::seal(Kind::Costs, &payload)
     }
 
-    /// Reads the token of a request; `None` where it has none.
+    /// Parses the token of a request; `None` if it is empty.
     pub(super) fn open(token: &str, query: [u8; 8]) -> Result<Option<Self>, InvalidField> {
         if token.is_empty() {
             return Ok(None);
@@ -70,13 +70,13 @@ impl PageToken {
         self.snapshot
     }
 
-    /// How many lines came before; `None` where the lines are not the same any more.
+    /// How many lines came before; `None` if the lines have changed.
     pub(super) fn offset(&self, order: [u8; 8]) -> Option<usize> {
         if self.order == order { usize::try_from(self.offset).ok() } else { None }
     }
 }
 
-/// Tells lists of lines apart.
+/// A digest that identifies the list of lines.
 pub(super) fn order_digest(lines: &[CostLine]) -> [u8; 8] {
     let mut content = String::new();
     for line in lines {

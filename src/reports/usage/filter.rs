@@ -1,4 +1,4 @@
-//! Filters in the terms of the store.
+//! Converts filters to the store's keys.
 
 use crate::{
     model::UsageFilter,
@@ -31,7 +31,7 @@ pub(super) fn digest(filter: &UsageFilter) -> [u8; 8] {
     short_digest(&content)
 }
 
-/// The filter in the terms of the store.
+/// Converts the filter to the store's keys.
 pub(super) async fn resolve(
     filter: &UsageFilter,
     store: &Store,

@@ -9,10 +9,9 @@ use crate::{
     store::Load,
 };
 
-/// A position in a manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Which load of the manifest.
+    /// The index of the load in the manifest.
     pub(super) load: usize,
     /// The last row of the load before the position; 0: none.
     pub(super) row: i32,
@@ -30,7 +29,7 @@ pub(super) struct Resume {
     pub(super) filter_digest: [u8; 8],
 }
 
-/// A token cannot be used with a request.
+/// A token belongs to another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TokenMismatch {
     #[error("a token of another tenant or month; repeat the request that it came from")]
@@ -51,7 +50,7 @@ impl Position {
         fits && self.records_before <= record_count
     }
 
-    /// Whether there is such a row.
+    /// Whether the position exists in these loads.
     pub(super) fn is_in(&self, loads: &[Load]) -> bool {
         loads.get(self.load).is_some_and(|load| (0..=load.record_count).contains(&self.row))
     }
@@ -60,7 +59,6 @@ impl Position {
 // === impl Resume ===
 
 impl Resume {
-    /// The token of a position.
     pub(super) fn seal(&self, position: Position) -> String {
         let mut payload = Vec::with_capacity(84);
         payload.extend_from_slice(self.tenant_id.as_uuid().as_bytes());
@@ -75,7 +73,6 @@ impl Resume {
         token::seal(Kind::Usage, &payload)
     }
 
-    /// Reads a token.
     pub(super) fn open(token: &str) -> Result<(Self, Position), InvalidToken> {
         let payload = token::open(Kind::Usage, token)?;
         let payload = &mut payload.as_slice();
@@ -97,7 +94,7 @@ impl Resume {
         if payload.is_empty() { Ok((resume, position)) } else { Err(InvalidToken::Damaged) }
     }
 
-    /// Whether it is the token of this request.
+    /// Checks that the token belongs to this request.
     pub(super) fn check(&self, tenant_id: TenantId, month: Month, filter_digest: [u8; 8]) -> Result<(), TokenMismatch> {
         if (self.tenant_id, self.month) != (tenant_id, month) {
             return Err(TokenMismatch::Report);
