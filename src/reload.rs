@@ -73,7 +73,7 @@ async fn watch<T>(
             Ok(contents) => contents,
             Err(error) => {
                 if !std::mem::replace(&mut unreadable, true) {
-                    tracing::warn!(error, "{what}: cannot be read again; what was read before stays in force");
+                    tracing::warn!(error, "{what}: cannot be read again; the previous content stays in use");
                 }
                 continue;
             }
@@ -87,7 +87,7 @@ async fn watch<T>(
                 *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
                 tracing::info!("{what}: read again");
             }
-            Err(error) => tracing::warn!(error, "{what}: the change makes no sense; what was there stays in force"),
+            Err(error) => tracing::warn!(error, "{what}: the change is invalid; the previous content stays in use"),
         }
         seen = contents;
     }

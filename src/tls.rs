@@ -13,7 +13,7 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = certificates.map_err(|error| format!("{}: not PEM: {error}", path.display()))?;
     if certificates.is_empty() {
-        return Err(format!("{}: holds no certificate (-----BEGIN CERTIFICATE-----)", path.display()));
+        return Err(format!("{}: contains no certificate (-----BEGIN CERTIFICATE-----)", path.display()));
     }
     Ok(certificates)
 }
@@ -21,7 +21,7 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
 /// The first private key of a PEM text. Errors never quote its content.
 pub fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        format!("{}: holds no private key (-----BEGIN PRIVATE KEY-----) without a password", path.display())
+        format!("{}: contains no private key without a password (-----BEGIN PRIVATE KEY-----)", path.display())
     })
 }
 
@@ -41,7 +41,7 @@ pub fn system_authorities() -> Result<RootCertStore, String> {
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let cause = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-        return Err(format!("this machine has no list of trusted authorities{cause}"));
+        return Err(format!("this machine has no list of trusted certificate authorities{cause}"));
     }
     Ok(roots)
 }

@@ -38,16 +38,16 @@ pub struct CertificateConfig {
 pub enum AuthConfigError {
     /// No method is configured, so nobody could call.
     #[error(
-        "nobody could call: name the issuer of tokens (--oidc-issuer and --audience), or the callers with certificates \
-         (--client-certificates). To try it on this machine, `secure-connect-reports token` makes a key and says how to \
-         serve with it, and --insecure-no-auth asks nobody"
+        "no authentication is configured: use --oidc-issuer and --audience for tokens, or --client-certificates for \
+         client certificates. To try it on this machine, `secure-connect-reports token` creates a key and prints the \
+         options to serve with it, and --insecure-no-auth turns authentication off"
     )]
     NoMethod,
     /// Authentication is turned off and configured at once.
-    #[error("--insecure-no-auth excludes tokens and certificates: leave it out, or leave them out")]
+    #[error("--insecure-no-auth cannot be used together with --oidc-issuer or --client-certificates")]
     ConflictingMethods,
     /// Without an audience, tokens for other services would be accepted.
-    #[error("--oidc-issuer needs --audience: the `aud` of tokens that are meant for this service")]
+    #[error("--oidc-issuer requires --audience, the `aud` of tokens for this service")]
     NoAudience,
     /// A file or the issuer's URL is invalid.
     #[error("{0}")]
@@ -129,8 +129,8 @@ impl Authenticator {
 /// The token of `Bearer <token>` (RFC 6750, section 2.1). The scheme is case-insensitive.
 fn bearer<'a>(authorization: &[&'a [u8]]) -> Result<&'a str, Unauthenticated> {
     let invalid = |reason: &str| Unauthenticated::InvalidToken(reason.to_owned());
-    let [value] = authorization else { return Err(invalid("the call has several")) };
-    let value = std::str::from_utf8(value).map_err(|_| invalid("not a text"))?;
+    let [value] = authorization else { return Err(invalid("the call has several `authorization` headers")) };
+    let value = std::str::from_utf8(value).map_err(|_| invalid("not UTF-8"))?;
     let (scheme, token) = value.split_once(' ').ok_or_else(|| invalid("not of the form `Bearer <token>`"))?;
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(invalid("not of the form `Bearer <token>`"));

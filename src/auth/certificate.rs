@@ -69,7 +69,7 @@ impl CertificateCallers {
         let callers: Vec<Caller> = callers.collect::<Result<_, _>>()?;
         for (index, caller) in callers.iter().enumerate() {
             if callers[..index].iter().any(|other| other.name == caller.name) {
-                return Err(failed(format!("certificates[{index}]: {} is there twice", caller.name.to_text())));
+                return Err(failed(format!("certificates[{index}]: {} occurs twice", caller.name.to_text())));
             }
         }
         Ok(Self(callers))
@@ -77,16 +77,16 @@ impl CertificateCallers {
 
     /// The first caller in the file whose name is in the certificate. The error lists the certificate's names.
     pub(super) fn find(&self, certificate: &CertificateDer<'_>) -> Result<Principal, String> {
-        let parsed = Certificate::from_der(certificate).map_err(|_| "not one that can be read")?;
-        // A connection may outlive the certificate that it was made with.
+        let parsed = Certificate::from_der(certificate).map_err(|_| "the certificate cannot be read")?;
+        // A connection may outlive its certificate.
         if !is_in_force(&parsed.tbs_certificate.validity) {
-            return Err("out of date".to_owned());
+            return Err("the certificate has expired or is not valid yet".to_owned());
         }
         let names = names(&parsed);
         let found = self.0.iter().find(|caller| names.contains(&caller.name));
         found.map(|caller| caller.principal.clone()).ok_or_else(|| {
             let names: Vec<_> = names.iter().map(CertificateName::to_text).collect();
-            format!("for nobody who is known: {}", names.join(", "))
+            format!("no configured caller has this certificate: {}", names.join(", "))
         })
     }
 }
@@ -103,7 +103,7 @@ impl Entry {
         .flatten()
         .collect();
         let [name] = names.as_slice() else {
-            return Err("takes one of dns, uri, email and subject".to_owned());
+            return Err("must have exactly one of dns, uri, email and subject".to_owned());
         };
         for role in &self.roles {
             role.parse::<Role>().map_err(|error| format!("role {role:?}: {error}"))?;
@@ -140,7 +140,7 @@ fn names(certificate: &Certificate) -> Vec<CertificateName> {
             _ => None,
         }));
     }
-    // A subject in letters of old standards is no name here; the others are.
+    // Subjects in obsolete string types are ignored.
     names.extend(distinguished_name(&certificate.tbs_certificate.subject).map(CertificateName::Subject));
     names
 }
@@ -265,7 +265,7 @@ mod tests {
         }
         // The library knows no such strings. RFC 5280 (section 4.1.2.4) lets nobody use them for new names.
         let universal = DnValue::UniversalString("billing".try_into().unwrap());
-        assert_eq!(found(universal), "not one that can be read");
+        assert_eq!(found(universal), "the certificate cannot be read");
     }
 
     #[test]
@@ -277,8 +277,14 @@ mod tests {
             })
         };
         let now = SystemTime::now().into();
-        assert_eq!(found(date_time_ymd(1999, 1, 1), date_time_ymd(2001, 1, 1)), "out of date");
-        assert_eq!(found(date_time_ymd(2900, 1, 1), date_time_ymd(9999, 12, 31)), "out of date");
+        assert_eq!(
+            found(date_time_ymd(1999, 1, 1), date_time_ymd(2001, 1, 1)),
+            "the certificate has expired or is not valid yet"
+        );
+        assert_eq!(
+            found(date_time_ymd(2900, 1, 1), date_time_ymd(9999, 12, 31)),
+            "the certificate has expired or is not valid yet"
+        );
         // The first second counts.
         assert!(found(now, date_time_ymd(9999, 12, 31)).ends_with("subject:CN=billing"));
     }

@@ -52,7 +52,7 @@ impl FromStr for ClaimPath {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        if text.is_empty() { Err("a claim has a name") } else { Ok(Self(text.to_owned())) }
+        if text.is_empty() { Err("the name of a claim must not be empty") } else { Ok(Self(text.to_owned())) }
     }
 }
 

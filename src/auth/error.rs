@@ -7,7 +7,7 @@ pub enum Unauthenticated {
     #[error("no credentials")]
     Missing,
     /// The token is valid except that it has expired.
-    #[error("the token has expired; it was that of {subject:?}")]
+    #[error("the token of {subject:?} has expired")]
     ExpiredToken {
         /// The subject of the token.
         subject: String,
@@ -16,7 +16,7 @@ pub enum Unauthenticated {
     #[error("the token is invalid: {0}")]
     InvalidToken(String),
     /// TLS accepted the certificate, but no configured caller has it.
-    #[error("the certificate is {0}")]
+    #[error("{0}")]
     UnknownCertificate(String),
     /// The issuer's keys have not been fetched yet, so no token can be verified.
     #[error("the issuer's keys have not been fetched yet")]

@@ -60,7 +60,7 @@ impl IssuerKeys {
         let discovery = discovery_url(issuer)?;
         let mut http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            // Where it leads is not where the issuer said.
+            // Keys must come from where the issuer says, so redirects are not followed.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(discovery.host_str()) {
             http = http.no_proxy();
@@ -96,17 +96,17 @@ impl IssuerKeys {
         }
         let must_wait = found.is_empty() || age >= self.max_age * MAX_STALE_FACTOR;
         if !must_wait && self.last_fetch.try_lock().is_err() {
-            // Somebody is at it.
+            // A fetch is running.
             return Ok(found);
         }
-        // Not within this call: a caller who hangs up must not stop a fetch that others wait for.
+        // In a task: a caller who hangs up must not stop a fetch that others wait for.
         let issuer = Arc::clone(self);
         let refresh = tokio::spawn(async move { issuer.refresh(cached.fetched).await });
         if !must_wait {
             return Ok(found);
         }
-        // A key may have been withdrawn long ago, unseen since nobody has called. Where the issuer cannot be asked, the
-        // keys that are known count on.
+        // After a time without calls, a key may have been withdrawn unnoticed. If the fetch fails, the known keys
+        // remain valid.
         let _ = refresh.await;
         let cached = self.cached();
         if cached.fetched.is_none() {
@@ -127,7 +127,7 @@ impl IssuerKeys {
         }
         *last_fetch = Some(Instant::now());
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await;
-        match fetched.unwrap_or_else(|_| Err(format!("{}: no answer in time", self.discovery))) {
+        match fetched.unwrap_or_else(|_| Err(format!("{}: did not answer in time", self.discovery))) {
             Ok(keys) => {
                 tracing::debug!(issuer = self.issuer, "fetched the issuer's keys");
                 let cached = Cached { keys, fetched: Some(Instant::now()) };
@@ -137,23 +137,23 @@ impl IssuerKeys {
                 tracing::warn!(
                     issuer = self.issuer,
                     error,
-                    "the issuer's keys cannot be fetched; known keys stay in force"
+                    "cannot fetch the issuer's keys; the known keys stay in use"
                 );
             }
         }
     }
 
     async fn fetch(&self) -> Result<Keys, String> {
-        // Each time, since an issuer may move its keys.
+        // Fetched each time, since an issuer may move its keys.
         let discovery: Discovery = serde_json::from_slice(&self.get(&self.discovery).await?)
             .map_err(|error| format!("{}: not an OpenID configuration: {error}", self.discovery))?;
         if discovery.issuer != self.issuer {
-            return Err(format!("{}: is about the issuer {:?}", self.discovery, discovery.issuer));
+            return Err(format!("{}: is for another issuer, {:?}", self.discovery, discovery.issuer));
         }
         let url = Url::parse(&discovery.jwks_uri)
             .map_err(|error| format!("{}: jwks_uri {:?}: {error}", self.discovery, discovery.jwks_uri))?;
         if url.scheme() != self.discovery.scheme() {
-            return Err(format!("{}: its keys are at {url}, by another scheme", self.discovery));
+            return Err(format!("{}: its keys are at {url}, which has another scheme", self.discovery));
         }
         check_transport(&url)?;
         Keys::from_jwks(&self.get(&url).await?).map_err(|error| format!("{url}: {error}"))
@@ -164,13 +164,13 @@ impl IssuerKeys {
         let mut response =
             self.http.get(url.clone()).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
         if !response.status().is_success() {
-            return Err(format!("{url}: answers {}", response.status()));
+            return Err(format!("{url}: answered {}", response.status()));
         }
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             document.extend_from_slice(&chunk);
             if document.len() > MAX_DOCUMENT_BYTES {
-                return Err(format!("{url}: answers more than {MAX_DOCUMENT_BYTES} bytes"));
+                return Err(format!("{url}: answered more than {MAX_DOCUMENT_BYTES} bytes"));
             }
         }
         Ok(document)
@@ -183,8 +183,8 @@ pub(super) fn discovery_url(issuer: &str) -> Result<Url, String> {
     let url = Url::parse(&text).map_err(|error| format!("{issuer:?} is not the URL of an issuer: {error}"))?;
     let extra = url.query().is_some() || url.fragment().is_some();
     if extra || !url.username().is_empty() || url.password().is_some() {
-        // It may hold a password, so it is not quoted.
-        return Err("the URL of an issuer has no user, no password, no query and no fragment".to_owned());
+        // It may contain a password, so it is not quoted.
+        return Err("the URL of an issuer must not have a user, password, query or fragment".to_owned());
     }
     check_transport(&url)?;
     Ok(url)
@@ -195,7 +195,7 @@ fn check_transport(url: &Url) -> Result<(), String> {
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback(url.host_str()) => Ok(()),
-        _ => Err(format!("{url}: keys are fetched by https only, but on this machine")),
+        _ => Err(format!("{url}: keys are fetched over https only, except from this machine")),
     }
 }
 

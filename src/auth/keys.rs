@@ -36,7 +36,7 @@ impl Keys {
         let set: KeySet = serde_json::from_slice(json).map_err(|error| format!("not a JWK set: {error}"))?;
         let keys: Vec<Key> = set.keys.into_iter().filter_map(Key::from_json).collect();
         if keys.is_empty() {
-            return Err("holds no key for signatures by RS256, ES256 or EdDSA".to_owned());
+            return Err("contains no key for RS256, ES256 or EdDSA signatures".to_owned());
         }
         Ok(Self(keys))
     }
@@ -62,7 +62,7 @@ impl Key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
             _ => return None,
         };
-        // A key that is meant for one algorithm serves no other.
+        // A key for one algorithm must not be used for another.
         if jwk.common.key_algorithm.is_some_and(|named| Algorithm::try_from(named).ok() != Some(algorithm)) {
             return None;
         }
@@ -108,7 +108,7 @@ mod tests {
             r#"{"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}"#.to_owned(),
             String::new(),
         ] {
-            assert!(keys(&key).is_err_and(|error| error.contains("holds no key")), "{key}");
+            assert!(keys(&key).is_err_and(|error| error.contains("contains no key")), "{key}");
         }
         assert!(Keys::from_jwks(b"<html>").is_err_and(|error| error.contains("not a JWK set")));
     }

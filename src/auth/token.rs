@@ -97,11 +97,11 @@ impl TokenVerifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(invalid("longer than 32 KiB"));
         }
-        let header = decode_header(token).map_err(|_| invalid("not a JWT of an algorithm that is known"))?;
+        let header = decode_header(token).map_err(|_| invalid("not a JWT with a known algorithm"))?;
         if !is_accepted(header.alg) {
-            return Err(invalid("signed by an algorithm other than RS256, ES256 and EdDSA"));
+            return Err(invalid("signed with an algorithm other than RS256, ES256 and EdDSA"));
         }
-        // RFC 7515, section 4.1.11: extensions that must be understood, and none is.
+        // Critical extensions (RFC 7515, section 4.1.11) must be understood; none is supported.
         if header.crit.is_some() {
             return Err(invalid("has critical extensions"));
         }
@@ -123,17 +123,14 @@ impl TokenVerifier {
                 Ok(verified) => return Ok(verified.claims),
                 Err(error) => match error.into_kind() {
                     ErrorKind::InvalidSignature => {}
-                    // Told to nobody but the owner of a token that was good once.
+                    // The signature is valid, so only the owner of the token learns that it has expired.
                     ErrorKind::ExpiredSignature => return Err(self.expired(token, key, validation)),
                     kind => return Err(Unauthenticated::InvalidToken(claim_error(&kind))),
                 },
             }
         }
-        let reason = if keys.is_empty() {
-            "signed by a key that is not among those known of the issuer"
-        } else {
-            "wrongly signed"
-        };
+        let reason =
+            if keys.is_empty() { "signed with a key that the issuer does not have" } else { "the signature is wrong" };
         Err(Unauthenticated::InvalidToken(reason.to_owned()))
     }
 
@@ -160,9 +157,9 @@ impl TokenVerifier {
     fn principal(&self, claims: &Claims) -> Result<Principal, Unauthenticated> {
         let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
         let client_id = CLIENT_CLAIMS.into_iter().find_map(text);
-        // Some issuers leave out the subject where a program calls for itself.
+        // Some issuers omit the subject in tokens for programs.
         let Some(subject) = text("sub").or(client_id) else {
-            return Err(Unauthenticated::InvalidToken("names no subject and no client".to_owned()));
+            return Err(Unauthenticated::InvalidToken("has no subject and no client".to_owned()));
         };
         let roles = self.config.roles_claim.texts(claims);
         let organizations = self.config.organizations_claim.texts(claims);
@@ -174,11 +171,11 @@ impl TokenVerifier {
 /// are not logged.
 fn claim_error(kind: &ErrorKind) -> String {
     match kind {
-        ErrorKind::InvalidIssuer => "of another issuer".to_owned(),
+        ErrorKind::InvalidIssuer => "from another issuer".to_owned(),
         ErrorKind::InvalidAudience => "for another audience".to_owned(),
         ErrorKind::ImmatureSignature => "not valid yet".to_owned(),
         ErrorKind::MissingRequiredClaim(name) => format!("has no claim {name}"),
-        ErrorKind::InvalidClaimFormat(name) => format!("has a claim {name} of a wrong type"),
-        _ => "its claims cannot be read".to_owned(),
+        ErrorKind::InvalidClaimFormat(name) => format!("has a claim {name} of the wrong type"),
+        _ => "the claims cannot be read".to_owned(),
     }
 }

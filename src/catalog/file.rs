@@ -10,7 +10,7 @@ pub enum CatalogFormat {
 }
 
 pub fn read(text: &str, format: CatalogFormat) -> Result<Catalog, InvalidCatalog> {
-    // Editors mark UTF-8 by this.
+    // Some editors write a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value = match format {
         CatalogFormat::Toml => {
@@ -34,7 +34,7 @@ fn syntax(reason: &str) -> InvalidCatalog {
 fn hint(reason: String) -> String {
     let is_number = reason.contains("floating point") || reason.contains("integer");
     if is_number && reason.contains("expected a string") {
-        return format!("{reason} (decimals are written in quotes, so that no digit is lost)");
+        return format!("{reason} (write decimals in quotes, so that no digit is lost)");
     }
     reason
 }

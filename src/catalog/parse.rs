@@ -31,9 +31,9 @@ impl Problems {
         let reason = if text.is_empty() {
             "must not be empty".to_owned()
         } else if text.len() > max {
-            format!("has {} bytes; at most {max} can be kept", text.len())
+            format!("has {} bytes; the maximum is {max}", text.len())
         } else if text.chars().any(char::is_control) {
-            "holds a control character".to_owned()
+            "contains a control character".to_owned()
         } else {
             return Some(text);
         };
@@ -171,7 +171,7 @@ fn tiers(entry: &str, raw: &[RawTier], problems: &mut Problems) -> Option<Vec<Pr
         return None;
     }
     if raw.len() > MAX_TIERS {
-        problems.add(place, format!("has {} tiers; at most {MAX_TIERS} can be", raw.len()));
+        problems.add(place, format!("has {} tiers; the maximum is {MAX_TIERS}", raw.len()));
         return None;
     }
     let before = problems.0.len();
@@ -185,9 +185,9 @@ fn tiers(entry: &str, raw: &[RawTier], problems: &mut Problems) -> Option<Vec<Pr
         let field = format!("{tier}.up_to");
         match up_to {
             None if is_last || raw_tier.up_to.is_some() => {}
-            None => problems.add(field, "is missing; only the last tier has no end"),
+            None => problems.add(field, "is missing; only the last tier may omit it"),
             Some(_) if is_last => {
-                problems.add(field, "must be left out: the last tier has no end, so that all usage has a price");
+                problems.add(field, "must be omitted: the last tier has no end, so that all usage has a price");
             }
             Some(end) => {
                 let start = previous.map_or_else(Default::default, Decimal::to_big);

@@ -182,7 +182,7 @@ impl FromStr for TokenOrganization {
             return Ok(Self(text.to_owned()));
         }
         let id: OrganizationId =
-            text.parse().map_err(|error| format!("neither * nor the id of an organization: {error}"))?;
+            text.parse().map_err(|error| format!("must be * or the id of an organization: {error}"))?;
         Ok(Self(id.to_string()))
     }
 }

@@ -106,7 +106,7 @@ fn write_all(
                 out.write_all(&lines)?;
                 unsynced_bytes += lines.len();
                 lines.clear();
-                // Where there are spare buffers enough, it is let go.
+                // Dropped if there are enough spare buffers.
                 let _ = written_buffers.try_send(lines);
             }
             Piece::Checkpoint(checkpoint) => {
@@ -120,7 +120,7 @@ fn write_all(
             match syncer.request_sync(unsynced_bytes >= MAX_UNSYNCED_BYTES) {
                 SyncOutcome::Accepted => unsynced_bytes = 0,
                 SyncOutcome::Busy => {}
-                // It says why at the end.
+                // `finish` returns the error.
                 SyncOutcome::Failed => break,
             }
         }

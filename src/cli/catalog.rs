@@ -21,13 +21,14 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
         let new = store::grant(&database.url, &args.grant_to).await?;
         for Grant { access, role } in &args.grant_to {
             match access {
-                Access::Reader => println!("{role} may read, and change nothing"),
+                Access::Reader => println!("{role} may read, but not change anything"),
                 Access::Writer => println!("{role} may read, import usage and apply catalogs"),
             }
         }
         for role in new {
             println!(
-                "{role} is new and cannot log in: ALTER ROLE {role} LOGIN PASSWORD '...', or GRANT {role} TO an account"
+                "{role} is new and cannot log in: run ALTER ROLE {role} LOGIN PASSWORD '...', or GRANT {role} TO a \
+                 role that can"
             );
         }
     }
@@ -39,7 +40,7 @@ pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
     let format = match args.file.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => CatalogFormat::Toml,
         Some("json") => CatalogFormat::Json,
-        _ => return Err(format!("{path}: a catalog is a .toml or .json file").into()),
+        _ => return Err(format!("{path}: a catalog must be a .toml or .json file").into()),
     };
     let text = std::fs::read_to_string(&args.file).map_err(|error| format!("{path}: {error}"))?;
     let refused = |error: &dyn std::fmt::Display| format!("{path} was not applied, and nothing was changed:\n{error}");

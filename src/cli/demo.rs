@@ -50,13 +50,13 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
     let output_dir = args.output_dir.as_path();
     std::fs::create_dir_all(output_dir).map_err(|error| format!("{}: {error}", output_dir.display()))?;
 
-    title("Starting a private PostgreSQL, which goes away with the demo");
+    title("Starting a private PostgreSQL, which is removed when the demo ends");
     let postgres = tokio::task::spawn_blocking(EphemeralServer::start).await??;
     let database_url = postgres.database_url("postgres");
     println!("DATABASE_URL=\"{database_url}\"");
     store::migrate(&database_url).await?;
 
-    // Whole, so that it can be pasted into a terminal that is elsewhere.
+    // Absolute, so that it works in a terminal in another folder.
     let key_dir = std::path::absolute(output_dir)?.join("development-key");
     let key = DevelopmentKey::open_or_create(&key_dir)?;
     let (server, address) = bind(&database_url, args.listen, &key).await?;
@@ -99,7 +99,7 @@ async fn bind(
     };
     let server = match RunningServer::bind(config(listen)).await {
         Err(ServeError::Listen { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            println!("{listen} is in use; taking a free port");
+            println!("{listen} is in use; using a free port instead");
             RunningServer::bind(config(SocketAddr::new(listen.ip(), 0))).await?
         }
         result => result?,
@@ -118,14 +118,14 @@ impl Demo {
         title("Declaring organizations, tenants, meters and price lists");
         self.database_command(&["catalog", "apply", &path("catalog.toml")]).await?;
 
-        title("Importing three days of usage, and one of them again: nothing is doubled");
+        title("Importing three days of usage, and one of them again, which changes nothing");
         let days = samples::USAGE_DAYS.map(path);
         let mut import = vec!["import"];
         import.extend(days.iter().map(String::as_str));
         self.database_command(&import).await?;
         self.database_command(&["import", &days[0]]).await?;
 
-        title("A correction restates a day, and says what it changed");
+        title("Importing a correction: it restates a day and lists what it changed");
         self.database_command(&["import", &path(samples::CORRECTION)]).await?;
 
         title("Generating and importing a large month");
@@ -134,7 +134,7 @@ impl Demo {
         println!("{large}: {rows} rows");
         self.timed(self.database_command(&["import", "--source", "generator", &large])).await?;
 
-        title("Who am I? A token of the provider's staff, who see every organization");
+        title("Creating a token for the provider's staff, who may see every organization");
         let staff = self.token("*").await?;
 
         title("Which tenants may I see?");
@@ -154,7 +154,10 @@ impl Demo {
         let costs = ["costs", "--organization", CONTOSO, "--month", SAMPLE_MONTH, "--to", LARGE_MONTH];
         self.client_command(&costs, &staff).await?;
 
-        title("A customer sees its own tenants, and those of others do not exist for it");
+        title(
+            "A customer sees its own tenants only; for others, it gets the same answer as for tenants that do not \
+             exist",
+        );
         let customer = self.token(FABRIKAM).await?;
         self.client_command(&["tenants"], &customer).await?;
         let foreign = ["usage", "--tenant", CONTOSO_HQ, "--month", SAMPLE_MONTH, "-o", "-"];
@@ -163,10 +166,10 @@ impl Demo {
         let query = UsageQuery::new(CONTOSO_HQ.parse()?, SAMPLE_MONTH.parse()?);
         match client.detailed_usage(&query).await {
             Err(ClientError::Refused { reason, .. }) if reason == "TENANT_NOT_FOUND" && shown.is_err() => {}
-            _ => return Err("a customer was shown what another one used".into()),
+            _ => return Err("a customer could read the usage of another customer".into()),
         }
 
-        title("Does the detail reconcile with the bill? Adding up the CSV files, and comparing with the costs");
+        title("Does the detail reconcile with the bill? Adding up the CSV files and comparing the sums with the costs");
         let server = ClientConfig::new(&self.server).with_token(&*staff);
         reconcile::check(&server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample), SAMPLE_ROWS).await?;
         reconcile::check(&server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await
@@ -201,7 +204,7 @@ impl Demo {
     }
 
     fn print_next_steps(&self, address: SocketAddr) {
-        title("The server stays up. Paste these into another terminal; Ctrl-C ends the demo");
+        title("The server keeps running. Paste these lines into another terminal. Ctrl-C ends the demo");
         let Self { database_url, server, key_dir } = self;
         let program = std::env::current_exe()
             .map_or_else(|_| "secure-connect-reports".to_owned(), |path| path.display().to_string());

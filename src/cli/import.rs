@@ -77,7 +77,7 @@ fn show_progress(inputs: &[Input], progress: Arc<Progress>) -> tokio::task::Join
     let writing = style("writing {wide_bar} {human_pos}/{human_len} rows, {eta} left");
     bar.set_style(if size.is_some() { reading } else { piped });
     tokio::spawn(async move {
-        // Taken off the screen when the task is dropped.
+        // Cleared from the screen when the task is dropped.
         let bar = ClearOnDrop(bar);
         let mut is_writing = false;
         loop {

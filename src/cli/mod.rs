@@ -57,7 +57,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whoever read our output has had enough of it: no fault.
+            // The reader of our output has stopped reading, for instance `head`.
             if is_broken_pipe(error.as_ref()) {
                 return ExitCode::SUCCESS;
             }

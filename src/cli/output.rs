@@ -21,7 +21,7 @@ impl Rows {
         table.load_style(presets::NOTHING);
         table.set_header(&self.headers);
         for row in &self.rows {
-            // A table shows one line a row, whatever a name holds.
+            // One line per row, even if a name contains line breaks.
             table.add_row(row.iter().map(|cell| printable(cell)));
         }
         for &column in &self.numbers {

@@ -54,7 +54,7 @@ impl PartialFile {
     pub(super) fn reopen(target: &Path) -> Result<Option<(Self, Checkpoint)>, CommandError> {
         let Some(state) = read_state(&with_suffix(target, STATE))? else { return Ok(None) };
         if !with_suffix(target, PART).exists() {
-            // The file has got its name, or was removed.
+            // The file was completed or removed.
             remove(&with_suffix(target, STATE))?;
             return Ok(None);
         }
@@ -73,7 +73,8 @@ impl PartialFile {
         }
         if (bytes, crc.clone().finalize()) != (state.bytes, state.crc32) {
             return Err(format!(
-                "{} is not as it was left, so the download cannot go on: without --resume, it starts anew",
+                "{} was changed since the download stopped, so it cannot be resumed; run the command without --resume \
+                 to start again",
                 with_suffix(target, PART).display()
             )
             .into());
@@ -88,7 +89,7 @@ impl PartialFile {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             let Some(target) = path.to_str().and_then(|path| path.strip_suffix(STATE)) else { continue };
-            // Whatever cannot be read is not ours.
+            // Unreadable files are not ours.
             if read_state(&path).ok().flatten().is_some_and(|state| is_it(&state.download)) {
                 return Ok(Some(target.into()));
             }
@@ -150,13 +151,13 @@ fn open(target: &Path) -> Result<File, CommandError> {
     let path = with_suffix(target, PART);
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(|error| format!("{}: {error}", target.display()))?;
-    let busy = || format!("{}: another download is writing it, or it is a link", path.display());
+    let busy = || format!("{}: another download is writing to it, or it is a link", path.display());
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(busy().into()),
         Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
     }
-    // Between opening and locking, another process may have given the file its name; and a link may lead anywhere.
+    // Between opening and locking, another process may have renamed the file. A link may point anywhere.
     let (opened, found) = (file.metadata()?, path.symlink_metadata().map_err(|_| busy())?);
     if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
         return Err(busy().into());
@@ -169,7 +170,7 @@ fn read_state(path: &Path) -> Result<Option<State>, CommandError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         content => content.map_err(|error| format!("{}: {error}", path.display()))?,
     };
-    let damaged = |error| format!("{}: {error}; without --resume, the download starts anew", path.display());
+    let damaged = |error| format!("{}: {error}; run the command without --resume to start again", path.display());
     Ok(Some(serde_json::from_slice(&content).map_err(damaged)?))
 }
 

@@ -23,14 +23,14 @@ pub(super) async fn run(args: PurgeArgs) -> Result<(), CommandError> {
         println!("{month}: {} records of {} loads {done}", records.records, records.loads);
     }
     if args.keep_months.is_some() && purged.months.is_empty() {
-        println!("no month is older than those that are kept");
+        println!("there are no old months to purge");
     }
     if args.superseded_days.is_some() {
         let records = purged.superseded;
         println!("superseded: {} records of {} loads {done}", records.records, records.loads);
     }
     if purged.assets > 0 {
-        println!("assets: {} that no record is left of purged", purged.assets);
+        println!("assets: {} without records purged", purged.assets);
     }
     Ok(())
 }

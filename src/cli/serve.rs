@@ -37,7 +37,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
         drain_limit: Duration::from_secs(args.drain_seconds),
         ..ServerConfig::new(store(""), args.callers.config()?)
     };
-    // What is wrong with the command line is said before a database is started for it.
+    // Errors of the command line must come before a database is started.
     config.check()?;
     let database = Database::for_server(&args.database).await?;
     config.store = store(&database.url);

@@ -21,7 +21,8 @@ pub(super) fn run(args: TokenArgs) -> Result<(), CommandError> {
         lifetime: Duration::from_secs(args.expires_in_seconds),
     })?;
     eprintln!(
-        "For development. It counts where the server is started with:\n  --oidc-issuer {} --audience {} --jwks '{}'",
+        "This token is for development. A server accepts it if it is started with:\n  --oidc-issuer {} --audience {} \
+         --jwks '{}'",
         args.issuer,
         args.audience.join(","),
         key.jwks_file().display()
@@ -31,6 +32,6 @@ pub(super) fn run(args: TokenArgs) -> Result<(), CommandError> {
 }
 
 fn default_key_dir() -> PathBuf {
-    // Beside the private PostgreSQL's folder, which is that server's alone.
+    // Beside the private PostgreSQL's folder, which must contain nothing else.
     default_data_dir().with_file_name("secure-connect-reports-development-key")
 }

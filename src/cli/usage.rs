@@ -50,7 +50,7 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     let output = args.output;
     if args.resume {
         if output.as_deref().is_some_and(|path| path.as_os_str() == "-" || is_device(path)) {
-            return Err("--resume goes on with a file; there is none with this --output".into());
+            return Err("--resume needs a file, but --output is standard output or a device".into());
         }
         let target = match &output {
             Some(path) => Some(path.clone()),
@@ -63,12 +63,12 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
             let download = download.map_err(|error| cannot_resume(&error, &file))?;
             return save(download, file, &target).await;
         }
-        eprintln!("there is no download to go on with, so it starts from the first row");
+        eprintln!("there is no download to resume, so it starts from the first row");
     }
     let download = client.detailed_usage_csv(&query, format).await?;
     match output {
         Some(path) if path.as_os_str() == "-" => copy(download, format, io::stdout()).await,
-        // A device or a pipe is written to, not replaced.
+        // Devices and pipes are written to, not replaced.
         Some(path) if is_device(&path) => {
             let file = std::fs::File::options().write(true).open(&path);
             copy(download, format, file.map_err(|error| failed(&path, &error))?).await
@@ -111,8 +111,8 @@ fn default_path(header: &ReportHeader) -> PathBuf {
 fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {
     let part = file.path();
     match error {
-        ClientError::CheckpointMismatch => format!("{}: {error}, or leave --resume out to start anew", part.display()),
-        error if is_permanent(error) => format!("{error}; without --resume, the download starts anew"),
+        ClientError::CheckpointMismatch => format!("{}: {error}, or omit --resume to start again", part.display()),
+        error if is_permanent(error) => format!("{error}; run the command without --resume to start again"),
         _ => error.to_string(),
     }
 }
@@ -160,10 +160,10 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Resu
             return Err(error.into());
         }
         if is_permanent(&error) {
-            return Err(format!("{error}; without --resume, the download starts anew").into());
+            return Err(format!("{error}; run the command without --resume to start again").into());
         }
         return Err(format!(
-            "{error}; {} of {} rows are in {}, and the same command with --resume goes on from there",
+            "{error}; {} of {} rows are in {}; run the same command with --resume to continue",
             HumanCount(received),
             HumanCount(header.record_count.cast_unsigned()),
             file.path().display()
@@ -176,7 +176,7 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Resu
     let header = download.header();
     if header.record_count == 0 {
         eprintln!(
-            "{path}: {} has no usage in {} that matches; the file has the header line only",
+            "{path}: {} has no matching usage in {}; the file has only the header line",
             output::printable(&header.tenant_name),
             output::month(header.month)
         );
@@ -222,7 +222,7 @@ fn progress_bar(record_count: u64, resumed: u64) -> ProgressBar {
     let bar = ProgressBar::new(record_count).with_position(resumed);
     bar.reset_eta();
     let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        // A screen that does not take it is no reason to fail.
+        // Failing to draw the bar must not fail the download.
         let _ = write!(out, "{} rows/s", HumanCount(state.per_sec().round() as u64));
     };
     let template = "{wide_bar} {human_pos}/{human_len} rows, {rate}, {eta} left";

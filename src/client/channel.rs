@@ -102,12 +102,14 @@ impl ClientConfig {
         let text = causes(error);
         let hint = match (self.server.starts_with("https:"), text.as_str()) {
             (false, text) if text.contains("http2 error") || text.contains("frame") => {
-                " (does it speak TLS? then https://)"
+                " (if the server uses TLS, use https://)"
             }
             (true, text) if text.contains("InvalidContentType") || text.contains("corrupt message") => {
-                " (does it speak plain text? then http://)"
+                " (if the server uses plain text, use http://)"
             }
-            (true, text) if text.contains("UnknownIssuer") => " (--ca-file names another authority)",
+            (true, text) if text.contains("UnknownIssuer") => {
+                " (use --ca-file if another certificate authority signed it)"
+            }
             _ => "",
         };
         text + hint
@@ -150,7 +152,7 @@ impl ClientConfig {
 /// Whether TLS failed. A retry would fail in the same way.
 fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
-        // Within an error of input and output, it is no cause of it.
+        // An I/O error does not return its inner error as its source.
         let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         error.is::<rustls::Error>() || within.and_then(|within| within.downcast_ref::<rustls::Error>()).is_some()
     })
@@ -159,7 +161,7 @@ fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Whether the host name does not exist. A failure of the name server is transient, and is not meant here.
 fn is_name_error(error: &dyn std::error::Error) -> bool {
     let text = causes(error);
-    // glibc, musl, macOS.
+    // The messages of glibc, musl and macOS.
     ["Name or service not known", "Name does not resolve", "nodename nor servname provided"]
         .iter()
         .any(|unknown| text.contains(unknown))
@@ -172,7 +174,7 @@ impl Bearer {
         let Some(token) = token else { return Ok(Self(None)) };
         let value = MetadataValue::try_from(format!("Bearer {}", token.expose_secret().trim()));
         let mut value = value.map_err(|_| ClientError::InvalidToken)?;
-        // Not shown, and not kept in the tables of header compression.
+        // Hidden in debug output, and never indexed by HPACK.
         value.set_sensitive(true);
         Ok(Self(Some(value)))
     }

@@ -160,7 +160,7 @@ impl CsvLines {
 
     fn meter_index(&mut self, meter: &Meter) -> usize {
         self.meters.iter().position(|known| known.meter == *meter).unwrap_or_else(|| {
-            // Without encoded fields it is found by no record of the fast way.
+            // Without encoded fields, the fast path never matches it.
             self.meters.push(CachedMeter { part: CachedPart::default(), meter: meter.clone() });
             self.meters.len() - 1
         })
@@ -168,7 +168,7 @@ impl CsvLines {
 
     /// Finds the meter, or reads it; returns what follows.
     fn read_meter<'a>(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
-        // Meters take turns, often in the same order.
+        // Meters alternate, often in the same order.
         let count = self.meters.len();
         for index in (self.meter..count).chain(0..self.meter.min(count)) {
             if let Some(after) = self.meters[index].part.strip(Part::Meter, rest) {
@@ -227,7 +227,7 @@ impl CachedPart {
             return None;
         }
         let rest = record.strip_prefix(self.encoded.as_slice())?;
-        // The order of the others is looked at where they are read.
+        // The order of the other fields is checked when they are read.
         let (next, _) = Fields::new(rest).next()?;
         (next > part.columns().last()?.field()).then_some(rest)
     }
@@ -235,7 +235,7 @@ impl CachedPart {
     /// Reads the part that a record begins with; returns its values and what follows. The buffers are used again, since assets
     /// change every few records.
     fn replace<'a>(&mut self, part: Part, record: &'a [u8], format: CsvFormat) -> Option<(PartValues<'a>, &'a [u8])> {
-        // What was there counts no longer, also where the rest fails.
+        // The old content is invalid, even if reading fails.
         self.encoded.clear();
         self.line.clear();
         let mut fields = Fields::new(record);
@@ -255,7 +255,7 @@ impl Attributes {
         if !fields.rest.is_empty() {
             return None;
         }
-        // In the place of the last comma.
+        // Replaces the last comma.
         line.pop();
         line.extend_from_slice(format.line_end.as_bytes());
         let region = i32::try_from(values.varint(Column::BillingRegion)?).ok()?;

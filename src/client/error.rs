@@ -13,16 +13,17 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error(
-        "{server:?} is not the URL of a server ({reason}); it looks like http://127.0.0.1:50051 or https://reports.example:50051"
+        "{server:?} is not a valid server URL ({reason}); examples: http://127.0.0.1:50051, \
+         https://reports.example:50051"
     )]
     InvalidServer { server: String, reason: String },
     /// The token has characters that a header cannot have.
-    #[error("the token is not one: it holds a line end or another character that a header cannot have")]
+    #[error("the token is invalid: it contains a line break or another character that a header cannot contain")]
     InvalidToken,
     /// The token would be sent in plain text over a network.
     #[error(
-        "{0} is neither on this machine nor reached by https, so the token would go there in plain text: use https://, or \
-         --insecure-plaintext-token where the way is secured otherwise"
+        "the token would be sent to {0} in plain text: use https://, or --insecure-plaintext-token if the connection \
+         is secured otherwise"
     )]
     PlaintextToken(String),
     /// A certificate or key is invalid or cannot be read.
@@ -30,7 +31,8 @@ pub enum ClientError {
     Tls(String),
     /// No connection could be made.
     #[error(
-        "cannot reach the server at {server}: {cause}. Is it running? `secure-connect-reports serve` starts one, and --server names another"
+        "cannot reach the server at {server}: {cause}. Check that it is running (`secure-connect-reports serve` \
+         starts it) and that --server is correct"
     )]
     Unreachable {
         server: String,
@@ -41,8 +43,8 @@ pub enum ClientError {
     },
     /// The server can be reached but did not answer the call.
     #[error(
-        "{server} did not answer {call}: {cause}. Is it running, and does it speak what the URL says (http:// or https://)? \
-         `secure-connect-reports healthcheck` asks it"
+        "{server} did not answer {call}: {cause}. Check that it is running and that the URL has the right scheme \
+         (http:// or https://): `secure-connect-reports healthcheck`"
     )]
     NoAnswer {
         server: String,
@@ -51,9 +53,9 @@ pub enum ClientError {
         cause: String,
     },
     /// No tenant that the caller may see has this name.
-    #[error("there is no tenant named {0:?}; `secure-connect-reports tenants` lists those that you may see")]
+    #[error("there is no tenant named {0:?}; `secure-connect-reports tenants` lists the tenants that you may see")]
     UnknownTenant(String),
-    #[error("several tenants are named {name:?}; name one by its id:\n  {}", candidates.join("\n  "))]
+    #[error("several tenants are named {name:?}; use the id of one of them:\n  {}", candidates.join("\n  "))]
     AmbiguousTenant {
         name: String,
         /// Id and organization of each tenant.
@@ -68,12 +70,12 @@ pub enum ClientError {
     },
     #[error("the stream ended after {received} of {expected} records")]
     Incomplete { received: u64, expected: u64 },
-    #[error("the records do not add up to the report's summary: {0}; nothing of it can be used")]
+    #[error("the records do not match the report's summary: {0}; do not use them")]
     Mismatch(String),
     /// The server cannot resume the download.
-    #[error("the download cannot go on: {0}")]
+    #[error("the download cannot be resumed: {0}")]
     CannotResume(String),
-    #[error("that is of another report, filter or format: give the same options as before")]
+    #[error("the checkpoint is of another report, filter or format; use the same options as before")]
     CheckpointMismatch,
     /// The server sent a message that violates the contract.
     #[error("the server sent an invalid {0}")]
@@ -116,10 +118,13 @@ impl ClientError {
         }
         let message = match code {
             Code::Unauthenticated if reason == Reason::TokenMissing.as_str() => {
-                "the server asks who calls: give a token with SCR_TOKEN or --token-file, or a client certificate"
+                "the server requires authentication: provide a token with SCR_TOKEN or --token-file, or a client \
+                 certificate"
                     .to_owned()
             }
-            Code::NotFound => format!("{}; `secure-connect-reports tenants` lists what you may see", status.message()),
+            Code::NotFound => {
+                format!("{}; `secure-connect-reports tenants` lists the tenants that you may see", status.message())
+            }
             Code::Unimplemented => format!("{server} does not serve Secure Connect reports"),
             _ => status.message().to_owned(),
         };

@@ -119,7 +119,7 @@ impl Client {
             return Ok(id);
         }
         let mut tenants = self.tenants(id_or_name, None).await?;
-        // One that is written exactly so comes before those that look alike.
+        // An exact match takes precedence over other normal forms.
         if tenants.iter().any(|tenant| tenant.name == id_or_name) {
             tenants.retain(|tenant| tenant.name == id_or_name);
         } else {
@@ -193,7 +193,7 @@ impl Client {
                 async move { reports.get_monthly_costs(request).await }
             };
             let page = match retry::call(&self.server, "GetMonthlyCosts", self.retry_for, get).await {
-                // What the pages before showed has changed.
+                // The lines have changed since the previous pages.
                 Err(ClientError::Refused { reason, .. })
                     if reason == Reason::PageTokenExpired.as_str() && restarts < MAX_RESTARTS =>
                 {
@@ -206,7 +206,7 @@ impl Client {
             };
             costs.lines.extend(page.lines);
             for report in page.tenant_months {
-                // The lines of one report may stand on two pages.
+                // The lines of a report may be on two pages.
                 if costs.tenant_months.last() != Some(&report) {
                     costs.tenant_months.push(report);
                 }

@@ -102,15 +102,14 @@ impl ResumingStream {
         let mut cause = cause.unwrap_or_else(|| cut.clone());
         loop {
             let error = ClientError::from_status(&self.client.server, CALL, &cause);
-            let next =
-                format!("{} of {} records are here, asking for the others", self.received, self.header.record_count);
+            let next = format!("{} of {} records were received, resuming", self.received, self.header.record_count);
             if let Err(error) = self.backoff.wait(error, requested_delay(&cause), &next).await {
                 return Err(if cause.message() == cut.message() { self.incomplete() } else { error });
             }
             match open(&self.client, &self.request).await {
                 Ok((stream, first, header)) => {
                     if self.received > 0 && header.revision != self.header.revision {
-                        return Err(ClientError::CannotResume("the server has another revision now".to_owned()));
+                        return Err(ClientError::CannotResume("the report has another revision now".to_owned()));
                     }
                     check_position(&header, self.received)?;
                     (self.stream, self.header) = (stream, header);
@@ -152,5 +151,5 @@ fn check_position(header: &proto::ReportHeader, received: u64) -> Result<(), Cli
     if resumed == received {
         return Ok(());
     }
-    Err(ClientError::CannotResume(format!("the server goes on after {resumed} records, and {received} are here")))
+    Err(ClientError::CannotResume(format!("the server resumes after {resumed} records, but {received} were received")))
 }

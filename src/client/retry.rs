@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What the log says a call does next.
-pub(super) const RETRYING: &str = "trying again";
+pub(super) const RETRYING: &str = "retrying";
 
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -41,7 +41,7 @@ impl Backoff {
         let since = *self.since.get_or_insert_with(Instant::now);
         let longest = FIRST_PAUSE.saturating_mul(1 << self.tries.min(16)).min(LONGEST_PAUSE);
         self.tries += 1;
-        // Many clients lose one server at once, and are not to come back all at once.
+        // Jitter: many clients may lose a server at the same time.
         let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked);
         (since.elapsed() + pause <= self.limit).then_some(pause)
     }
@@ -90,9 +90,9 @@ pub(super) fn requested_delay(status: &Status) -> Duration {
 pub(super) fn is_transient(code: Code, reason: &str) -> bool {
     match code {
         Code::Unavailable => true,
-        // The places of streams that were lost are free again when the server has noticed.
+        // Permits of lost streams are free again when the server notices.
         Code::ResourceExhausted => reason == Reason::CallerLimit.as_str(),
-        // What comes without a reason is of the transport, or of a proxy.
+        // Errors without a reason come from the transport or a proxy.
         Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => reason.is_empty(),
         _ => false,
     }

@@ -113,7 +113,7 @@ pub(super) fn check_summary<'a>(
 ) -> Result<(), ClientError> {
     for (what, count) in [("the summary", summary.record_count), ("the header", header.record_count)] {
         if count.cast_unsigned() != received {
-            return Err(ClientError::Mismatch(format!("{what} counts {count} records, and {received} came")));
+            return Err(ClientError::Mismatch(format!("{what} counts {count} records, but {received} were received")));
         }
     }
     let mut found: Totals<Meter> = Totals::default();
@@ -124,9 +124,9 @@ pub(super) fn check_summary<'a>(
     let expected = summary.totals.iter().map(expected_total).collect::<Result<Vec<_>, _>>()?;
     found.check(expected.into_iter()).map_err(|mismatch| {
         ClientError::Mismatch(match mismatch {
-            TotalsMismatch::Keys => "it has other meters, regions or trials".to_owned(),
+            TotalsMismatch::Keys => "it has other meters, regions or trial values".to_owned(),
             TotalsMismatch::Total { key, found, expected } => format!(
-                "{} in {} adds up to {} in {} records, and should to {} in {}",
+                "{} in {} adds up to {} in {} records, but should add up to {} in {}",
                 key.meter.name,
                 key.billing_region,
                 plain(&found.1),

@@ -42,7 +42,7 @@ impl CsvDownload {
         request.resume_token.clone_from(&from.resume_token);
         let stream = ResumingStream::start(client, request.clone(), from.received).await?;
         if stream.header().revision != from.revision {
-            return Err(ClientError::CannotResume("the server has another revision now".to_owned()));
+            return Err(ClientError::CannotResume("the report has another revision now".to_owned()));
         }
         Ok(Self { request, format, stream, lines, summary: None })
     }

@@ -42,7 +42,7 @@ fn put_field(column: Column, value: &Value<'_>, out: &mut Vec<u8>) {
         }
         Value::Guid(_) | Value::Decimal(_) => {
             put_key(column, out);
-            // A GUID and a decimal have fewer than 128 bytes, so their length is one.
+            // GUIDs and decimals have fewer than 128 bytes, so their length takes one byte.
             let length_at = out.len();
             out.push(0);
             value.write_to(out);

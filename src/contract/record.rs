@@ -83,7 +83,7 @@ impl RecordReader {
         {
             return Ok(Arc::clone(meter));
         }
-        // Records do not tell the unit.
+        // Records do not contain the unit.
         let meter = Arc::new(Meter { id, name: record.meter_name.clone(), unit: String::new() });
         self.meter = Some(Arc::clone(&meter));
         Ok(meter)

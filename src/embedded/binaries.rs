@@ -35,7 +35,7 @@ impl Binaries {
         if program.is_file() {
             return program;
         }
-        // The folder may have links to some of them, and the others are where those lead.
+        // The folder may have links to some programs only. The others are where the links point.
         let real = self.folder.join("pg_ctl").canonicalize().ok();
         real.and_then(|pg_ctl| pg_ctl.parent().map(|folder| folder.join(name))).unwrap_or(program)
     }

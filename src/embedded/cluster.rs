@@ -60,7 +60,7 @@ impl Cluster {
         if self.folder.exists() {
             return Ok(());
         }
-        // Renamed when it is complete, so that an interrupted start leaves no half of one.
+        // Renamed when it is complete, so that an interrupted start leaves no partial cluster.
         let unfinished = self.folder.with_extension("new");
         if unfinished.exists() {
             std::fs::remove_dir_all(&unfinished).map_err(|error| io_error(&unfinished, error))?;
@@ -68,7 +68,7 @@ impl Cluster {
         let mut initdb = self.account.command(&self.binaries.program("initdb"));
         initdb.arg("--pgdata").arg(&unfinished).args([
             "--username=postgres",
-            // Only the owner of the socket's folder gets to the socket.
+            // Only the owner of the folder can reach the socket.
             "--auth=trust",
             "--encoding=UTF8",
             "--locale=C",
@@ -171,7 +171,7 @@ fn socket_folder(home: &Path, account: &Account) -> Result<PathBuf, ServerError>
     match made {
         Ok(()) => account.chown(&folder)?,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            // In a folder for everyone someone else may have been first.
+            // In `/tmp`, another account may have created the folder first.
             let metadata = folder.symlink_metadata().map_err(|error| io_error(&folder, error))?;
             let home = home.metadata().map_err(|error| io_error(home, error))?;
             if !metadata.is_dir() || metadata.uid() != home.uid() || metadata.mode() & 0o077 != 0 {
@@ -198,7 +198,7 @@ fn run(name: &str, command: &mut Command) -> Result<(), ServerError> {
         return Ok(());
     }
     let mut text = String::new();
-    // What it said is a help, and its loss no reason to fail in another way.
+    // The output only helps, so failing to read it is ignored.
     let _ = std::io::Seek::rewind(&mut output).and_then(|()| std::io::Read::read_to_string(&mut output, &mut text));
     Err(ServerError::Program { program: name.to_owned(), output: text.trim().to_owned() })
 }

@@ -51,7 +51,7 @@ impl EphemeralServer {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A Ctrl-C at the terminal is not for the watchdog.
+            // Ctrl-C in the terminal must not stop the watchdog.
             .process_group(0)
             .spawn()
             .map_err(|error| io_error(Path::new("/bin/sh"), error))?;
@@ -88,7 +88,7 @@ impl EphemeralServer {
 impl Drop for EphemeralServer {
     fn drop(&mut self) {
         drop(self.watchdog.stdin.take());
-        // It ends by itself; waiting only makes sure that all is gone when this program is.
+        // It ends by itself. Waiting makes sure that everything is cleaned up before this program ends.
         let _ = self.watchdog.wait();
     }
 }

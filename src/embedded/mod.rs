@@ -26,20 +26,21 @@ pub enum ServerError {
     #[error(
         "no PostgreSQL server (14 or later) was found: looked for pg_ctl and initdb in PATH, where pg_config points to, \
          and in the usual folders. Install it (Debian: apt-get install postgresql; Fedora: dnf install postgresql-contrib \
-         postgresql-server; macOS: brew install postgresql), or set DATABASE_URL to a server that is there"
+         postgresql-server; macOS: brew install postgresql), or set DATABASE_URL to an existing server"
     )]
     NotInstalled,
     /// PostgreSQL refuses to run as root, and no other account is available.
-    #[error("PostgreSQL does not run as root, and this machine has no account \"postgres\" or \"nobody\" to run it as")]
+    #[error("PostgreSQL cannot run as root, and this machine has no account \"postgres\" or \"nobody\" to run it as")]
     NoAccount,
     #[error(
-        "{folder}: the account {account}, which runs PostgreSQL since it does not run as root, cannot reach this \
+        "{folder}: PostgreSQL cannot run as root, and the account {account}, which runs it instead, cannot enter this \
          folder. Choose another --data-dir, for instance below /var/lib"
     )]
     Unreachable { folder: String, account: String },
     /// The folder contains other files.
     #[error(
-        "{0}: this folder holds other things; --data-dir must be a new or an empty folder, or one that was used so before"
+        "{0}: this folder contains other files; --data-dir must be a new or empty folder, or one that was a data \
+         directory before"
     )]
     NotEmpty(String),
     #[error("{program} failed: {output}")]
@@ -67,7 +68,7 @@ impl PrivateServer {
         let account = Account::for_server()?;
         std::fs::create_dir_all(data_dir).map_err(|error| io_error(data_dir, error))?;
         check_is_ours(data_dir)?;
-        // The server has a working folder of its own, so a relative path would not be found.
+        // The server has another working directory, so the path must be absolute.
         let data_dir = data_dir.canonicalize().map_err(|error| io_error(data_dir, error))?;
         account.chown(&data_dir)?;
         account.check_access(&data_dir)?;
@@ -111,7 +112,7 @@ impl Drop for PrivateServer {
 pub fn default_data_dir() -> PathBuf {
     let name = env!("CARGO_PKG_NAME");
     if Account::is_root() {
-        // The home of root is closed to the account that runs PostgreSQL.
+        // The account that runs PostgreSQL cannot enter root's home.
         return Path::new("/var/lib").join(name);
     }
     let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -123,7 +124,7 @@ pub fn default_data_dir() -> PathBuf {
 /// The folder will belong to the account that runs PostgreSQL, so it must not contain anything else.
 fn check_is_ours(data_dir: &Path) -> Result<(), ServerError> {
     let mut entries = data_dir.read_dir().map_err(|error| io_error(data_dir, error))?;
-    // In this order: a folder that was empty may become one of ours in between.
+    // In this order, since another process may start to use an empty folder in between.
     if entries.next().is_none() || data_dir.join(START_LOCK).exists() {
         return Ok(());
     }

@@ -120,7 +120,7 @@ impl Checker {
             && start >= expiry
         {
             reader
-                .warn(WarningKind::ExpiredTrial, || format!("it starts at {start}, and the trial expired at {expiry}"));
+                .warn(WarningKind::ExpiredTrial, || format!("it starts at {start}, but the trial expired at {expiry}"));
         }
         Some(checked)
     }
@@ -160,7 +160,7 @@ impl Checker {
 }
 
 fn check_period(start: UtcTime, end: UtcTime, reader: &mut RowReader<'_, '_>) -> Option<(UtcTime, UtcTime)> {
-    // Nearly all periods lie within a day, and so within its month.
+    // Nearly all periods lie within one day, and so within one month.
     let is_within = |last: UtcTime| last.day_number() == start.day_number();
     if end > start && UtcTime::from_unix_micros(end.unix_micros() - 1).is_some_and(is_within) {
         return Some((start, end));
@@ -171,7 +171,7 @@ fn check_period(start: UtcTime, end: UtcTime, reader: &mut RowReader<'_, '_>) ->
     } else if end.unix_micros() - start.unix_micros() > MAX_PERIOD_HOURS * MICROS_PER_HOUR {
         format!("the period is longer than {MAX_PERIOD_HOURS} hours; split it")
     } else if end > month.end() {
-        format!("the period reaches past the end of {month} (UTC); split it at {}", month.end())
+        format!("the period extends beyond the end of {month} (UTC); split it at {}", month.end())
     } else {
         return Some((start, end));
     };

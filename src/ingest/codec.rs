@@ -27,11 +27,11 @@ const NO_TIME: i64 = i64::MIN;
 impl<'a> CheckedRow<'a> {
     pub(super) fn put_key(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.tenant_id.as_uuid().as_bytes());
-        // Years 1 to 9999 are days above 0.
+        // Day numbers of the years 1 to 9999 are positive.
         out.extend_from_slice(&self.dimensions.start.day_number().to_be_bytes());
         out.push(code(self.asset_type.code()));
         out.extend_from_slice(self.asset_id.as_bytes());
-        // A text holds no NUL, so the shorter of two texts comes first.
+        // Texts contain no NUL, so a prefix sorts before longer texts.
         out.push(0);
         let dimensions = &self.dimensions;
         out.extend_from_slice(&dimensions.meter.to_be_bytes());

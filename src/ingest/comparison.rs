@@ -47,7 +47,7 @@ impl LoadComparison {
             superseded_quantities.entry(load).or_default().push((meter, quantity));
         }
         let earlier_publications = session.earlier_publications(&contents).await?;
-        // No records are alike whoever delivers them.
+        // Empty loads are equal for every source, so they are left out.
         let published = loads
             .iter()
             .zip(outcomes)

@@ -76,7 +76,7 @@ impl Intake {
         let row = read(&mut reader);
         match self.checker.check(location, &row, &mut reader) {
             Some(row) => self.sorter.push(&row),
-            // Whatever is not taken is refused: a row that is neither would be lost without a word.
+            // A row that is neither stored nor refused would be lost silently.
             None if self.findings.total() == refused => Err(io::Error::other(format!("row {number} was lost"))),
             None => Ok(()),
         }

@@ -80,7 +80,8 @@ pub(super) fn plan(
         let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
         if let Some(location) = previous.location.filter(|_| previous.key == key) {
             let reason = format!(
-                "the same asset, meter, period, region, platform and trial as {}; add them up, or give each its period",
+                "has the same asset, meter, period, region, platform and trial as {}; add up the quantities, or give \
+                 each row its own period",
                 location_names.name(location, row.location)
             );
             findings.refuse(row.location, "assetId", row.asset_id, &reason);
@@ -164,7 +165,7 @@ impl OpenLoad {
         let totals = self.totals.iter().map(|(key, total)| {
             let &(meter, _) = checker.meters().at(key.meter as usize).ok_or_else(broken)?;
             let UsageKey { billing_region, trial, .. } = *key;
-            // No more than the load has records.
+            // At most the number of records of the load.
             let record_count = i32::try_from(total.record_count).map_err(io::Error::other)?;
             Ok(NewTotal {
                 key: UsageKey { meter, billing_region, trial },
@@ -253,5 +254,5 @@ pub(super) fn compare_quantities(
 
 /// Rows come back as they were put, unless a file of ours was damaged.
 fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "a row that was set aside for sorting is damaged")
+    io::Error::new(io::ErrorKind::InvalidData, "a temporary file for sorting is damaged")
 }

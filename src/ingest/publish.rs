@@ -114,9 +114,9 @@ impl Import {
             }
         }
         let comparison = match LoadComparison::load(&session, &planned, &outcomes).await {
-            // What is published is, whatever can be told of it.
+            // The import is published, even if its changes cannot be listed.
             Err(error) if published_at.is_some() => {
-                tracing::warn!(%error, "the import was published, but what it changed cannot be told");
+                tracing::warn!(%error, "the import was published, but its changes cannot be listed");
                 LoadComparison::default()
             }
             comparison => comparison?,
@@ -145,7 +145,7 @@ impl Import {
                 progress.rows_written.fetch_add(count, Ordering::Relaxed);
             })
             .await;
-        // Why the rows stopped coming says more than that they did.
+        // The error of the reader explains more than the end of its rows.
         let context = || "sorted rows".to_owned();
         match reader.await {
             Ok(Ok(())) => Ok(publication?),

@@ -50,7 +50,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
 
     /// Parses a required value.
     pub fn parse<T: FromStr<Err: Display>>(&mut self, column: Column, value: &str) -> Option<T> {
-        // Nearly all values are as they are written by us.
+        // Nearly all values are in canonical form.
         value
             .parse()
             .ok()
@@ -84,8 +84,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
         self.read(Column::Quantity, value, |text| {
             text.parse().map_err(|error| match error {
                 InvalidDecimal::Negative => {
-                    "is negative; to correct usage, deliver the whole day again with the quantities that are right"
-                        .to_owned()
+                    "is negative; to correct usage, deliver the whole day again with the correct quantities".to_owned()
                 }
                 error => error.to_string(),
             })
@@ -115,7 +114,7 @@ impl<'f, 'a> RowReader<'f, 'a> {
             self.refuse(column, "", "is missing");
             return None;
         }
-        // What a code stands for that is none is refused in the words that a name would be.
+        // An unknown code gets the same error as an unknown name.
         from_code(code).or_else(|| self.parse(column, &code.to_string()))
     }
 

@@ -72,13 +72,13 @@ impl UnicodeIds {
             let [(one, one_location), (other, other_location)] = pair else { return None };
             let is_alike =
                 (one.tenant_id, one.asset_type, &one.composed) == (other.tenant_id, other.asset_type, &other.composed);
-            // The later of the two is the one that makes it odd.
+            // The later of the two is reported.
             let (first, second) = if one_location < other_location { (one, other) } else { (other, one) };
             is_alike.then(|| (*one_location.max(other_location), *second, first.id.as_str()))
         });
         let with_present = present.iter().filter_map(|(position, other)| {
             let &(id, location) = ids.get(*position)?;
-            // Those of the delivery have been compared above.
+            // Ids of the delivery were compared above.
             let is_here = self.first_locations.contains_key(&UnicodeId { id: other.clone(), ..id.clone() });
             (!is_here).then_some((location, id, other.as_str()))
         });
@@ -89,7 +89,7 @@ impl UnicodeIds {
             count: found.len() as u64,
             first: (location.input(), location.number()),
             example: format!(
-                "{} \"{}\" and \"{}\" of tenant {} are written alike, and stay two assets",
+                "{} \"{}\" and \"{}\" of tenant {} look alike, but are two assets",
                 id.asset_type,
                 id.id.escape_default(),
                 other.escape_default(),

@@ -22,7 +22,7 @@ impl Currency {
 
     /// The number of decimal places: JPY 0, USD 2, KWD 3.
     pub fn minor_digits(self) -> u16 {
-        // Parsing has refused the codes without one (gold, test codes).
+        // Parsing refuses codes without a minor unit, such as gold and test codes.
         self.0.exponent().unwrap_or(0)
     }
 

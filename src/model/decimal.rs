@@ -31,7 +31,7 @@ pub struct DecimalSum {
 /// A text is not a decimal, or it has too many digits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDecimal {
-    #[error("not a decimal number such as 12.50 (a point, no separators)")]
+    #[error("not a decimal number such as 12.50 (a decimal point, no thousands separators)")]
     Form,
     #[error("is negative")]
     Negative,
@@ -65,7 +65,7 @@ impl Decimal {
     /// Appends what [`Display`](fmt::Display) writes, faster.
     pub fn write_to(self, out: &mut Vec<u8>) {
         let mut digits = itoa::Buffer::new();
-        // Numbers of 64 bits are much quicker to divide, and nearly all quantities are such.
+        // 64-bit numbers are much faster to divide, and nearly all quantities fit.
         let digits = match u64::try_from(self.coefficient) {
             Ok(coefficient) => digits.format(coefficient),
             Err(_) => digits.format(self.coefficient),
@@ -103,7 +103,7 @@ impl Decimal {
             return Err(InvalidDecimal::Form);
         }
         let digits = whole.iter().chain(fraction);
-        // Numbers of 64 bits are much quicker to multiply, and nearly all quantities are such.
+        // 64-bit numbers are much faster to multiply, and nearly all quantities fit.
         if text.len() <= 19 {
             let mut coefficient: u64 = 0;
             for byte in digits {
@@ -121,7 +121,7 @@ impl Decimal {
             if !byte.is_ascii_digit() {
                 return Err(InvalidDecimal::Form);
             }
-            // Past the limit only the form matters, so the value may stay where it is.
+            // Past the limit, only the form is checked.
             if too_long || coefficient >= Self::LIMIT / 10 {
                 too_long = true;
                 continue;
@@ -186,7 +186,7 @@ fn from_spelling(text: &[u8]) -> Result<Decimal, InvalidDecimal> {
     if scale.max(count(&digits).saturating_sub(scale.min(0))) > MAX_DIGITS {
         return Err(InvalidDecimal::TooLong);
     }
-    // No more than 38 digits, with the zeros before the point.
+    // At most 38 digits, including the appended zeros.
     let zeros = u32::try_from(-scale.min(0)).unwrap_or_default();
     let coefficient = digits.iter().fold(0_u128, |sum, digit| sum * 10 + u128::from(digit - b'0')) * 10_u128.pow(zeros);
     Decimal::new(coefficient, u8::try_from(scale.max(0)).unwrap_or_default()).ok_or(InvalidDecimal::TooLong)

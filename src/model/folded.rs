@@ -8,7 +8,7 @@ pub fn folded(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // Taken apart first: a letter and its accent are lowered one by one.
+    // Decomposed first, so that letters are lowered without their accents.
     let lower = text.nfd().flat_map(char::to_lowercase);
     lower.map(|character| if character == 'ς' { 'σ' } else { character }).nfc().collect()
 }

@@ -36,7 +36,7 @@ pub enum InvalidMonthRange {
     #[error("the last month ({end}) is before the first ({start})")]
     Backwards { start: Month, end: Month },
     /// More than [`MonthRange::MAX_MONTHS`].
-    #[error("{0} months were asked for; at most {max} can be", max = MonthRange::MAX_MONTHS)]
+    #[error("{0} months were requested; the maximum is {max}", max = MonthRange::MAX_MONTHS)]
     TooLong(i32),
 }
 

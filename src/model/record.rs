@@ -77,12 +77,12 @@ pub struct Source(String);
 pub enum InvalidText {
     #[error("must not be empty")]
     Empty,
-    #[error("has {bytes} bytes; at most {max} can be kept")]
+    #[error("has {bytes} bytes; the maximum is {max}")]
     TooLong { bytes: usize, max: usize },
     /// PostgreSQL cannot store NUL in a text.
-    #[error("holds a NUL character")]
+    #[error("contains a NUL character")]
     Nul,
-    #[error("may hold only letters, digits, '.', '_' and '-'")]
+    #[error("may contain only letters, digits, '.', '_' and '-'")]
     Characters,
 }
 

@@ -29,16 +29,16 @@ pub enum InvalidTime {
     #[error("not an ISO 8601 date and time such as 2022-02-01T13:00:00Z")]
     Form,
     /// The text has no time zone.
-    #[error("has no time zone: put a Z behind it for UTC, or its offset, such as +01:00")]
+    #[error("has no time zone: append Z for UTC, or an offset such as +01:00")]
     NoZone,
     /// The day or time of day does not exist.
     #[error("there is no such day or time of day")]
     Calendar,
     /// Unix time and PostgreSQL have no leap seconds.
-    #[error("leap seconds cannot be kept: give the second before or after it")]
+    #[error("leap seconds are not supported: use the second before or after it")]
     LeapSecond,
     /// More precise than a microsecond.
-    #[error("is finer than a microsecond")]
+    #[error("is more precise than a microsecond")]
     Precision,
     /// Outside the years 1 to 9999.
     #[error("the year must be 1 to 9999")]
@@ -69,7 +69,7 @@ impl UtcTime {
 
     /// The UTC date as a number: days since the one before 0001-01-01.
     pub fn day_number(self) -> i32 {
-        // Years 1 to 9999 have no more days than that.
+        // The days of the years 1 to 9999 fit.
         i32::try_from(self.micros.div_euclid(MICROS_PER_DAY) + UNIX_EPOCH_DAY).unwrap_or_default()
     }
 

@@ -88,7 +88,7 @@ fn page_end(lines: &[CostLine], start: usize, size: PageSize) -> usize {
     let mut end = start;
     for line in lines.iter().skip(start).take(size.get().into()) {
         let names = line.tenant_name.len() + line.plan.len() + 2 * line.meter.name.len() + line.meter.unit.len();
-        // Ids, months and numbers, those of an unpriced meter and of the tenant's month too; then each tier.
+        // Fixed fields, also of an unpriced meter and of the tenant's month; then names and tiers.
         bytes += 768 + names + 256 * line.tiers.len();
         if bytes > PAGE_BYTES && end > start {
             break;

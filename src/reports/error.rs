@@ -14,16 +14,16 @@ pub enum ReportError {
     #[error("there is no such organization")]
     OrganizationNotFound(Hidden),
     /// The report of a resume token was purged or can no longer be reproduced.
-    #[error("the report that the resume token belongs to is no longer kept; ask for it again without the token")]
+    #[error("the report of the resume token is no longer available; request it again without the token")]
     ResumeTokenExpired,
     /// Records of the report were purged.
-    #[error("the records of this report are no longer kept; its costs are")]
+    #[error("the records of this report were purged; its costs are still available")]
     Purged,
     /// The lines have changed since the page token was made.
-    #[error("the list has changed since the page before; start again from the first page")]
+    #[error("the list has changed since the previous page; start again from the first page")]
     PageTokenExpired,
     /// A standby has not yet replicated everything up to the requested time.
-    #[error("this replica may not know yet all that was published until then; try again, or ask the primary")]
+    #[error("this replica may not have received everything that was published until then; retry, or ask the primary")]
     NotReplicated,
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -29,9 +29,9 @@ impl std::fmt::Debug for Revision {
 pub(super) fn revision(tenant: TenantId, month: Month, loads: &[Load]) -> Revision {
     let mut digest = Sha256::new();
     digest.update(format!("{tenant} {month}\n"));
-    // A day that was withdrawn is as good as one that was never delivered.
+    // A withdrawn day counts like one that was never delivered.
     for load in loads.iter().filter(|load| load.record_count > 0) {
-        // A source holds no spaces.
+        // A source contains no spaces.
         digest.update(format!("{} {} ", load.usage_day, load.source));
         digest.update(load.digest);
     }

@@ -50,20 +50,20 @@ pub async fn list_tenants(
     request: &TenantsRequest,
 ) -> Result<Tenants, ReportError> {
     if request.search.contains('\0') {
-        return Err(InvalidField::new("search", "holds a NUL character").into());
+        return Err(InvalidField::new("search", "contains a NUL character").into());
     }
     let text = folded(&request.search);
     let organization = request.organization_id.map(|id| id.to_string()).unwrap_or_default();
     let query = short_digest(format!("{organization} {text}").as_bytes());
     let after = position(&request.page_token, query)?;
-    // Names hold no control characters, so nothing can match; and the separator of the search text is one.
+    // Names contain no control characters, so nothing can match. The separator of the search text is one.
     if text.chars().any(char::is_control) {
         return Ok(Tenants { tenants: Vec::new(), next_page_token: String::new(), total_size: 0 });
     }
     let size = request.page_size.get();
     let search = TenantSearch { text, organization_id: request.organization_id, after, limit: size + 1 };
     let mut page = store.list_tenants(scope, &search).await?;
-    // One more than asked for tells whether there is a next page.
+    // One tenant more than requested shows whether there is a next page.
     let has_more = page.tenants.len() > usize::from(size);
     page.tenants.truncate(size.into());
     let last = page.tenants.last().filter(|_| has_more);
@@ -78,7 +78,7 @@ fn seal(query: [u8; 8], last: &TenantSummary) -> String {
         tenant_name: last.name.clone(),
         tenant_id: last.id.to_string(),
     };
-    // Texts and numbers always have a JSON form.
+    // Strings and numbers can always be serialized.
     token::seal(Kind::Tenants, &serde_json::to_vec(&payload).unwrap_or_default())
 }
 
@@ -91,7 +91,7 @@ fn position(page_token: &str, query: [u8; 8]) -> Result<Option<TenantPosition>, 
     let damaged = || InvalidField::new(FIELD, token::InvalidToken::Damaged);
     let token: PageToken = serde_json::from_slice(&payload).map_err(|_| damaged())?;
     if token.query != query {
-        return Err(InvalidField::new(FIELD, "a token of another search; repeat the search of the page before"));
+        return Err(InvalidField::new(FIELD, "a token of another search; repeat the search of the previous page"));
     }
     if token.organization_name.contains('\0') || token.tenant_name.contains('\0') {
         return Err(damaged());

@@ -17,9 +17,9 @@ pub(super) enum Kind {
 /// A text is not a token of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidToken {
-    #[error("not a token of this service, or it was cut or altered")]
+    #[error("not a token of this service, or it was truncated or altered")]
     Damaged,
-    #[error("a token of another call")]
+    #[error("a token of another RPC")]
     Kind,
     #[error("a token of another version of this service")]
     Version,

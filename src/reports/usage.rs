@@ -136,9 +136,9 @@ impl UsageReport {
                 None => manifest::snapshot(&store, request.as_of).await,
             }
         };
-        // Side by side: none of them needs another one, and the caller waits for all of them.
+        // Concurrently, since they are independent.
         let (tenant, snapshot, meters) = tokio::join!(store.find_tenant(scope, tenant_id), snapshot, store.meters());
-        // Whoever may not see the tenant is told no more than that.
+        // Callers who may not see the tenant must not learn anything else.
         let tenant = tenant?.visible().map_err(ReportError::TenantNotFound)?;
         let (snapshot, meters) = (snapshot?, meters?);
         let loads = store.loads_in_force(&tenant, month, snapshot).await?;
@@ -175,14 +175,14 @@ impl UsageReport {
             matched_records: 0,
             read_totals: Totals::default(),
         };
-        // The first records are read while the totals are. A filter may let none pass, and then none are to be read.
+        // The first records are read together with the totals, unless a filter may match none.
         if report.filter.is_empty() {
             let first = report.prefetch_next();
             report.prefetched.extend(first);
         }
         report.totals = report.stored_totals().await?;
         report.header.record_count = report.totals.iter().map(|(_, total)| total.record_count).sum();
-        // Nobody but a caller who makes up tokens gets here.
+        // Only forged tokens get here.
         if !position.can_be_of(&report.loads, report.filter.is_empty(), report.header.record_count) {
             return Err(invalid_resume("not a position of this report").into());
         }
@@ -231,7 +231,7 @@ impl UsageReport {
         if self.store.are_purged(&self.header.tenant, &self.loads).await.unwrap_or(false) {
             return ReportError::Purged;
         }
-        // Connections may lead to standbys that have come to different places.
+        // Connections may lead to standbys with different replication lag.
         if self.store.is_standby().await.unwrap_or(false) {
             return StoreError::unavailable(format!("a standby is behind another one: {error}")).into();
         }
@@ -240,7 +240,7 @@ impl UsageReport {
 
     /// The next records; `None` at the end, after the totals of all records were checked.
     pub async fn next(&mut self) -> Result<Option<UsageChunk>, ReportError> {
-        // Where all that passes the filter has been read, the rest need not be looked through.
+        // After the last record that matches the filter, the rest is not read.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
             let start = self.position;
             let records = self.records_of_blocks()?;
@@ -310,7 +310,7 @@ impl UsageReport {
     /// are read.
     fn adapt_range(&mut self) {
         let threshold = usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
-        // Of the first range nothing is known yet when the next one is asked for.
+        // The first range has no result yet when the next one is requested.
         let few_match = !self.filter.is_empty() && self.range_blocks > 1 && self.matched_records < threshold;
         self.range_blocks = if few_match { MAX_RANGE_BLOCKS } else { RANGE_BLOCKS };
         self.matched_records = 0;
@@ -333,7 +333,7 @@ impl UsageChunk {
     /// The keys of the records' assets, in order, each once.
     pub fn asset_keys(&self) -> Vec<AssetKey> {
         let mut keys: Vec<AssetKey> = self.records.rows.iter().map(|row| row.asset).collect();
-        // Records of one asset follow each other, so this is next to nothing.
+        // Records of an asset are consecutive, so this leaves few keys.
         keys.dedup();
         keys.sort_unstable();
         keys.dedup();

@@ -65,7 +65,7 @@ pub fn traces(endpoint: Option<&str>) -> Result<Option<Traces>, String> {
 fn filter(config: &LogConfig) -> EnvFilter {
     let default = config.default_level;
     let mut directives = config.directives.clone().unwrap_or_else(|| default.to_owned());
-    // A level is about the program's own words. Who called is told unless the audit log is named and set otherwise.
+    // A level does not change the audit log; only a directive for `audit` does.
     let names_audit =
         |directive: &str| directive.split(['=', '[']).next().is_some_and(|target| target.trim() == "audit");
     if config.audit && !directives.split(',').any(names_audit) {

@@ -42,18 +42,18 @@ async fn periods_lie_inside_one_month_and_last_at_most_a_day() {
         (
             "2022-02-28T00:00:01Z",
             "2022-03-01T00:00:01Z",
-            "end: the period reaches past the end of 2022-02 (UTC); split it at 2022-03-01T00:00:00Z",
+            "end: the period extends beyond the end of 2022-02 (UTC); split it at 2022-03-01T00:00:00Z",
         ),
         (
             "2022-12-31T23:00:00Z",
             "2023-01-01T00:00:01Z",
-            "end: the period reaches past the end of 2022-12 (UTC); split it at 2023-01-01T00:00:00Z",
+            "end: the period extends beyond the end of 2022-12 (UTC); split it at 2023-01-01T00:00:00Z",
         ),
         ("2022-02-01T00:00:00Z", "2022-02-02T01:00:00.000001Z", "end: the period is longer than 25 hours; split it"),
         (
             "2021-10-31T00:30:00+01:00",
             "2021-11-01T00:00:01Z",
-            "end: the period reaches past the end of 2021-10 (UTC); split it at 2021-11-01T00:00:00Z",
+            "end: the period extends beyond the end of 2021-10 (UTC); split it at 2021-11-01T00:00:00Z",
         ),
         ("2022-02-01T00:00:00Z", "2022-02-01T00:00:00Z", "end: the end must be after the start"),
         ("2022-02-01T01:00:00Z", "2022-02-01T00:00:00Z", "end: the end must be after the start"),
@@ -61,7 +61,7 @@ async fn periods_lie_inside_one_month_and_last_at_most_a_day() {
         (
             "2022-02-01T00:00:00",
             "2022-02-01T01:00:00Z",
-            "start: has no time zone: put a Z behind it for UTC, or its offset, such as +01:00",
+            "start: has no time zone: append Z for UTC, or an offset such as +01:00",
         ),
     ] {
         assert_eq!(import(Row::new(start, end, "1")).await, Err(problem.to_owned()), "{start} to {end}");
@@ -96,9 +96,9 @@ async fn quantities_are_reported_exactly_as_measured() {
     assert_eq!(server.csv(&query).await.0, file);
 
     for (quantity, reason) in [
-        ("-1", "is negative; to correct usage, deliver the whole day again with the quantities that are right"),
-        ("1.000,5", "not a decimal number such as 12.50 (a point, no separators)"),
-        ("NaN", "not a decimal number such as 12.50 (a point, no separators)"),
+        ("-1", "is negative; to correct usage, deliver the whole day again with the correct quantities"),
+        ("1.000,5", "not a decimal number such as 12.50 (a decimal point, no thousands separators)"),
+        ("NaN", "not a decimal number such as 12.50 (a decimal point, no thousands separators)"),
         ("", "is missing"),
         (" ", "is missing"),
         ("100000000000000000000000000000000000000", "has more than 38 digits"),
@@ -122,9 +122,9 @@ async fn texts_have_limits_that_are_told() {
     }
     for (row, problem) in [
         (row().with("assetId", ""), "assetId: is missing"),
-        (row().with("assetId", &"i".repeat(513)), "assetId: has 513 bytes; at most 512 can be kept"),
-        (row().with("assetName", &"é".repeat(513)), "assetName: has 1026 bytes; at most 1024 can be kept"),
-        (row().with("assetName", "a\0b"), "assetName: holds a NUL character"),
+        (row().with("assetId", &"i".repeat(513)), "assetId: has 513 bytes; the maximum is 512"),
+        (row().with("assetName", &"é".repeat(513)), "assetName: has 1026 bytes; the maximum is 1024"),
+        (row().with("assetName", "a\0b"), "assetName: contains a NUL character"),
         (row().with("assetType", "PRINTER"), "assetType: not one of USER, TRANSPORT, TENANT, GATEWAY, ENDPOINT"),
         (row().with("billingRegion", ""), "billingRegion: is missing"),
         (row().with("billingRegion", "US"), "billingRegion: not one of AF, AP, EU, NA"),

@@ -124,9 +124,9 @@ fn problems_name_the_entry_and_the_field() {
         ("[[organizations]]\nname = \"A\"\ncurrency = \"USD\"", "organizations[0]: missing field `id`"),
         (&organization("").replace("USD", "usd"), "organizations[0].currency: \"usd\": not an ISO 4217 currency code"),
         (&organization("").replace("\"A\"", "\"\""), "organizations[0].name: must not be empty"),
-        (&organization("").replace("\"A\"", "\"a\\nb\""), "organizations[0].name: holds a control character"),
+        (&organization("").replace("\"A\"", "\"a\\nb\""), "organizations[0].name: contains a control character"),
         (&tiers("[]"), "prices[0].tiers: needs at least one tier"),
-        (&tiers("[{ up_to = \"5\", unit_price = \"1\" }]"), "prices[0].tiers[0].up_to: must be left out"),
+        (&tiers("[{ up_to = \"5\", unit_price = \"1\" }]"), "prices[0].tiers[0].up_to: must be omitted"),
         (&tiers("[{ unit_price = \"1\" }, { unit_price = \"2\" }]"), "prices[0].tiers[0].up_to: is missing"),
         (
             &tiers("[{ up_to = \"0\", unit_price = \"1\" }, { unit_price = \"2\" }]"),
@@ -142,7 +142,7 @@ fn problems_name_the_entry_and_the_field() {
         (&tiers("[{ unit_price = \"1,5\" }]"), "prices[0].tiers[0].unit_price: \"1,5\": not a decimal number"),
         (
             &tiers("[{ unit_price = 0.5 }]"),
-            "prices[0].tiers[0].unit_price: invalid type: floating point `0.5`, expected a string (decimals are written in quotes",
+            "prices[0].tiers[0].unit_price: invalid type: floating point `0.5`, expected a string (write decimals in quotes",
         ),
         (
             &tiers("[{ unit_price = \"1\" }]").replace("2022-01", "2022-13"),

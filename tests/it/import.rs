@@ -239,7 +239,7 @@ async fn rows_given_twice_are_told_also_when_they_differ_elsewhere() {
     let invalid = refused(&database, &csv(&rows)).await;
     let twice = |line: u64| {
         format!(
-            "the same asset, meter, period, region, platform and trial as line {line}; add them up, or give each its period"
+            "has the same asset, meter, period, region, platform and trial as line {line}; add up the quantities, or give each row its own period"
         )
     };
     assert_eq!(problems(&invalid), [(10, "assetId", &*twice(2)), (11, "assetId", &*twice(5)),]);
@@ -257,11 +257,11 @@ async fn a_file_of_another_form_is_refused_with_the_mend() {
         (missing, vec![(1, "trialExpiry", "the column is missing")]),
         (
             good.replace("trialExpiry", "trialEnd"),
-            vec![(1, "", "is no column of the report; take it out"), (1, "trialExpiry", "the column is missing")],
+            vec![(1, "", "is not a column of the report; remove it"), (1, "trialExpiry", "the column is missing")],
         ),
         (
             good.replace("trialExpiry", "trial"),
-            vec![(1, "", "is there twice"), (1, "trialExpiry", "the column is missing")],
+            vec![(1, "", "occurs twice; remove one of them"), (1, "trialExpiry", "the column is missing")],
         ),
         (format!("{header}\na,b\n"), vec![(2, "", "the row has 2 fields; the header has 14")]),
         (good.replace("Joe", &"x".repeat(1 << 20)), vec![(2, "", "the row is longer than 1 MiB")]),
@@ -271,8 +271,8 @@ async fn a_file_of_another_form_is_refused_with_the_mend() {
             vec![(
                 2,
                 "assetName",
-                "the quote that begins this field is not closed, so nothing behind it was read; a quote within a field is \
-                 written twice, in a field in quotes",
+                "the quote that begins this field is never closed, so the rest of the file was not read; to write a quote \
+                 within a field, put the field in quotes and double the quote",
             )],
         ),
     ] {

@@ -90,13 +90,13 @@ async fn back_ends_are_told_which_record_is_wrong() {
     assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_USAGE");
     let violations = status.get_details_bad_request().unwrap().field_violations;
     let expected = [
-        "records[1].quantity \"-1\": is negative; to correct usage, deliver the whole day again with the quantities that are right",
+        "records[1].quantity \"-1\": is negative; to correct usage, deliver the whole day again with the correct quantities",
         "records[2].asset_type \"\": is missing",
         "records[3].billing_region \"9\": not one of AF, AP, EU, NA",
         "records[4].start \"\": is missing",
         "records[5].end \"\": is missing",
-        "records[6].end \"2022-02-01T01:00:00.000000001Z\": is finer than a microsecond",
-        "records[7].start \"2022-02-01T00:00:00.123456700Z\": is finer than a microsecond",
+        "records[6].end \"2022-02-01T01:00:00.000000001Z\": is more precise than a microsecond",
+        "records[7].start \"2022-02-01T00:00:00.123456700Z\": is more precise than a microsecond",
         "records[8].trial_expiry \"9223372036854775807 s after 1970\": the year must be 1 to 9999",
         "records[9].trial_expiry \"+10000-01-01T00:00:00Z\": the year must be 1 to 9999",
         "records[10].trial_expiry \"-1\": nanos must be from 0 to 999999999",

@@ -292,10 +292,10 @@ async fn only_the_owner_purges_and_only_one_at_a_time() {
     database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
     database.import(&csv(&[Row::on("2022-02-01", "2")])).await;
     let (code, out, _) = run(&["--superseded-days", "0", "--keep-months", "1200", "--dry-run"]);
-    let expected = "no month is older than those that are kept\nsuperseded: 1 records of 1 loads would be purged\n";
+    let expected = "there are no old months to purge\nsuperseded: 1 records of 1 loads would be purged\n";
     assert_eq!((code, out.as_str()), (Some(0), expected));
     let (code, out, _) = run(&["--keep-months", "12"]);
-    let expected = "2022-02: 2 records of 2 loads purged\nassets: 1 that no record is left of purged\n";
+    let expected = "2022-02: 2 records of 2 loads purged\nassets: 1 without records purged\n";
     assert_eq!((code, out.as_str()), (Some(0), expected));
     let (code, _, err) = run(&[]);
     assert_eq!(code, Some(2), "{err}");

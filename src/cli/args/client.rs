@@ -63,7 +63,7 @@ impl ServerArgs {
         let token = self.token.clone();
         let token = match self.token_file.clone() {
             None => token,
-            Some(_) if token.is_some() => return Err("--token and --token-file: give one of them".to_owned()),
+            Some(_) if token.is_some() => return Err("--token and --token-file cannot be used together".to_owned()),
             Some(path) => {
                 let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 Some(SecretString::from(text.trim().to_owned()))
@@ -72,7 +72,7 @@ impl ServerArgs {
         let identity = match (self.client_cert.clone(), self.client_key.clone()) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some((certificate, key)),
-            _ => return Err("--client-cert and --client-key go together".to_owned()),
+            _ => return Err("--client-cert and --client-key must be used together".to_owned()),
         };
         Ok(ClientConfig {
             token,

@@ -147,7 +147,7 @@ impl CallersArgs {
         let jwks = self.jwks;
         let tokens = match self.oidc_issuer {
             None if jwks.is_some() => {
-                return Err("--jwks needs --oidc-issuer: the `iss` of the tokens that its keys sign".to_owned());
+                return Err("--jwks requires --oidc-issuer, the `iss` of the tokens".to_owned());
             }
             None => None,
             Some(issuer) => Some(TokenConfig {
@@ -171,11 +171,13 @@ impl TlsArgs {
     pub(in crate::cli) fn config(self) -> Result<Option<TlsConfig>, String> {
         let client_authorities = self.tls_client_ca;
         if self.tls_require_client_certificate && client_authorities.is_none() {
-            return Err("--tls-require-client-certificate needs --tls-client-ca: who may have signed it".to_owned());
+            return Err("--tls-require-client-certificate requires --tls-client-ca, the certificate authorities of \
+                 client certificates"
+                .to_owned());
         }
         match (self.tls_cert, self.tls_key) {
             (None, None) if client_authorities.is_some() => {
-                Err("--tls-client-ca needs --tls-cert and --tls-key".to_owned())
+                Err("--tls-client-ca requires --tls-cert and --tls-key".to_owned())
             }
             (None, None) => Ok(None),
             (Some(certificate), Some(key)) => Ok(Some(TlsConfig {
@@ -183,7 +185,7 @@ impl TlsArgs {
                 require_client_certificate: self.tls_require_client_certificate,
                 ..TlsConfig::new(certificate, key)
             })),
-            _ => Err("--tls-cert and --tls-key go together".to_owned()),
+            _ => Err("--tls-cert and --tls-key must be used together".to_owned()),
         }
     }
 }

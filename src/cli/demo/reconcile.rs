@@ -47,7 +47,7 @@ pub(super) async fn check(
     }
     let rows: i64 = sums.values().map(|(.., rows)| rows).sum();
     if rows.cast_unsigned() != expected_rows {
-        return Err(format!("{tenant} {month}: {rows} rows were downloaded, and {expected_rows} imported").into());
+        return Err(format!("{tenant} {month}: {rows} rows were downloaded, but {expected_rows} were imported").into());
     }
     let total = costs.totals.first().map(|total| format!("{} {}", total.cost, total.currency));
     println!(

@@ -12,7 +12,7 @@ const MAX_SHOWN: usize = 20;
 pub(super) fn error(error: &ImportError, names: &[String]) -> String {
     match error {
         ImportError::Invalid(invalid) => problems(invalid, names),
-        // They name their file.
+        // These errors name their file.
         ImportError::UnsupportedFormat { .. } | ImportError::Io { .. } => error.to_string(),
         _ => format!("{}: {error}", delivery_name(names)),
     }
@@ -23,13 +23,13 @@ pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) {
     let name = delivery_name(names);
     if report.record_count == 0 {
         let has = if names.len() == 1 { "has" } else { "have" };
-        eprintln!("warning: {name} {has} no records: nothing was imported, and no day became empty by it");
+        eprintln!("warning: {name} {has} no records, so nothing was imported, and no day was withdrawn");
     }
     counts(&name, report, dry_run);
     let changed = || report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Restated(_)));
     changed().take(MAX_SHOWN).for_each(restatement);
     print_remaining_count(changed().count(), "restatements");
-    // All of them: nothing in the files says which they are.
+    // All of them, since the files do not show which they are.
     report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Withdrawn(_))).for_each(restatement);
     omitted(report);
     duplicate_days(report);
@@ -42,7 +42,7 @@ pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) {
 pub(super) fn withdrawal(report: &ImportReport, dry_run: bool) {
     for load in &report.loads {
         if let LoadOutcome::Withdrawn(_) = load.outcome {
-            println!("{}", if dry_run { "dry run, nothing was withdrawn; would be:" } else { "withdrawn:" });
+            println!("{}", if dry_run { "dry run; this would be withdrawn:" } else { "withdrawn:" });
             restatement(load);
         } else {
             println!("tenant {} on {}: there is nothing left to withdraw", load.tenant_id, load.usage_day);
@@ -101,10 +101,11 @@ fn counts(name: &str, report: &ImportReport, dry_run: bool) {
         println!("{name}: unchanged ({records} records, {unchanged} loads)");
         return;
     }
-    let done = if dry_run { "dry run, nothing was published; would be: " } else { "" };
+    let (mode, published_as) = if dry_run { ("dry run: ", "would be published") } else { ("", "published") };
     let withdrawn_text = if withdrawn > 0 { format!(", {withdrawn} withdrawn") } else { String::new() };
     println!(
-        "{name}: {records} records; {done}{published} loads published, {restated} restated{withdrawn_text}, {unchanged} unchanged"
+        "{name}: {records} records; {mode}{published} loads {published_as}, {restated} restated{withdrawn_text}, \
+         {unchanged} unchanged"
     );
 }
 
@@ -118,7 +119,8 @@ fn restatement(load: &LoadReport) {
     );
     if let Some(earlier) = returns_to {
         println!(
-            "    note: this is the content that was published at {earlier} and corrected since; is the file an old one?"
+            "    note: the same content was published at {earlier} and has been corrected since; check that this is \
+             not an old file"
         );
     }
     for (meter, before, after) in quantities {
@@ -134,8 +136,8 @@ fn restatement(load: &LoadReport) {
 fn omitted(report: &ImportReport) {
     for load in report.omitted.iter().take(MAX_SHOWN) {
         eprintln!(
-            "note: this delivery has no rows of tenant {} on {}, and an earlier one of this source had {}; those stay in force \
-             (`import --complete` or `withdraw` takes them back)",
+            "note: this delivery has no rows of tenant {} on {}, but an earlier one of this source had {}, which stay \
+             in force (`import --complete` or `withdraw` withdraws them)",
             load.tenant_id, load.usage_day, load.record_count
         );
     }
@@ -148,8 +150,8 @@ fn duplicate_days(report: &ImportReport) {
     let duplicates = || report.loads.iter().filter_map(|load| Some((load, load.also_from.as_ref()?)));
     for (load, source) in duplicates().take(MAX_SHOWN) {
         eprintln!(
-            "warning: tenant {} on {}: source {source} has delivered the very same rows, so they count twice; was --source \
-             {source} meant?",
+            "warning: tenant {} on {}: source {source} has delivered the same rows, so they count twice; did you mean \
+             --source {source}?",
             load.tenant_id, load.usage_day
         );
     }
@@ -165,9 +167,9 @@ fn print_remaining_count(count: usize, what: &str) {
 fn warning_text(warning: &UsageWarning, names: &[String]) -> String {
     let UsageWarning { kind, count, first, example } = warning;
     let what = match kind {
-        WarningKind::ExpiredTrial => format!("{count} rows are under trial and start when it has expired, or later"),
+        WarningKind::ExpiredTrial => format!("{count} trial rows start when their trial has already expired"),
         WarningKind::NormalForm => {
-            format!("{count} asset ids differ from another one in their Unicode normal form only")
+            format!("{count} asset ids differ from another one only in their Unicode normal form")
         }
     };
     format!("{what}; the first is {}: {example}", location(*first, names))

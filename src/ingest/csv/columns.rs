@@ -49,7 +49,7 @@ pub(super) enum RowContent<'a> {
 impl Columns {
     /// Reads the header line, and skips `sep=` and blank lines before it.
     pub(super) fn read(rows: &mut Rows<impl Read>, encoding: Encoding) -> Result<Header, ReadError> {
-        // Spreadsheets say so what they separate fields by.
+        // Spreadsheet programs name their delimiter in a line `sep=;`.
         let mut separator = None;
         loop {
             let Some(line) = rows.peek_line()? else {
@@ -92,20 +92,20 @@ impl Columns {
                 row.line,
                 "",
                 &line,
-                "none of these is a column of the report; the first line must name the columns",
+                "no field of this line is a column of the report; the first line must name the columns",
             );
         }
         let found: Vec<&str> = known.iter().flatten().map(|&column| Column::NAMES[column]).collect();
         if found.len() * 2 < COUNT {
-            let reason = format!("this is another report: of the {COUNT} columns it has only {}", found.join(", "));
+            let reason = format!("this is another report: of the {COUNT} columns, it has only {}", found.join(", "));
             return Header::refused(row.line, "", "", &reason);
         }
         let mut problems = Vec::new();
         for (index, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let reason = if known[index].is_none() {
-                "is no column of the report; take it out"
+                "is not a column of the report; remove it"
             } else if known[..index].contains(&known[index]) {
-                "is there twice"
+                "occurs twice; remove one of them"
             } else {
                 continue;
             };
@@ -144,7 +144,7 @@ impl Columns {
         }
         let Some(texts) = row.texts() else { return self.invalid_text(row) };
         let record = self.positions.map(&texts);
-        // No row of usage is as short as that, or it lacks what it needs.
+        // Only rows without a valid organization id need these checks.
         if record[Column::OrganizationId.index()].len() != GUID_BYTES {
             if row.is_blank() {
                 return RowContent::Skipped;
@@ -168,14 +168,10 @@ impl Columns {
         let stray =
             (0..fields).find(|index| !self.positions.contains(index) && !row.field(*index).trim_ascii().is_empty())?;
         if stray >= self.header_width {
-            let hint = "does a text with a comma lack its quotes?";
+            let hint = "put quotes around texts that contain a comma";
             return problem("", b"", format!("the row has {fields} fields; the header has {width}; {hint}"));
         }
-        problem(
-            "",
-            row.field(stray),
-            format!("this value stands in column {}, which the header does not name", stray + 1),
-        )
+        problem("", row.field(stray), format!("this value is in column {}, which has no name in the header", stray + 1))
     }
 
     /// Concatenated files repeat the header.
@@ -187,8 +183,8 @@ impl Columns {
         names.all(|name| name.is_some()).then(|| RowContent::Problem {
             column: "",
             value: String::new(),
-            reason: "this header has its columns in another order than the first one: import the files one beside the other, not \
-                     put together"
+            reason: "this header has its columns in another order than the first one: import the original files \
+                 instead of the concatenated one"
                 .to_owned(),
         })
     }
@@ -236,7 +232,7 @@ fn accepted(delimiter: u8, encoding: Encoding) -> Result<u8, UnsupportedFormat> 
         b'\t' => Err(UnsupportedFormat::Separator("tabs")),
         b';' => Err(UnsupportedFormat::Separator("semicolons")),
         b'|' => Err(UnsupportedFormat::Separator("vertical bars")),
-        _ => Err(UnsupportedFormat::Separator("what its first line says")),
+        _ => Err(UnsupportedFormat::Separator("the character that its first line names")),
     }
 }
 

@@ -27,8 +27,8 @@ pub enum UnsupportedFormat {
     Recognized { found: &'static str, remedy: &'static str },
     /// The delimiter is not a comma.
     #[error(
-        "fields are separated by {0}, not by commas: save it with commas between fields (in a spreadsheet: CSV UTF-8, comma \
-         delimited)"
+        "fields are separated by {0}, not by commas: save the file with commas between fields (in a spreadsheet \
+         program: CSV UTF-8, comma delimited)"
     )]
     Separator(&'static str),
 }
@@ -49,7 +49,7 @@ const SIGNATURES: [(&[u8], &str, &str); 21] = [
     (b"LZIP", "an lzip file", RECOMPRESS),
     (b"\x04\x22\x4d\x18", "an LZ4 file", RECOMPRESS),
     (b"\xff\x06\x00\x00sNaPpY", "a Snappy file", RECOMPRESS),
-    (b"\x1f\x9d", "a file of compress", RECOMPRESS),
+    (b"\x1f\x9d", "a file compressed with `compress`", RECOMPRESS),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (.xls)", SAVE_AS_CSV),
     (b"%PDF-", "a PDF document", EXPORT),
     (b"PAR1", "a Parquet file", EXPORT),
@@ -57,18 +57,18 @@ const SIGNATURES: [(&[u8], &str, &str); 21] = [
     (b"Obj\x01", "an Avro file", EXPORT),
     (b"ORC", "an ORC file", EXPORT),
     (b"SQLite format 3\0", "an SQLite database", EXPORT),
-    (b"PGDMP", "a dump of pg_dump", EXPORT),
-    (b"PGCOPY\n\xff\r\n\0", "a file of PostgreSQL's binary COPY", "write it with FORMAT csv, HEADER"),
+    (b"PGDMP", "a dump made with pg_dump", EXPORT),
+    (b"PGCOPY\n\xff\r\n\0", "a file in PostgreSQL's binary COPY format", "write it with FORMAT csv, HEADER"),
     (b"\xff\xfe\0\0", "a text in UTF-32", SAVE_AS_CSV),
     (b"\0\0\xfe\xff", "a text in UTF-32", SAVE_AS_CSV),
 ];
 
 /// The beginnings of texts that are not CSV, in lower case.
 const TEXT_PREFIXES: [(&str, &str, &str); 7] = [
-    ("version https://git-lfs", "a pointer of Git LFS", "get the file with `git lfs pull`"),
-    ("/annex/objects/", "a pointer of git-annex", "get the file with `git annex get`"),
-    ("<!doctype html", "an HTML page, perhaps one that asks to log in", "download the file itself"),
-    ("<html", "an HTML page, perhaps one that asks to log in", "download the file itself"),
+    ("version https://git-lfs", "a Git LFS pointer", "get the file with `git lfs pull`"),
+    ("/annex/objects/", "a git-annex pointer", "get the file with `git annex get`"),
+    ("<!doctype html", "an HTML page, perhaps a login page", "download the file itself"),
+    ("<html", "an HTML page, perhaps a login page", "download the file itself"),
     ("<", "XML", SAVE_AS_CSV),
     ("{", "JSON", SAVE_AS_CSV),
     ("[", "JSON", SAVE_AS_CSV),
@@ -86,7 +86,10 @@ impl<R: Read> Read for Decompressed<R> {
             io::ErrorKind::Interrupted => error,
             io::ErrorKind::UnexpectedEof => io::Error::new(
                 error.kind(),
-                format!("the {} data ends too early, so the file was cut off: copy or download it again", self.format),
+                format!(
+                    "the {} data ends too early, so the file is incomplete: copy or download it again",
+                    self.format
+                ),
             ),
             kind => io::Error::new(
                 kind,
@@ -120,7 +123,7 @@ pub(super) fn open(input: impl Read + 'static) -> Result<Envelope, super::ReadEr
         (prefix, text) = peek(Utf16::new(input, is_big_endian))?;
         input = Box::new(text);
     }
-    // Spreadsheets mark Unicode by this.
+    // Spreadsheet programs write a byte order mark.
     let mark = "\u{feff}".as_bytes();
     if prefix.starts_with(mark) {
         input.read_exact(&mut [0; 3])?;
@@ -194,7 +197,7 @@ impl Encoding {
     pub(super) fn fault(self) -> &'static str {
         match self {
             Self::Utf8 => "is not UTF-8; save the file as UTF-8",
-            Self::Utf16 => "holds half a character of UTF-16; save the file as UTF-8",
+            Self::Utf16 => "is not valid UTF-16; save the file as UTF-8",
         }
     }
 }

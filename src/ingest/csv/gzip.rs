@@ -26,7 +26,7 @@ impl<R: BufRead> Read for Gzip<R> {
             if count > 0 {
                 return Ok(count);
             }
-            // Put back where there is another one.
+            // Set again if there is another member.
             if let Some(member) = self.member.take() {
                 let mut input = member.into_inner();
                 if !is_at_end(&mut input)? {

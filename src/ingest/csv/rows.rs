@@ -58,17 +58,16 @@ pub(super) enum RowError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum QuotingFault {
     #[error(
-        "the quote that begins this field is not closed, so nothing behind it was read; a quote within a field is written \
-         twice, in a field in quotes"
+        "the quote that begins this field is never closed, so the rest of the file was not read; to write a quote \
+         within a field, put the field in quotes and double the quote"
     )]
     Unclosed,
     #[error(
-        "text follows the quote that closes this field; a quote within a field is written twice, in a field in quotes"
+        "text follows the closing quote of this field; to write a quote within a field, put the field in quotes and \
+         double the quote"
     )]
     TextAfterQuote,
-    #[error(
-        "there is a quote in a field without quotes around it; put it in quotes, and write each quote within it twice"
-    )]
+    #[error("this field contains a quote but is not in quotes; put it in quotes, and double each quote within it")]
     QuoteInText,
 }
 
@@ -181,7 +180,7 @@ impl<R: Read> Rows<R> {
         let shown = &self.buffer[begin..begin + length.min(SHOWN_BYTES)];
         let value = String::from_utf8_lossy(shown).trim_end_matches(['\r', '\n']).to_owned();
         if fault == QuotingFault::Unclosed {
-            // All that follows is within the quotes.
+            // Everything that follows is inside the quotes.
             self.stop_reading();
         } else {
             self.start = begin + length;
@@ -273,11 +272,11 @@ fn scan_quoted(
 ) -> Scan {
     ends.clear();
     unquoted.clear();
-    // Files that were put together have their marks of UTF-8 within.
+    // Concatenated files have byte order marks in the middle.
     let mark = "\u{feff}";
     let mut at = if quote == mark.len() && window.starts_with(mark.as_bytes()) { quote } else { 0 };
     loop {
-        // Up to the quote there is neither another one nor the end of a line.
+        // Before the quote, there is no other quote and no line end.
         let plain = &window[at..quote];
         ends.extend(memchr_iter(delimiter, plain).map(|end| unquoted.len() + end));
         unquoted.extend_from_slice(plain);
@@ -336,7 +335,7 @@ fn unquote(window: &[u8], quote: usize, is_last: bool, unquoted: &mut Vec<u8>) -
         at += length + 1;
         match window.get(at) {
             Some(b'"') => unquoted.push(b'"'),
-            // The other half of a pair may be yet to come.
+            // The second quote of a pair may follow in the next chunk.
             None if !is_last => return Unquoted::Open,
             _ => return Unquoted::End(at),
         }

@@ -34,7 +34,7 @@ impl<R: Read> Utf16<R> {
         let (units, odd) = self.raw.as_chunks::<2>();
         let mut units: Vec<u16> = units.iter().map(|&bytes| unit(bytes)).collect();
         let mut rest = odd.to_vec();
-        // The other half of a character may be yet to come.
+        // The other half of a surrogate pair may follow in the next chunk.
         if !self.has_ended && units.last().is_some_and(|unit| (0xD800..0xDC00).contains(unit)) {
             units.pop();
             let at = self.raw.len() - rest.len() - 2;

@@ -24,7 +24,7 @@ pub(super) fn read(text: &str) -> Result<UtcTime, InvalidTime> {
     if nanos % 1_000 != 0 {
         return Err(InvalidTime::Precision);
     }
-    // Within a day, so that neither overflows.
+    // Both are less than a day, so neither overflows.
     let since_midnight = TimeDelta::nanoseconds(nanos) - TimeDelta::seconds(offset);
     let midnight = day.and_time(chrono::NaiveTime::MIN).and_utc();
     let time = midnight.checked_add_signed(since_midnight).ok_or(InvalidTime::Year)?;
@@ -58,7 +58,7 @@ impl Cursor<'_> {
     fn date(&mut self) -> Result<Option<NaiveDate>, InvalidTime> {
         let is_signed = self.skip(|byte| matches!(byte, b'+' | b'-'));
         let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        // Without a dash it is no year: seconds since 1970, say, or the basic format.
+        // Without a dash it is not a year, but for instance Unix time or the basic format.
         if (digits > 4 || (is_signed && digits == 4)) && self.0.get(digits) == Some(&b'-') {
             return Err(InvalidTime::Year);
         }
@@ -137,12 +137,12 @@ impl Cursor<'_> {
             *part = self.two_digits().ok_or(InvalidTime::Form)?;
         }
         let [hours, minutes, seconds] = parts;
-        // Go repeats it.
+        // Go appends the name of the zone.
         let is_utc = parts == [0; 3] && [" UTC", " GMT"].iter().any(|name| self.0 == name.as_bytes());
         if !self.0.is_empty() && !is_utc {
             return Err(InvalidTime::Form);
         }
-        // PostgreSQL's bounds.
+        // The limits of PostgreSQL.
         if hours > 15 || minutes > 59 || seconds > 59 {
             return Err(InvalidTime::Calendar);
         }

@@ -28,7 +28,7 @@ pub(super) fn lines(
     meters: &Meters,
     currency: Currency,
 ) -> Result<Vec<CostLine>, StoreError> {
-    // The positions of tenants and meters are those of the order of names.
+    // Tenants and meters are sorted by name, so positions give the order of the lines.
     let tenants: HashMap<TenantKey, usize> =
         data.tenants.iter().enumerate().map(|(position, tenant)| (tenant.key, position)).collect();
     let mut usage: BTreeMap<(Month, usize, usize, BillingRegion), Usage> = BTreeMap::new();
@@ -49,7 +49,7 @@ pub(super) fn lines(
         let price = prices.get(key).and_then(|prices| effective_price(prices, region, month));
         let rating = match price {
             Some(price) => Some(rate(&usage.billable, &price.pricing, currency)),
-            // Nothing to bill needs no price.
+            // A zero quantity needs no price.
             None if usage.billable.is_zero() => Some(Rating::nothing(currency)),
             None => None,
         };

@@ -49,7 +49,7 @@ impl PageToken {
         }
         let token = Self::parse(token).map_err(|error| InvalidField::new("page_token", error))?;
         if token.query != query {
-            let reason = "a token of another request; repeat the request of the page before";
+            let reason = "a token of another request; repeat the request of the previous page";
             return Err(InvalidField::new("page_token", reason));
         }
         Ok(Some(token))

@@ -18,7 +18,7 @@ impl UsageReport {
         } else {
             store.stored_totals(tenant, loads, filter).await?
         };
-        // Records that are missing from both the totals and the stream would be missed by nobody.
+        // Records that are missing from both the totals and the stream would not be noticed.
         let Some(stored) = stored else {
             let purged = store.are_purged(tenant, loads).await?;
             let behind = || StoreError::unavailable("what was published is not all there: is it a standby?");

@@ -31,7 +31,7 @@ async fn a_report_is_written_whole_under_its_name() {
     assert_eq!(out, expected.replace('\n', "\r\n"));
 
     let (ok, _, log) = usage(&["--month", "2022-03", "-o", "empty.csv"]);
-    assert!(ok && log.contains("acme-hq has no usage in 2022-03"), "{log}");
+    assert!(ok && log.contains("acme-hq has no matching usage in 2022-03"), "{log}");
     assert_eq!(std::fs::read_to_string(folder.path().join("empty.csv")).unwrap(), csv(&[]));
 
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -27,7 +27,7 @@ async fn withdraw(database: &Database, tenant: &str, day: &str, options: &[&str]
 
 fn note(tenant: &str, day: &str, rows: usize) -> String {
     format!(
-        "note: this delivery has no rows of tenant {tenant} on {day}, and an earlier one of this source had {rows}; those stay in force (`import --complete` or `withdraw` takes them back)\n"
+        "note: this delivery has no rows of tenant {tenant} on {day}, but an earlier one of this source had {rows}, which stay in force (`import --complete` or `withdraw` withdraws them)\n"
     )
 }
 
@@ -75,7 +75,11 @@ async fn a_complete_delivery_withdraws_what_it_leaves_out() {
     );
     let said = import(&database, delivery(), &["--complete", "--dry-run"]).await;
     assert!(said.ok && said.err.is_empty(), "{said:?}");
-    assert!(said.out.starts_with("-: 2 records; dry run, nothing was published; would be: 0 loads published, 1 restated, 1 withdrawn, 0 unchanged\n"), "{said:?}");
+    assert!(
+        said.out
+            .starts_with("-: 2 records; dry run: 0 loads would be published, 1 restated, 1 withdrawn, 0 unchanged\n"),
+        "{said:?}"
+    );
     assert!(without_times(&said.out).contains(&told), "{said:?}");
     assert_eq!(server.csv(&query).await, before);
 
@@ -176,7 +180,7 @@ async fn a_day_can_be_withdrawn() {
     let empty = server.csv(&UsageQuery::new(HQ.parse().unwrap(), "2023-06".parse().unwrap())).await;
 
     let said = withdraw(&database, HQ, "2023-05-01", &["--dry-run"]).await;
-    assert!(said.ok && said.out.starts_with("dry run, nothing was withdrawn; would be:\n  tenant "), "{said:?}");
+    assert!(said.ok && said.out.starts_with("dry run; this would be withdrawn:\n  tenant "), "{said:?}");
     assert_eq!(server.csv(&query).await.0, before);
     let said = withdraw(&database, HQ, "2023-05-01", &[]).await;
     assert!(said.ok && said.err.is_empty(), "{said:?}");
@@ -313,7 +317,7 @@ async fn back_ends_can_do_the_same() {
     assert_eq!((omitted, answer.omitted_load_count, answer.load_count), (vec![(HQ, "2023-05-01", 1)], 1, 1));
     let [warning] = answer.warnings.as_slice() else { panic!("{answer:?}") };
     assert_eq!((warning.reason.as_str(), warning.count, warning.first_record), ("TRIAL_EXPIRED", 1, 0));
-    assert_eq!(warning.message, "it starts at 2023-05-01T00:00:00Z, and the trial expired at 1970-01-01T00:00:01Z");
+    assert_eq!(warning.message, "it starts at 2023-05-01T00:00:00Z, but the trial expired at 1970-01-01T00:00:01Z");
 
     // The first message says whether the stream is complete.
     let late = tokio_stream::iter([message(false, vec![record.clone()]), message(true, Vec::new())]);
@@ -423,5 +427,5 @@ async fn a_complete_delivery_and_another_import_take_turns() {
         }
     }
     let refused = import(&database, "x", &["--complete"]).await;
-    assert_refused(&refused, &["line 1 \"x\": none of these"]);
+    assert_refused(&refused, &["line 1 \"x\": no field of this line"]);
 }

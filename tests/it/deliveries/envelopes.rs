@@ -125,7 +125,7 @@ async fn what_is_no_usage_is_named_in_one_line() {
     for (bytes, said) in [
         (
             semicolons.clone().into_bytes(),
-            "fields are separated by semicolons, not by commas: save it with commas between fields",
+            "fields are separated by semicolons, not by commas: save the file with commas between fields",
         ),
         (format!("\u{feff}sep=;\n{semicolons}").into_bytes(), "fields are separated by semicolons, not by commas: "),
         (
@@ -153,11 +153,11 @@ async fn what_is_no_usage_is_named_in_one_line() {
         (gzip(&gzip(b"x")), "this is a file that is compressed twice, not CSV: decompress it once"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n".to_vec(),
-            "this is a pointer of Git LFS, not CSV: get the file with `git lfs pull`",
+            "this is a Git LFS pointer, not CSV: get the file with `git lfs pull`",
         ),
         (
             b"\n<!DOCTYPE html>\n<html>".to_vec(),
-            "this is an HTML page, perhaps one that asks to log in, not CSV: download the file itself",
+            "this is an HTML page, perhaps a login page, not CSV: download the file itself",
         ),
         (b"<?xml version=\"1.0\"?>".to_vec(), "this is XML, not CSV: save it as CSV"),
         (b"\xef\xbb\xbf{\"records\": []}".to_vec(), "this is JSON, not CSV: save it as CSV"),
@@ -176,7 +176,8 @@ async fn what_is_no_usage_is_named_in_one_line() {
     ] {
         let answer = import(&database, bytes, &[]).await;
         assert_eq!(
-            answer.err, "error: -: the gzip data ends too early, so the file was cut off: copy or download it again\n",
+            answer.err,
+            "error: -: the gzip data ends too early, so the file is incomplete: copy or download it again\n",
             "{answer:?}"
         );
     }
@@ -184,7 +185,7 @@ async fn what_is_no_usage_is_named_in_one_line() {
     let answer = import(&database, &whole[..whole.len() - 5], &[]).await;
     assert_eq!(
         answer.err,
-        "error: -: the zstd data ends too early, so the file was cut off: copy or download it again\n"
+        "error: -: the zstd data ends too early, so the file is incomplete: copy or download it again\n"
     );
     let mut damaged = gzip(plain.repeat(50).as_bytes());
     damaged[40] ^= 0xff;
@@ -207,36 +208,36 @@ async fn headers_are_refused_by_the_line() {
         (
             rows.to_owned(),
             &[
-                "line 1 \"6b0e7a52-91f1-4b2c-a5e2-5ba3e2a7d701,0f8fad5b-d9cb-469f-a165-70867728950e,Smith,…\": none of these is a column of the report",
+                "line 1 \"6b0e7a52-91f1-4b2c-a5e2-5ba3e2a7d701,0f8fad5b-d9cb-469f-a165-70867728950e,Smith,…\": no field of this line is a column of the report",
             ],
         ),
         (
             format!("\n{}", usage.replace("trialExpiry", "trialEnd")),
             &[
-                "line 2 \"trialEnd\": is no column of the report; take it out",
+                "line 2 \"trialEnd\": is not a column of the report; remove it",
                 "line 2, trialExpiry \"\": the column is missing",
             ],
         ),
         (
             "MeterId,MeterName,Quantity,Cost\n1,2,3,4\n".to_owned(),
-            &["line 1: this is another report: of the 14 columns it has only meterId, meterName, quantity"],
+            &["line 1: this is another report: of the 14 columns, it has only meterId, meterName, quantity"],
         ),
         (
             usage.replacen("trialExpiry", "trial", 1),
-            &["line 1 \"trial\": is there twice", "line 1, trialExpiry \"\": the column is missing"],
+            &["line 1 \"trial\": occurs twice; remove one of them", "line 1, trialExpiry \"\": the column is missing"],
         ),
         (
             usage.replacen(HEADER, &format!("{HEADER},,"), 1).replace(",FALSE,", ",FALSE,,x,"),
             &[
-                "line 2 \"x\": this value stands in column 15, which the header does not name",
-                "line 3 \"x\": this value stands in column 15, which the header does not name",
+                "line 2 \"x\": this value is in column 15, which has no name in the header",
+                "line 3 \"x\": this value is in column 15, which has no name in the header",
             ],
         ),
         (
             usage.replace(",FALSE,", ",FALSE,,x"),
             &[
-                "line 2: the row has 15 fields; the header has 14; does a text with a comma lack its quotes?",
-                "line 3: the row has 15 fields; the header has 14; does a text with a comma lack its quotes?",
+                "line 2: the row has 15 fields; the header has 14; put quotes around texts that contain a comma",
+                "line 3: the row has 15 fields; the header has 14; put quotes around texts that contain a comma",
             ],
         ),
         (
@@ -245,7 +246,7 @@ async fn headers_are_refused_by_the_line() {
         ),
         (
             format!("{usage}{reordered}\n"),
-            &["line 4: this header has its columns in another order than the first one: import the files"],
+            &["line 4: this header has its columns in another order than the first one: import the original files"],
         ),
     ] {
         assert_refused(&import(&database, text, &[]).await, problems);
@@ -260,7 +261,9 @@ async fn headers_are_refused_by_the_line() {
     broken.drain(smiley..smiley + 2);
     assert_refused(
         &import(&database, broken, &[]).await,
-        &["line 2, assetName \"Smith, J\u{fc}rgen \u{fffd}\u{fffd}\u{fffd}\": holds half a character of UTF-16"],
+        &[
+            "line 2, assetName \"Smith, J\u{fc}rgen \u{fffd}\u{fffd}\u{fffd}\": is not valid UTF-16; save the file as UTF-8",
+        ],
     );
 }
 

@@ -5,9 +5,9 @@ use super::{
 };
 use crate::support::{Database, program};
 
-const UNCLOSED: &str = "the quote that begins this field is not closed";
-const BEHIND: &str = "text follows the quote that closes this field";
-const STRAY: &str = "there is a quote in a field without quotes around it";
+const UNCLOSED: &str = "the quote that begins this field is never closed";
+const BEHIND: &str = "text follows the closing quote of this field";
+const STRAY: &str = "this field contains a quote but is not in quotes";
 
 /// Whatever a lenient reader would make of it.
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn lines_are_those_of_an_editor() {
         let said = import(&database, text.replace('\n', end), &["--dry-run"]).await;
         assert_refused(
             &said,
-            &["line 5, assetId \"a\": the same asset, meter, period, region, platform and trial as line 2; "],
+            &["line 5, assetId \"a\": has the same asset, meter, period, region, platform and trial as line 2; "],
         );
     }
 }
@@ -102,7 +102,7 @@ async fn a_trial_that_ends_within_the_day_makes_two_records() {
     assert_refused(
         &twice,
         &[
-            "line 4, assetId \"a\": the same asset, meter, period, region, platform and trial as line 2; add them up, or give each its period",
+            "line 4, assetId \"a\": has the same asset, meter, period, region, platform and trial as line 2; add up the quantities, or give each row its own period",
         ],
     );
 }
@@ -144,14 +144,14 @@ async fn one_command_is_one_delivery() {
     assert!(!said.ok && said.out.is_empty());
     assert_eq!(
         said.err,
-        "error: none of the 2 files was imported, and nothing was changed:\n  part-1.csv, line 3, quantity \"-1\": is negative; to correct usage, deliver the whole day again with the quantities that are right\n"
+        "error: none of the 2 files was imported, and nothing was changed:\n  part-1.csv, line 3, quantity \"-1\": is negative; to correct usage, deliver the whole day again with the correct quantities\n"
     );
     let said = deliver(&database, &[part_0(), part_1(&[of("z"), of("a")])], &[]).await;
-    assert!(said.err.contains("\n  part-1.csv, line 3, assetId \"a\": the same asset, meter, period, region, platform and trial as line 2 of part-0.csv; add them up, or give each its period\n"), "{said:?}");
+    assert!(said.err.contains("\n  part-1.csv, line 3, assetId \"a\": has the same asset, meter, period, region, platform and trial as line 2 of part-0.csv; add up the quantities, or give each row its own period\n"), "{said:?}");
     let said = deliver(&database, &[part_0(), ("page.csv", "<!DOCTYPE html><html>".to_owned())], &[]).await;
     assert_eq!(
         said.err,
-        "error: page.csv: this is an HTML page, perhaps one that asks to log in, not CSV: download the file itself\n"
+        "error: page.csv: this is an HTML page, perhaps a login page, not CSV: download the file itself\n"
     );
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.csv"), part_0().1).unwrap();
@@ -189,7 +189,7 @@ async fn a_trial_that_has_expired_is_told() {
         assert!(said.ok, "{said:?}");
         assert_eq!(
             said.err,
-            "warning: 2 rows are under trial and start when it has expired, or later; the first is line 5: it starts at 2023-05-01T00:00:00Z, and the trial expired at 2023-05-01T00:00:00Z\n"
+            "warning: 2 trial rows start when their trial has already expired; the first is line 5: it starts at 2023-05-01T00:00:00Z, but the trial expired at 2023-05-01T00:00:00Z\n"
         );
     }
     assert_eq!(may(&database).await.len(), 6);

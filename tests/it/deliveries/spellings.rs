@@ -86,7 +86,7 @@ async fn refusals_say_what_is_wrong_and_how_to_mend_it() {
     for (line, problem) in [
         (
             Line { quantity: "-5", ..good() },
-            "line 2, quantity \"-5\": is negative; to correct usage, deliver the whole day again with the quantities that are right",
+            "line 2, quantity \"-5\": is negative; to correct usage, deliver the whole day again with the correct quantities",
         ),
         (Line { quantity: "-1e-9", ..good() }, "line 2, quantity \"-1e-9\": is negative;"),
         (Line { quantity: "1e38", ..good() }, "line 2, quantity \"1e38\": has more than 38 digits"),
@@ -99,11 +99,11 @@ async fn refusals_say_what_is_wrong_and_how_to_mend_it() {
         (Line { end: " ", ..good() }, "line 2, end \" \": is missing"),
         (
             Line { start: "2023-05-01T00:00:00.0000001Z", ..good() },
-            "line 2, start \"2023-05-01T00:00:00.0000001Z\": is finer than a microsecond",
+            "line 2, start \"2023-05-01T00:00:00.0000001Z\": is more precise than a microsecond",
         ),
         (
             Line { start: "2023-05-01 00:00:00", ..good() },
-            "line 2, start \"2023-05-01 00:00:00\": has no time zone: put a Z behind it",
+            "line 2, start \"2023-05-01 00:00:00\": has no time zone: append Z for UTC",
         ),
         (
             Line { start: "05/01/2023 00:00", ..good() },
@@ -113,7 +113,7 @@ async fn refusals_say_what_is_wrong_and_how_to_mend_it() {
         (Line { trial: "", ..good() }, "line 2, trial \"\": is missing"),
         (
             Line { start: "2023-05-31T12:00:00Z", end: "2023-06-01T12:00:00Z", ..good() },
-            "line 2, end \"2023-06-01T12:00:00Z\": the period reaches past the end of 2023-05 (UTC); split it at 2023-06-01T00:00:00Z",
+            "line 2, end \"2023-06-01T12:00:00Z\": the period extends beyond the end of 2023-05 (UTC); split it at 2023-06-01T00:00:00Z",
         ),
         // What other programs write for no time.
         (
@@ -184,7 +184,7 @@ async fn names_are_compared_as_people_see_them() {
     for (delivery, line, id, other) in [(&both[..], 3, OLD, NEW), (&next_day, 2, NEW, OLD)] {
         let said = import(&database, file(delivery), &["--dry-run"]).await;
         let warning = format!(
-            "warning: 1 asset ids differ from another one in their Unicode normal form only; the first is line {line}: USER \"{id}\" and \"{other}\" of tenant {HQ} are written alike, and stay two assets\n"
+            "warning: 1 asset ids differ from another one only in their Unicode normal form; the first is line {line}: USER \"{id}\" and \"{other}\" of tenant {HQ} look alike, but are two assets\n"
         );
         assert!(said.ok && said.err == warning, "{said:?}");
     }
