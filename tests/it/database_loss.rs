@@ -25,9 +25,9 @@ use crate::support::{
     Database, Server,
     builder::{CATALOG, Row, TENANT, csv},
     calls::{detailed_usage, reason},
-    chance, csv_rows,
+    csv_rows,
     proxy::{Fate, Proxy},
-    rounds, to_csv,
+    rng, rounds, to_csv,
 };
 
 /// Three times what the network and the windows between server and client hold: there is something to be lost.
@@ -80,11 +80,11 @@ async fn a_download_outlives_the_backends_it_is_read_by() {
     let database = Database::with_catalog().await;
     database.import(&content("0.25")).await;
     let server = database.serve();
-    let mut chance = chance();
+    let mut rng = rng();
     let sql = database.sql().await;
     for round in 0..rounds(3) {
         let undisturbed = server.february().await;
-        let pauses: Vec<u64> = (0..40).map(|_| chance.u64(5..60)).collect();
+        let pauses: Vec<u64> = (0..40).map(|_| rng.u64(5..60)).collect();
         let kill = async {
             for (n, pause) in pauses.into_iter().enumerate() {
                 // Any of them at any moment, and those of a report in the middle of a statement.
@@ -114,11 +114,11 @@ async fn a_download_outlives_a_crash_of_the_database() {
     let database = set_up(&postgres.database_url("postgres")).await;
     database.import(&content("0.25")).await;
     let server = serve(&database.url);
-    let mut chance = chance();
+    let mut rng = rng();
     for round in 0..rounds(2).div_ceil(4) {
         let undisturbed = server.february().await;
         // Longer than what was read ahead is enough for.
-        let (before, away) = (chance.u64(50..400), chance.u64(1500..2500));
+        let (before, away) = (rng.u64(50..400), rng.u64(1500..2500));
         let crash = async {
             tokio::time::sleep(Duration::from_millis(before)).await;
             postgres.crash().unwrap();

@@ -19,9 +19,8 @@ use crate::support::{
     Database,
     builder::{CATALOG, GIB, HOURS, HOURS_ID, ORG, Row, TENANT, TENANT_2, csv},
     calls::detailed_usage,
-    chance,
     raw::{Connection, Verbatim},
-    rounds,
+    rng, rounds,
 };
 
 /// Pieces that parsers have been known to trip over.
@@ -45,22 +44,22 @@ const PIECES: [&[u8]; 16] = [
 ];
 
 /// A few changes at random places.
-fn damaged(content: &[u8], chance: &mut fastrand::Rng) -> Vec<u8> {
+fn damaged(content: &[u8], rng: &mut fastrand::Rng) -> Vec<u8> {
     let mut content = content.to_vec();
-    for _ in 0..chance.u32(1..5) {
-        let at = chance.usize(0..=content.len());
+    for _ in 0..rng.u32(1..5) {
+        let at = rng.usize(0..=content.len());
         let rest = content.len() - at;
-        match chance.u32(0..6) {
-            0 if rest > 0 => content[at] ^= 1 << chance.u32(0..8),
-            1 if rest > 0 => content[at] = chance.u8(..),
+        match rng.u32(0..6) {
+            0 if rest > 0 => content[at] ^= 1 << rng.u32(0..8),
+            1 if rest > 0 => content[at] = rng.u8(..),
             2 => content.truncate(at),
-            3 => drop(content.drain(at..at + chance.usize(0..=rest.min(40)))),
+            3 => drop(content.drain(at..at + rng.usize(0..=rest.min(40)))),
             4 => {
-                let copy = content[at..at + chance.usize(0..=rest.min(40))].to_vec();
-                let to = chance.usize(0..=content.len());
+                let copy = content[at..at + rng.usize(0..=rest.min(40))].to_vec();
+                let to = rng.usize(0..=content.len());
                 content.splice(to..to, copy);
             }
-            _ => drop(content.splice(at..at, PIECES[chance.usize(0..PIECES.len())].iter().copied())),
+            _ => drop(content.splice(at..at, PIECES[rng.usize(0..PIECES.len())].iter().copied())),
         }
     }
     content
@@ -89,7 +88,7 @@ async fn damaged_files_are_taken_or_refused_with_a_reason() {
     std::io::Write::write_all(&mut gz, &plain).unwrap();
     let gz = gz.finish().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut chance = chance();
+    let mut rng = rng();
     let (mut taken, mut refused) = (0, 0);
     for round in 0..rounds(10) * 60 {
         let (content, suffix) = match round % 6 {
@@ -98,7 +97,7 @@ async fn damaged_files_are_taken_or_refused_with_a_reason() {
             _ => (&plain, "csv"),
         };
         let path = folder.path().join(format!("usage.{suffix}"));
-        let content = damaged(content, &mut chance);
+        let content = damaged(content, &mut rng);
         std::fs::write(&path, &content).unwrap();
         match import.read(vec![Input::File(path)]).await {
             Ok(prepared) => {
@@ -131,12 +130,12 @@ fn damaged_catalogs_are_read_or_refused_with_a_reason() {
         let value: toml::Value = toml::from_str(CATALOG).unwrap();
         serde_json::to_string_pretty(&value).unwrap()
     };
-    let mut chance = chance();
+    let mut rng = rng();
     let mut refused = 0;
     for round in 0..rounds(10) * 100 {
         let (content, format) =
             if round % 2 == 0 { (CATALOG, CatalogFormat::Toml) } else { (json.as_str(), CatalogFormat::Json) };
-        let content = String::from_utf8_lossy(&damaged(content.as_bytes(), &mut chance)).into_owned();
+        let content = String::from_utf8_lossy(&damaged(content.as_bytes(), &mut rng)).into_owned();
         if let Err(error) = catalog::read(&content, format) {
             refused += 1;
             assert!(!error.to_string().is_empty());
@@ -217,12 +216,12 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         ("UsageImportService/ImportUsage", import.encode_to_vec()),
         ("UsageImportService/WithdrawUsage", withdraw.encode_to_vec()),
     ];
-    let mut chance = chance();
+    let mut rng = rng();
     let mut connection = Connection::open(server.address, 1 << 20).await;
     let mut codes = std::collections::HashSet::new();
     for _ in 0..rounds(10) * 40 {
         for (path, request) in &requests {
-            let request = Verbatim(damaged(request, &mut chance));
+            let request = Verbatim(damaged(request, &mut rng));
             let (_, status) = connection.answer(path, &[], &request).await.read::<()>().await;
             assert!(is_sound(&status), "{path}: {status:?} for {:?}", request.0);
             codes.insert(status.code());
@@ -242,10 +241,10 @@ async fn damaged_tokens_are_refused() {
     let list = ListTenantsRequest { page_size: 1, ..Default::default() };
     let page = stub.list_tenants(list.clone()).await.unwrap().into_inner().next_page_token;
     assert!(!resume.is_empty() && !page.is_empty());
-    let mut chance = chance();
+    let mut rng = rng();
     for _ in 0..rounds(10) * 20 {
         for token in [&resume, &page] {
-            let other = String::from_utf8_lossy(&damaged(token.as_bytes(), &mut chance)).into_owned();
+            let other = String::from_utf8_lossy(&damaged(token.as_bytes(), &mut rng)).into_owned();
             // None at all is a start, and padding that is left out, or not, changes nothing.
             if other.is_empty() || other == *token || other.trim_end_matches('=') == token.trim_end_matches('=') {
                 continue;

@@ -22,11 +22,10 @@ use crate::support::{
     Database, Server,
     builder::{ORG, TENANT},
     calls::{detailed_usage, monthly_costs, reason, request},
-    chance,
     issuer::{Issuer, Signer},
     program,
     raw::Connection,
-    rounds,
+    rng, rounds,
     serving::Serving,
 };
 
@@ -284,7 +283,7 @@ async fn abandoned_streams_leave_nothing_in_the_database() {
         }
     });
     let streams = 3 * rounds(40);
-    let mut chance = chance();
+    let mut rng = rng();
     let mut connection = Connection::open(server.address, WINDOW).await;
     for n in 0..streams {
         let asset_types = if n % 2 == 0 { vec![] } else { vec![1] };
@@ -292,7 +291,7 @@ async fn abandoned_streams_leave_nothing_in_the_database() {
         let usage = GetDetailedUsageRequest { filter: Some(filter), ..detailed_usage(TENANT) };
         let response = connection.call(USAGE, &[], &usage).await.expect("a call");
         // Some are given up before they are answered, some later.
-        let _ = tokio::time::timeout(Duration::from_micros(chance.u64(0..20_000)), response).await;
+        let _ = tokio::time::timeout(Duration::from_micros(rng.u64(0..20_000)), response).await;
     }
     drop(connection);
     assert!(!others.is_finished(), "{:?}", others.await);

@@ -12,9 +12,9 @@ use secure_connect_reports::client::{Client, ClientConfig, UsageQuery};
 use crate::support::{
     Database, Server,
     builder::{CATALOG, ORG, Row, TENANT, csv},
-    chance, program,
+    program,
     proxy::{Fate, Proxy},
-    rounds,
+    rng, rounds,
     serving::Serving,
     to_csv,
 };
@@ -66,13 +66,13 @@ async fn wait_for(what: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_over_a_network_that_breaks_is_that_of_one_revision() {
     let (database, server) = served(ROWS).await;
-    let mut chance = chance();
+    let mut rng = rng();
     let folder = tempfile::tempdir().unwrap();
     let mut cut = 0;
     for round in 0..rounds(6) {
         let undisturbed = server.february().await;
         // Connections end after 5 to 400 kB: in the middle of a frame, a message, a record.
-        let limits: Vec<u64> = (0..64).map(|_| chance.u64(5_000..400_000)).collect();
+        let limits: Vec<u64> = (0..64).map(|_| rng.u64(5_000..400_000)).collect();
         let fate = move |connection: u32| Fate {
             cut_after: limits[connection as usize % limits.len()],
             pause: Duration::from_millis(1),
@@ -114,7 +114,7 @@ async fn a_download_over_a_network_that_breaks_is_that_of_one_revision() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_that_was_killed_goes_on_where_it_was() {
     let (database, server) = served(ROWS).await;
-    let mut chance = chance();
+    let mut rng = rng();
     let folder = tempfile::tempdir().unwrap();
     let slow = |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(4) };
     for round in 0..rounds(6) {
@@ -124,7 +124,7 @@ async fn a_download_that_was_killed_goes_on_where_it_was() {
         let (part, state) = (with_suffix(&file, ".part"), with_suffix(&file, ".part.json"));
         let mut child = download(&proxy.url, &file, &[]).spawn().unwrap();
         wait_for(|| state.exists()).await;
-        tokio::time::sleep(Duration::from_millis(chance.u64(0..100))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..100))).await;
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(part.exists() && !file.exists());
@@ -147,7 +147,7 @@ fn serve(database: &Database) -> (Serving, SocketAddr) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_outlives_its_server() {
     let (database, server) = served(MANY_ROWS).await;
-    let mut chance = chance();
+    let mut rng = rng();
     let folder = tempfile::tempdir().unwrap();
     for round in 0..rounds(2) {
         let undisturbed = server.february().await;
@@ -156,12 +156,12 @@ async fn a_download_outlives_its_server() {
         let file = folder.path().join("report.csv");
         let child = download(&proxy.url, &file, &[]).spawn().unwrap();
         wait_for(|| with_suffix(&file, ".part.json").exists()).await;
-        tokio::time::sleep(Duration::from_millis(chance.u64(0..200))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..200))).await;
         drop(serving);
         proxy.close().await;
         // The last day is restated before the server is back.
         database.import(&csv(&[Row::on("2022-02-28", &format!("{round}.5"))])).await;
-        tokio::time::sleep(Duration::from_millis(chance.u64(0..500))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..500))).await;
         let (_serving, address) = serve(&database);
         proxy.lead_to(vec![address]);
         let (ok, log) = finished(child).await;
@@ -199,7 +199,7 @@ async fn a_command_outlives_its_server_from_its_first_byte_on() {
     }
     assert_eq!(expected[0], undisturbed);
 
-    let mut chance = chance();
+    let mut rng = rng();
     let mut tried_again = 0;
     for round in 0..rounds(6) {
         let (serving, address) = serve(&database);
@@ -210,12 +210,12 @@ async fn a_command_outlives_its_server_from_its_first_byte_on() {
             proxy.lead_to(vec![address]);
         }
         let children = [&usage[..], &tenants, &costs].map(|command| run(&proxy.url, command));
-        tokio::time::sleep(Duration::from_micros(chance.u64(0..40_000))).await;
+        tokio::time::sleep(Duration::from_micros(rng.u64(0..40_000))).await;
         drop(serving);
         if round % 2 == 0 {
             proxy.close().await;
         }
-        tokio::time::sleep(Duration::from_millis(chance.u64(0..300))).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..300))).await;
         let (_serving, address) = serve(&database);
         proxy.lead_to(vec![address]);
         for (child, expected) in children.into_iter().zip(&expected) {

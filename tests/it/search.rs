@@ -7,12 +7,12 @@ use secure_connect_reports::{
 };
 use serde_json::json;
 
-use crate::support::{Database, Server, chance};
+use crate::support::{Database, Server, rng};
 
 /// A text of few different characters, so that texts have much in common. Some are special to SQL, or take more bytes.
-fn text(chance: &mut fastrand::Rng, longest: usize) -> String {
+fn text(rng: &mut fastrand::Rng, longest: usize) -> String {
     let characters: Vec<char> = "aab-%_\\'ÄßIΣ 東1".chars().collect();
-    (0..chance.usize(1..=longest)).map(|_| characters[chance.usize(..characters.len())]).collect()
+    (0..rng.usize(1..=longest)).map(|_| characters[rng.usize(..characters.len())]).collect()
 }
 
 /// Upper and lower case of these texts as one.
@@ -20,8 +20,8 @@ fn fold(text: &str) -> String {
     text.replace('Σ', "σ").replace('Ä', "ä").replace('I', "i")
 }
 
-fn name(chance: &mut fastrand::Rng, longest: usize) -> String {
-    format!("x{}x", text(chance, longest))
+fn name(rng: &mut fastrand::Rng, longest: usize) -> String {
+    format!("x{}x", text(rng, longest))
 }
 
 fn organization_id(n: usize) -> String {
@@ -29,9 +29,9 @@ fn organization_id(n: usize) -> String {
 }
 
 /// Organizations that all have another name than before, and tenants by name and organization.
-async fn apply(database: &Database, chance: &mut fastrand::Rng, tenants: &[(String, usize)]) {
+async fn apply(database: &Database, rng: &mut fastrand::Rng, tenants: &[(String, usize)]) {
     let organizations: Vec<_> =
-        (0..5).map(|n| json!({"id": organization_id(n), "name": name(chance, 30), "currency": "EUR"})).collect();
+        (0..5).map(|n| json!({"id": organization_id(n), "name": name(rng, 30), "currency": "EUR"})).collect();
     let tenants: Vec<_> = tenants
         .iter()
         .enumerate()
@@ -55,12 +55,12 @@ async fn list(server: &Server, search: &str) -> Vec<Tenant> {
 #[tokio::test]
 async fn a_search_finds_what_has_the_text_in_it_whatever_was_renamed_or_moved() {
     let database = Database::migrated();
-    let mut chance = chance();
+    let mut rng = rng();
     let mut tenants: Vec<(String, usize)> = Vec::new();
     for round in 0..3 {
         // Some tenants get another name, some go to another organization, some stay as they are, and some are new.
         for n in 0..60 + 30 * round {
-            let new = (name(&mut chance, 40), chance.usize(..5));
+            let new = (name(&mut rng, 40), rng.usize(..5));
             match tenants.get_mut(n) {
                 None => tenants.push(new),
                 Some(tenant) if n % 3 == 0 => tenant.0 = new.0,
@@ -68,7 +68,7 @@ async fn a_search_finds_what_has_the_text_in_it_whatever_was_renamed_or_moved() 
                 Some(_) => {}
             }
         }
-        apply(&database, &mut chance, &tenants).await;
+        apply(&database, &mut rng, &tenants).await;
         let server = database.serve();
         let all = list(&server, "").await;
         assert_eq!(all.len(), tenants.len());
@@ -76,11 +76,11 @@ async fn a_search_finds_what_has_the_text_in_it_whatever_was_renamed_or_moved() 
         for n in 0..60 {
             // Some text, or a part of a name that is there, of any length.
             let text = match n % 3 {
-                0 => text(&mut chance, 3),
+                0 => text(&mut rng, 3),
                 1 => all[n].name.clone(),
                 _ => all[n].organization_name.clone(),
             };
-            let text: String = text.chars().skip(chance.usize(..3)).take(chance.usize(1..=40)).collect();
+            let text: String = text.chars().skip(rng.usize(..3)).take(rng.usize(1..=40)).collect();
             let wanted = fold(&text);
             let has = |text: &str| fold(text).contains(&wanted);
             let expected: Vec<&Tenant> = all
@@ -129,7 +129,7 @@ async fn an_organization_is_found_as_long_as_it_has_tenants() {
 async fn a_sigma_is_a_sigma_wherever_it_stands() {
     let database = Database::migrated();
     let tenants = [("ΟΔΟΣΑΚΗΣ".to_owned(), 0), ("οδος".to_owned(), 0)];
-    apply(&database, &mut chance(), &tenants).await;
+    apply(&database, &mut rng(), &tenants).await;
     let server = database.serve();
     for (search, count) in [("ΟΔΟΣ", 2), ("οδος", 2), ("οδοσ", 2), ("Σ", 2), ("ΚΗΣ", 1), ("κης", 1), ("ης", 1)]
     {

@@ -280,8 +280,8 @@ pub(crate) fn rounds(usual: u32) -> u32 {
     std::env::var("TORTURE_ROUNDS").map_or(usual, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
-/// Chance that can be had again: the seed is printed.
-pub(crate) fn chance() -> fastrand::Rng {
+/// A random number generator. It prints its seed, so that a failure can be repeated.
+pub(crate) fn rng() -> fastrand::Rng {
     let seed = std::env::var("TORTURE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     // Tests run side by side; their threads have their names.
     eprintln!("TORTURE_SEED={seed} of {}", std::thread::current().name().unwrap_or("a test"));
