@@ -24,8 +24,12 @@ type Build<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send>;
 // === impl Reloaded ===
 
 impl<T: Send + Sync + 'static> Reloaded<T> {
-    /// Reads the files, and then goes on to look at them. `what` names them in errors and in the log, by their options; `build` gets their bytes
-    /// in the order of the paths.
+    /// Reads the files, and then checks them for changes every `interval`. `what` names them in errors and in the log, by
+    /// their options. `build` gets their bytes in the order of the paths.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or `build` refuses its content.
     pub fn start(
         what: &'static str,
         files: Vec<PathBuf>,

@@ -94,6 +94,10 @@ impl AuthConfig {
 
 impl Authenticator {
     /// Reads the files. The keys of an issuer are fetched in the background.
+    ///
+    /// # Errors
+    ///
+    /// The configuration contradicts itself, or a file of keys or callers is invalid.
     pub fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
         config.check()?;
         let tokens = config.tokens.map(TokenVerifier::new).transpose().map_err(AuthConfigError::Invalid)?;

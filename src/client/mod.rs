@@ -114,6 +114,10 @@ impl Client {
     }
 
     /// Finds a tenant by its id, or by a name that only one tenant has.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::UnknownTenant`] or [`ClientError::AmbiguousTenant`] for a name; an id is not looked up.
     pub async fn find_tenant(&mut self, id_or_name: &str) -> Result<TenantId, ClientError> {
         if let Ok(id) = id_or_name.parse() {
             return Ok(id);
@@ -156,6 +160,11 @@ impl Client {
     }
 
     /// Resumes a download to CSV of another process, after the lines that its checkpoint counts.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::CheckpointMismatch`] if the checkpoint is of another request or format,
+    /// [`ClientError::CannotResume`] if the report has another revision now.
     pub async fn resume_detailed_usage_csv(
         &mut self,
         query: &UsageQuery,

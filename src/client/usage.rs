@@ -69,6 +69,10 @@ impl UsageDownload {
     }
 
     /// The next records; `None` when the report is complete and agrees with its summary.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Mismatch`] if the records do not match the summary: the records so far must not be used.
     pub async fn next(&mut self) -> Result<Option<Vec<UsageRecord>>, ClientError> {
         while self.summary.is_none() {
             let message = proto::GetDetailedUsageResponse::decode(self.stream.next().await?);

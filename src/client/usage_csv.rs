@@ -64,6 +64,10 @@ impl CsvDownload {
 
     /// Adds the next lines to `out`, and returns how many there are; `None` when the report is complete and agrees with
     /// its summary. The line with the columns' names is not among them.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Mismatch`] if the records do not match the summary: the lines so far must not be used.
     pub async fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<u64>, ClientError> {
         if let Some(summary) = &self.summary {
             check_summary(self.stream.header(), summary, self.stream.received(), self.lines.totals())?;

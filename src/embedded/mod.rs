@@ -63,6 +63,10 @@ pub struct PrivateServer {
 
 impl PrivateServer {
     /// Starts the server of a folder, or joins it if it is running. Creates the folder if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// The machine has no PostgreSQL server binaries, the folder cannot be used, or PostgreSQL does not start.
     pub fn start_or_join(data_dir: &Path) -> Result<Self, ServerError> {
         let binaries = Binaries::find()?;
         let account = Account::for_server()?;

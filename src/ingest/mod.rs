@@ -138,6 +138,10 @@ impl Import {
     }
 
     /// Reads files as one delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError::Invalid`] with the first problems of all files, or the first file that cannot be read at all.
     pub async fn read(&self, inputs: Vec<Input>) -> Result<Prepared, ImportError> {
         let names = inputs.iter().map(Input::name).collect();
         let mut intake = Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Lines(names));

@@ -28,6 +28,10 @@ const MAX_OMITTED: u16 = 1000;
 
 impl Import {
     /// Publishes every load that differs from the one in force: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was published, for instance because another import has changed a load meanwhile.
     pub async fn publish(&self, prepared: Prepared, delivery: &Delivery<'_>) -> Result<ImportReport, ImportError> {
         let Prepared { sorted, plan, record_count, mut warnings } = prepared;
         let Plan { loads, unicode_ids } = plan;
@@ -60,6 +64,10 @@ impl Import {
     }
 
     /// Withdraws the source's usage of a tenant's day: an empty load supersedes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError::NothingToWithdraw`] if the source has no load of the day.
     pub async fn withdraw(
         &self,
         tenant_id: TenantId,

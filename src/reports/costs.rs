@@ -106,6 +106,10 @@ async fn hidden(store: &Store, scope: &TenantScope, request: &CostsRequest) -> R
 }
 
 /// Computes what an organization owes.
+///
+/// # Errors
+///
+/// [`ReportError::PageTokenExpired`] if names or lines have changed since the previous page.
 pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
     let token = PageToken::open(&request.page_token, query)?;

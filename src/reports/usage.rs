@@ -120,6 +120,11 @@ struct Prefetch {
 
 impl UsageReport {
     /// Opens the report, at the position of the resume token if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::TenantNotFound`], [`ReportError::Purged`], [`ReportError::Invalid`] for a field of the request, or
+    /// [`ReportError::ResumeTokenExpired`] if the report of the token cannot be reproduced.
     pub async fn open(store: Store, scope: &TenantScope, request: &UsageRequest) -> Result<Self, ReportError> {
         let UsageRequest { tenant_id, month, .. } = *request;
         let filter_digest = filter::digest(&request.filter);
@@ -239,6 +244,10 @@ impl UsageReport {
     }
 
     /// The next records; `None` at the end, after the totals of all records were checked.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or the records do not add up to the totals.
     pub async fn next(&mut self) -> Result<Option<UsageChunk>, ReportError> {
         // After the last record that matches the filter, the rest is not read.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
