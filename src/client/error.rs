@@ -3,7 +3,7 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::retry::is_transient;
+use super::transient::is_transient;
 use crate::{
     contract::{InvalidMessage, Reason},
     network::causes,

@@ -23,6 +23,7 @@ mod error;
 mod raw_codec;
 mod resuming;
 mod retry;
+mod transient;
 mod usage;
 mod usage_csv;
 

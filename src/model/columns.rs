@@ -1,9 +1,13 @@
 //! The columns of the report, each declared once: everything that reads or writes records follows this table.
 
-use super::{
-    AssetType, BillingRegion, Platform,
-    record::{MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES},
-};
+use super::{AssetType, BillingRegion, Platform};
+
+/// The maximum length of an asset id, in bytes of UTF-8.
+pub const MAX_ASSET_ID_BYTES: usize = 512;
+/// The longest asset name, in bytes of UTF-8. With the id it fits an index row of PostgreSQL (2704 bytes).
+pub const MAX_ASSET_NAME_BYTES: usize = 1024;
+/// The maximum length of a meter's name, in bytes of UTF-8.
+pub const MAX_METER_NAME_BYTES: usize = 128;
 
 /// What the values of a column are. It settles their text in CSV and their wire type in the contract.
 #[derive(Clone, Copy, Debug)]

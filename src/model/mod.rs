@@ -19,7 +19,7 @@ mod time;
 mod totals;
 mod value;
 
-pub use columns::{Column, Form, Part};
+pub use columns::{Column, Form, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES, Part};
 pub use composed::composed;
 pub use currency::{Currency, InvalidCurrency};
 pub use day::{InvalidDay, UsageDay};
@@ -32,8 +32,7 @@ pub use ids::{InvalidId, MeterId, OrganizationId, TenantId};
 pub use month::{InvalidMonth, InvalidMonthRange, Month, MonthRange};
 pub use price::{InvalidPricing, PriceTier, Pricing, PricingModel, RoundingMode};
 pub use record::{
-    Asset, InvalidText, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES, Meter, RecordDimensions,
-    Source, UsageKey, UsageRecord, checked_text, tenant_values,
+    Asset, InvalidText, Meter, RecordDimensions, Source, UsageKey, UsageRecord, checked_text, tenant_values,
 };
 pub use time::{InvalidTime, UtcTime};
 pub use totals::{Total, Totals, TotalsMismatch};

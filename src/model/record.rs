@@ -4,13 +4,6 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{AssetType, BillingRegion, Column, Decimal, MeterId, OrganizationId, Platform, TenantId, UtcTime, Value};
 
-/// The maximum length of an asset id, in bytes of UTF-8.
-pub const MAX_ASSET_ID_BYTES: usize = 512;
-/// The longest asset name, in bytes of UTF-8. With the id it fits an index row of PostgreSQL (2704 bytes).
-pub const MAX_ASSET_NAME_BYTES: usize = 1024;
-/// The maximum length of a meter's name, in bytes of UTF-8.
-pub const MAX_METER_NAME_BYTES: usize = 128;
-
 /// What one meter measured for one asset in one period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRecord {

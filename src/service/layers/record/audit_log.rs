@@ -1,7 +1,7 @@
 //! The audit log: one line for each call, written when it ends, however it ends. It says who asked for what, how
 //! it ended, and what the answer did not say. It never has tokens or what was reported.
 
-use super::EndedCall;
+use super::ended::EndedCall;
 
 /// The target of the lines.
 const TARGET: &str = "audit";

@@ -15,11 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::Span;
 
-use super::{
-    audit_log, metrics,
-    notes::{Noted, Notes},
-    trace,
-};
+use super::{audit_log, ended::EndedCall, metrics, notes::Notes, trace};
 use crate::{
     contract::Reason,
     service::{policy::Rpc, status},
@@ -54,22 +50,6 @@ pub(in crate::service) struct Call {
     /// `None`: the call has not ended. If it is dropped now, it was given up.
     outcome: Mutex<Option<Outcome>>,
     has_ended: AtomicBool,
-}
-
-/// A call that has ended, for the subscribers.
-pub(super) struct EndedCall<'a> {
-    pub(super) rpc: Rpc,
-    pub(super) request_id: &'a str,
-    pub(super) peer: Option<SocketAddr>,
-    pub(super) noted: &'a Noted,
-    /// The name of the gRPC code.
-    pub(super) code: &'static str,
-    /// Empty where there is none.
-    pub(super) reason: &'a str,
-    /// The message of the status. Empty where none was sent.
-    pub(super) client_message: &'a str,
-    pub(super) bytes: u64,
-    pub(super) duration: Duration,
 }
 
 struct Outcome {

@@ -1,6 +1,6 @@
 //! The metrics of calls.
 
-use super::EndedCall;
+use super::ended::EndedCall;
 use crate::{
     service::policy::Rpc,
     telemetry::metrics::{CallMetrics, Metrics},

@@ -3,6 +3,7 @@
 mod audit_log;
 mod body;
 mod call;
+mod ended;
 mod metrics;
 mod notes;
 mod trace;
@@ -21,8 +22,8 @@ use super::{
 };
 use crate::service::{peer::Peer, policy::Rpc};
 use body::RecordedBody;
+use call::CallRecord;
 pub(in crate::service) use call::{Call, OpenCalls};
-use call::{CallRecord, EndedCall};
 pub(in crate::service) use notes::Notes;
 
 #[derive(Clone)]

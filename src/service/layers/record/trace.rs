@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use tracing::Span;
 
-use super::EndedCall;
+use super::ended::EndedCall;
 use crate::{service::policy::Rpc, telemetry::traces};
 
 pub(super) fn began(rpc: Rpc, request_id: &str, headers: &HeaderMap) -> Span {
