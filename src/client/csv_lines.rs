@@ -10,8 +10,8 @@ use prost::Message as _;
 use super::{ClientError, checkpoint::CheckpointSum};
 use crate::{
     contract::{
-        CsvFormat, CsvWriter, Fields, PartValues, RecordReader, WireValue, billing_region, part_length, proto,
-        read_part, write_decimal,
+        CsvFormat, CsvWriter, Fields, RecordReader, WireValue, billing_region, part_length, proto, read_part,
+        write_decimal,
     },
     model::{BillingRegion, Column, Decimal, Meter, Part, Total, Totals, UsageKey},
 };
@@ -177,9 +177,13 @@ impl CsvLines {
             }
         }
         let mut part = CachedPart::default();
-        let (values, after) = part.replace(Part::Meter, rest, self.format)?;
-        let (name, id) = (values.text(Column::MeterName)?, values.text(Column::MeterId)?);
-        let meter = Meter { id: id.parse().ok()?, name: name.to_owned(), unit: String::new() };
+        let (mut name, mut id) = (None, None);
+        let after = part.replace(Part::Meter, rest, self.format, |column, value| match column {
+            Column::MeterName => name = value.text(),
+            Column::MeterId => id = value.text(),
+            _ => {}
+        })?;
+        let meter = Meter { id: id?.parse().ok()?, name: name?.to_owned(), unit: String::new() };
         self.meter = self.meter_index(&meter);
         self.meters[self.meter].part = part;
         Some(after)
@@ -187,10 +191,10 @@ impl CsvLines {
 
     /// Writes the period; returns what follows.
     fn write_period<'a>(&mut self, rest: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
-        let (period, after) = rest.split_at(part_length(Part::Period, rest)?);
+        let (period, after) = rest.split_at(part_length(Part::Period, rest));
         let line = self.periods.get(period, || {
             let mut line = Vec::new();
-            read_part(Part::Period, &mut Fields::new(period), self.format, &mut line)?;
+            read_part(Part::Period, &mut Fields::new(period), self.format, &mut line, |_, _| {})?;
             Some(line)
         })?;
         out.extend_from_slice(line);
@@ -201,10 +205,7 @@ impl CsvLines {
 /// Writes the quantity; returns it and what follows.
 fn write_quantity<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> Option<(Decimal, &'a [u8])> {
     let mut fields = Fields::new(rest);
-    let (number, WireValue::Bytes(digits)) = fields.next()? else { return None };
-    if number != Column::Quantity.field() {
-        return None;
-    }
+    let WireValue::Bytes(digits) = fields.next_if(Column::Quantity.field())? else { return None };
     let quantity = write_decimal(digits, out)?;
     out.push(b',');
     Some((quantity, fields.rest))
@@ -218,7 +219,7 @@ impl CachedPart {
         if let Some(rest) = self.strip(part, record) {
             return Some(rest);
         }
-        self.replace(part, record, format).map(|(_, rest)| rest)
+        self.replace(part, record, format, |_, _| {})
     }
 
     /// What follows the part in a record that begins with it, where all that follow are fields after the part.
@@ -228,20 +229,26 @@ impl CachedPart {
         }
         let rest = record.strip_prefix(self.encoded.as_slice())?;
         // The order of the other fields is checked when they are read.
-        let (next, _) = Fields::new(rest).next()?;
+        let next = Fields::new(rest).peek()?;
         (next > part.columns().last()?.field()).then_some(rest)
     }
 
-    /// Reads the part that a record begins with; returns its values and what follows. The buffers are used again, since assets
-    /// change every few records.
-    fn replace<'a>(&mut self, part: Part, record: &'a [u8], format: CsvFormat) -> Option<(PartValues<'a>, &'a [u8])> {
+    /// Reads the part that a record begins with; returns what follows. `see` gets the values. The buffers are used again, since
+    /// assets change every few records.
+    fn replace<'a>(
+        &mut self,
+        part: Part,
+        record: &'a [u8],
+        format: CsvFormat,
+        see: impl FnMut(Column, WireValue<'a>),
+    ) -> Option<&'a [u8]> {
         // The old content is invalid, even if reading fails.
         self.encoded.clear();
         self.line.clear();
         let mut fields = Fields::new(record);
-        let values = read_part(part, &mut fields, format, &mut self.line)?;
+        read_part(part, &mut fields, format, &mut self.line, see)?;
         self.encoded.extend_from_slice(&record[..record.len() - fields.rest.len()]);
-        Some((values, fields.rest))
+        Some(fields.rest)
     }
 }
 
@@ -251,16 +258,20 @@ impl Attributes {
     fn read(rest: &[u8], format: CsvFormat) -> Option<Self> {
         let mut fields = Fields::new(rest);
         let mut line = Vec::new();
-        let values = read_part(Part::Attributes, &mut fields, format, &mut line)?;
+        let (mut region, mut trial) = (0, false);
+        read_part(Part::Attributes, &mut fields, format, &mut line, |column, value| match (column, value) {
+            (Column::BillingRegion, WireValue::Varint(code)) => region = code,
+            (Column::Trial, WireValue::Varint(value)) => trial = value != 0,
+            _ => {}
+        })?;
         if !fields.rest.is_empty() {
             return None;
         }
         // Replaces the last comma.
         line.pop();
         line.extend_from_slice(format.line_end.as_bytes());
-        let region = i32::try_from(values.varint(Column::BillingRegion)?).ok()?;
-        let trial = values.varint(Column::Trial)? != 0;
-        Some(Self { line, billing_region: BillingRegion::from_code(region)?, trial })
+        let billing_region = BillingRegion::from_code(i32::try_from(region).ok()?)?;
+        Some(Self { line, billing_region, trial })
     }
 }
 

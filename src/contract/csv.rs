@@ -98,12 +98,20 @@ impl<W: Write> CsvWriter<W> {
     }
 
     pub fn write(&mut self, record: &UsageRecord) -> io::Result<()> {
-        for value in record.values().into_iter().take(self.columns.len()) {
+        self.write_values(&record.values())
+    }
+
+    /// Writes a record by the values of its columns.
+    pub(crate) fn write_values(&mut self, values: &[Value<'_>; Column::COUNT]) -> io::Result<()> {
+        for value in &values[..self.columns.len()] {
+            let is_formula =
+                matches!(value, Value::Text(text) if self.format.neutralize_formulas && runs_as_formula(text));
+            if !is_formula && let Some(text) = value.as_text() {
+                self.out.write_field(text).map_err(io::Error::from)?;
+                continue;
+            }
             self.field.clear();
-            if let Value::Text(text) = value
-                && self.format.neutralize_formulas
-                && runs_as_formula(text)
-            {
+            if is_formula {
                 self.field.push(b'\'');
             }
             value.write_to(&mut self.field);

@@ -7,49 +7,34 @@ use uuid::Uuid;
 use super::{CsvFormat, Fields, WireValue};
 use crate::model::{Column, Decimal, Form, Part, UtcTime, Value};
 
-/// The most columns that a part may have.
-const PART_COLUMNS: usize = 8;
-
-/// The values of a part's columns; `None`: the field is not there.
-pub(crate) struct PartValues<'a> {
-    first: usize,
-    values: [Option<WireValue<'a>>; PART_COLUMNS],
-}
-
-/// How many bytes at the front of a record's fields are those of a part. `None`: they are not as the contract has them.
-pub(crate) fn part_length(part: Part, record: &[u8]) -> Option<usize> {
+/// How many bytes at the front of a record's fields are those of a part, in the contract's order.
+pub(crate) fn part_length(part: Part, record: &[u8]) -> usize {
     let mut fields = Fields::new(record);
     for column in part.columns() {
-        let mut ahead = fields.clone();
-        if ahead.next()?.0 == column.field() {
-            fields = ahead;
-        }
+        fields.next_if(column.field());
     }
-    Some(record.len() - fields.rest.len())
+    record.len() - fields.rest.len()
 }
 
 /// Reads the fields of a part, each at most once and in order, and appends its columns to a line, each with a comma behind it.
-/// `None`: something is not as usual.
+/// `see` gets the values of the fields that are there. `None`: something is not as usual.
+#[inline]
 pub(crate) fn read_part<'a>(
     part: Part,
     fields: &mut Fields<'a>,
     format: CsvFormat,
     line: &mut Vec<u8>,
-) -> Option<PartValues<'a>> {
-    let columns = part.columns();
-    let mut values = [None; PART_COLUMNS];
-    for (&column, slot) in columns.iter().zip(&mut values) {
-        let mut ahead = fields.clone();
-        if let Some((number, value)) = ahead.next()
-            && number == column.field()
-        {
-            *fields = ahead;
-            *slot = Some(value);
-        }
-        write_column(column, *slot, format, line)?;
+    mut see: impl FnMut(Column, WireValue<'a>),
+) -> Option<()> {
+    for &column in part.columns() {
+        let value = fields.next_if(column.field());
+        write_column(column, value, format, line)?;
         line.push(b',');
+        if let Some(value) = value {
+            see(column, value);
+        }
     }
-    Some(PartValues { first: columns.first()?.index(), values })
+    Some(())
 }
 
 /// `None`: the value is missing or invalid, or not in its canonical form.
@@ -93,29 +78,4 @@ pub(crate) fn write_decimal(digits: &[u8], line: &mut Vec<u8>) -> Option<Decimal
         decimal.write_to(line);
     }
     Some(decimal)
-}
-
-// === impl PartValues ===
-
-impl<'a> PartValues<'a> {
-    /// A column of the part.
-    pub(crate) fn get(&self, column: Column) -> Option<WireValue<'a>> {
-        self.values.get(column.index().checked_sub(self.first)?).copied().flatten()
-    }
-
-    pub(crate) fn text(&self, column: Column) -> Option<&'a str> {
-        match self.get(column)? {
-            WireValue::Bytes(text) => std::str::from_utf8(text).ok(),
-            WireValue::Varint(_) => None,
-        }
-    }
-
-    /// 0: unset.
-    pub(crate) fn varint(&self, column: Column) -> Option<u64> {
-        match self.get(column) {
-            None => Some(0),
-            Some(WireValue::Varint(value)) => Some(value),
-            Some(WireValue::Bytes(_)) => None,
-        }
-    }
 }

@@ -16,7 +16,7 @@ pub use csv::{CsvFormat, CsvWriter, LineEnd};
 #[cfg(feature = "server")]
 pub(crate) use encode::{LENGTH_DELIMITED, put_key, put_part, put_varint};
 #[cfg(feature = "client")]
-pub(crate) use lines::{PartValues, part_length, read_part, write_decimal};
+pub(crate) use lines::{part_length, read_part, write_decimal};
 #[cfg(test)]
 pub(crate) use reason::documented as documented_reasons;
 pub use reason::{REASON_DOMAIN, Reason, UnknownReason};

@@ -7,9 +7,19 @@ pub(crate) enum WireValue<'a> {
 }
 
 /// The fields of a message, one after the other.
-#[derive(Clone)]
 pub(crate) struct Fields<'a> {
     pub(crate) rest: &'a [u8],
+}
+
+// === impl WireValue ===
+
+impl<'a> WireValue<'a> {
+    pub(crate) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Bytes(text) => std::str::from_utf8(text).ok(),
+            Self::Varint(_) => None,
+        }
+    }
 }
 
 // === impl Fields ===
@@ -19,12 +29,28 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    /// The number of the next field.
+    #[inline]
+    pub(crate) fn peek(&self) -> Option<u32> {
+        let mut rest = self.rest;
+        u32::try_from(varint(&mut rest)? >> 3).ok()
+    }
+
     /// The number and value of the next field. `None`: nothing follows, or nothing that this walk understands, which
     /// [`rest`](Self::rest) tells apart.
-    #[inline]
     pub(crate) fn next(&mut self) -> Option<(u32, WireValue<'a>)> {
+        let number = self.peek()?;
+        Some((number, self.next_if(number)?))
+    }
+
+    /// The value of the next field, if it has this number.
+    #[inline]
+    pub(crate) fn next_if(&mut self, number: u32) -> Option<WireValue<'a>> {
         let mut rest = self.rest;
         let key = varint(&mut rest)?;
+        if key >> 3 != u64::from(number) {
+            return None;
+        }
         let value = match key & 7 {
             0 => WireValue::Varint(varint(&mut rest)?),
             2 => {
@@ -36,7 +62,7 @@ impl<'a> Fields<'a> {
             _ => return None,
         };
         self.rest = rest;
-        Some((u32::try_from(key >> 3).ok()?, value))
+        Some(value)
     }
 }
 

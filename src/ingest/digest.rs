@@ -45,7 +45,7 @@ impl Digester {
         let first = DigestVersion::FIRST.columns().len();
         let later = values.iter().skip(first).rposition(|value| *value != Value::Unset);
         self.needed = self.needed.max(later.map_or(first, |last| first + last + 1));
-        self.versions.iter_mut().try_for_each(|(_, lines)| lines.write(record))
+        self.versions.iter_mut().try_for_each(|(_, lines)| lines.write_values(&values))
     }
 
     pub(super) fn finish(self) -> io::Result<LoadDigest> {

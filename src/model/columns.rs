@@ -67,19 +67,18 @@ macro_rules! columns {
             pub const ALL: [Self; [$(Self::$column),+].len()] = [$(Self::$column),+];
             pub const NAMES: [&'static str; Self::COUNT] = [$($name),+];
 
-            const fn declaration(self) -> Declaration {
-                match self {
-                    $(Self::$column => Declaration {
-                        name: $name,
-                        field: $field,
-                        since: $since,
-                        form: $form,
-                        presence: Presence::$presence,
-                        part: Part::$part,
-                    }),+
-                }
-            }
         }
+
+        static DECLARATIONS: [Declaration; Column::COUNT] = [
+            $(Declaration {
+                name: $name,
+                field: $field,
+                since: $since,
+                form: $form,
+                presence: Presence::$presence,
+                part: Part::$part,
+            }),+
+        ];
     };
 }
 
@@ -110,30 +109,30 @@ impl Column {
 
     /// The header in CSV, and the field's JSON name in the contract.
     pub const fn name(self) -> &'static str {
-        self.declaration().name
+        DECLARATIONS[self as usize].name
     }
 
     /// The number of the field in `UsageRecord`.
     pub const fn field(self) -> u32 {
-        self.declaration().field
+        DECLARATIONS[self as usize].field
     }
 
     /// The first version of the canonical form of records (see [`DigestVersion`](super::DigestVersion)) that has it.
     pub const fn since(self) -> i16 {
-        self.declaration().since
+        DECLARATIONS[self as usize].since
     }
 
     pub const fn form(self) -> Form {
-        self.declaration().form
+        DECLARATIONS[self as usize].form
     }
 
     /// Whether every record must have a value.
     pub const fn is_required(self) -> bool {
-        matches!(self.declaration().presence, Presence::Required)
+        matches!(DECLARATIONS[self as usize].presence, Presence::Required)
     }
 
     pub const fn part(self) -> Part {
-        self.declaration().part
+        DECLARATIONS[self as usize].part
     }
 
     pub const fn index(self) -> usize {

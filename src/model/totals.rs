@@ -6,6 +6,9 @@ use bigdecimal::BigDecimal;
 
 use super::{Decimal, DecimalSum, UsageKey};
 
+/// How many keys are compared before one is hashed.
+const COMPARED_KEYS: usize = 12;
+
 /// The total of the records of a key.
 #[derive(Clone, Debug, Default)]
 pub struct Total {
@@ -49,7 +52,9 @@ impl<M: Clone + Eq + Hash> Totals<M> {
 
     /// The slot of a key, for [`add_to`](Self::add_to).
     pub fn slot(&mut self, key: &UsageKey<M>) -> usize {
-        if let Some(&slot) = self.slots.get(key) {
+        // Comparing a few keys is faster than hashing one.
+        let first = self.entries.iter().take(COMPARED_KEYS).position(|(known, _)| known == key);
+        if let Some(slot) = first.or_else(|| self.slots.get(key).copied()) {
             return slot;
         }
         let slot = self.entries.len();

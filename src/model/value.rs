@@ -23,6 +23,18 @@ pub enum Value<'a> {
 // === impl Value ===
 
 impl Value<'_> {
+    /// The value as the report writes it, where it is at hand as text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Code { name, .. } => Some(name),
+            Self::Flag(true) => Some("TRUE"),
+            Self::Flag(false) => Some("FALSE"),
+            Self::Unset => Some(""),
+            Self::Guid(_) | Self::Time(_) | Self::Decimal(_) => None,
+        }
+    }
+
     /// Appends the value as the report writes it, without quotes; nothing where it is unset.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         match self {
@@ -30,12 +42,11 @@ impl Value<'_> {
                 let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
                 out.extend_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
             }
-            Self::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Code { name, .. } => out.extend_from_slice(name.as_bytes()),
             Self::Time(time) => time.write_to(out),
             Self::Decimal(decimal) => decimal.write_to(out),
-            Self::Flag(flag) => out.extend_from_slice(if *flag { b"TRUE" } else { b"FALSE" }),
-            Self::Unset => {}
+            Self::Text(_) | Self::Code { .. } | Self::Flag(_) | Self::Unset => {
+                out.extend_from_slice(self.as_text().unwrap_or_default().as_bytes());
+            }
         }
     }
 }
