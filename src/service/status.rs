@@ -34,6 +34,7 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::ShuttingDown
         | Reason::Overloaded
         | Reason::ReaderStalled
+        | Reason::ConnectionTooOld
         | Reason::NotReplicated
         | Reason::IssuerUnavailable => Code::Unavailable,
         Reason::DeadlineExceeded | Reason::StatementTimeout | Reason::RequestStalled | Reason::ImporterStalled => {
@@ -139,6 +140,11 @@ pub(super) fn missing_extension<T>() -> Status {
     internal()
 }
 
+/// For streams that would never end by themselves.
+pub(super) fn connection_too_old() -> Status {
+    status(Reason::ConnectionTooOld, "the connection has reached the age that the server allows; open another one")
+}
+
 pub(super) fn stalled() -> Status {
     status(Reason::ReaderStalled, "the answer was not read for too long; a stream goes on with its last resume token")
 }
@@ -163,6 +169,12 @@ impl From<LimitExceeded> for Status {
             LimitExceeded::Caller { calls, limit } => {
                 let message =
                     format!("{limit} {calls} of yours are running, and that is the limit: let one of them end");
+                (Reason::CallerLimit, calls, limit, message)
+            }
+            LimitExceeded::Connection { calls, limit } => {
+                let message = format!(
+                    "{limit} {calls} of this connection are running, and that is the limit: let one of them end"
+                );
                 (Reason::CallerLimit, calls, limit, message)
             }
         };

@@ -54,6 +54,43 @@ async fn what_is_no_grpc_call_is_refused_before_its_caller_is_authenticated() {
     assert_eq!(ended.count(), 1, "{metrics}");
 }
 
+/// A page of another site can make a browser with a client certificate send anything that needs no permission: a form's content
+/// types, and any body.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_service_on_the_port_takes_grpc_alone_and_from_no_foreign_page() {
+    let database = Database::with_catalog().await;
+    let server = database.serve();
+    let mut connection = Connection::open(server.address, 1 << 16).await;
+    let own = format!("http://localhost:{}", server.address.port());
+    for path in [
+        LIST_TENANTS,
+        "secureconnect.reports.v1.UsageImportService/ImportUsage",
+        "grpc.health.v1.Health/Check",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ] {
+        for (method, content_type, origin, http) in [
+            (Method::GET, "application/grpc", None, 405),
+            (Method::OPTIONS, "application/grpc", Some("https://evil.example"), 403),
+            (Method::POST, "text/plain", None, 415),
+            (Method::POST, "application/x-www-form-urlencoded", None, 415),
+            (Method::POST, "multipart/form-data; boundary=x", None, 415),
+            (Method::POST, "application/grpc", Some("https://evil.example"), 403),
+            (Method::POST, "application/grpc", Some("null"), 403),
+            (Method::POST, "application/grpc", Some(own.as_str()), 200),
+            (Method::POST, "application/grpc", None, 200),
+        ] {
+            let case = format!("{path} {method} {content_type} {origin:?}");
+            let request = Request::builder().method(method).uri(format!("{own}/{path}"));
+            let request = request.header("content-type", content_type);
+            let request = origin.into_iter().fold(request, |request, origin| request.header("origin", origin));
+            let answer = connection.send(request.body(()).unwrap()).await;
+            assert_eq!(answer.status.as_u16(), http, "{case}");
+        }
+    }
+    assert_eq!(server.metric("scr_imported_loads_total{outcome=\"published\"}").await, 0.0);
+}
+
 /// Whoever may not call does not count against a limit, and learns nothing of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_is_authorized_before_its_call_is_admitted() {

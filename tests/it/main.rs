@@ -24,6 +24,7 @@ mod database_tls;
 mod deliveries;
 mod documents;
 mod features;
+mod floods;
 mod fuzz;
 mod golden;
 mod import;

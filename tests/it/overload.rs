@@ -62,7 +62,14 @@ fn peak_mib(serving: &Serving) -> u64 {
 async fn ten_times_too_much_is_refused_and_the_others_are_served() {
     let database = Database::with_rows(MANY_ROWS).await;
     let places = READERS.to_string();
-    let options = ["--max-downloads", &places, "--max-downloads-per-caller", "1000", "--export-connections", "2"];
+    let calls = (10 * READERS).to_string();
+    let options = [
+        ["--max-downloads", &places],
+        ["--max-downloads-per-caller", "1000"],
+        ["--export-connections", "2"],
+        ["--max-calls-per-connection", &calls],
+    ]
+    .concat();
     let serving = serve(&database, &options);
     let address = serving.url.trim_start_matches("http://").parse().unwrap();
     let mut client = client(&serving).await;

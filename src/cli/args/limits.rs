@@ -27,8 +27,12 @@ pub(in crate::cli) struct LimitsArgs {
     /// themselves. This closes idle connections, and lets load balancers distribute callers anew. 0: no limit.
     #[arg(long, env = "SCR_MAX_CONNECTION_AGE_SECONDS", default_value_t = 1800, value_parser = value_parser!(u64).range(..=31_536_000), value_name = "SECONDS")]
     max_connection_age_seconds: u64,
+    /// How long running calls may continue on a connection that has reached its maximum age. It is then closed, and
+    /// downloads continue on another one.
+    #[arg(long, env = "SCR_MAX_CONNECTION_AGE_GRACE_SECONDS", default_value_t = 3600, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
+    max_connection_age_grace_seconds: u64,
     /// Concurrent calls on one connection (HTTP/2 streams). Clients hold further calls back by themselves.
-    #[arg(long, env = "SCR_MAX_CALLS_PER_CONNECTION", default_value_t = 200, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
+    #[arg(long, env = "SCR_MAX_CALLS_PER_CONNECTION", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_calls_per_connection: u32,
     /// Calls of a connection that may be cancelled before the server handled them. Beyond that, the connection is
     /// closed.
@@ -77,6 +81,7 @@ impl LimitsArgs {
             handshake: Duration::from_secs(self.handshake_seconds),
             keepalive: Duration::from_secs(self.keepalive_seconds),
             age: Some(Duration::from_secs(self.max_connection_age_seconds)).filter(|age| !age.is_zero()),
+            age_grace: Duration::from_secs(self.max_connection_age_grace_seconds),
             calls: self.max_calls_per_connection,
             header_bytes: self.max_header_bytes,
             resets: size(self.max_resets),

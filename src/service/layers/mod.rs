@@ -11,10 +11,14 @@ mod deadline;
 mod failures;
 #[cfg(test)]
 mod for_test;
+mod headers;
 mod middleware;
 mod monitored_body;
 mod monitoring;
+mod origin;
+mod permit_body;
 mod pre_authentication;
+mod public;
 mod record;
 mod refusal;
 mod request_id;
@@ -23,4 +27,4 @@ mod stack;
 
 pub(in crate::service) use caller::Caller;
 pub(in crate::service) use record::{Notes, OpenCalls};
-pub(in crate::service) use stack::Layers;
+pub(in crate::service) use stack::{Ends, Layers};

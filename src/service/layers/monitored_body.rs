@@ -1,4 +1,4 @@
-//! A response's body that is monitored to its end: its deadline may pass, its reader may stall, the server may stop.
+//! A response's body that is monitored to its end: its time may pass, its reader may stall, the server may stop.
 //!
 //! The transport polls a body only when its peer has room for more. A body that nobody reads is never polled, and would keep
 //! what it holds. So a task watches it, and ends it.
@@ -17,7 +17,6 @@ use tokio::{task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 
-use super::record::Call;
 use crate::service::status;
 
 pub(super) struct MonitoredBody {
@@ -28,8 +27,8 @@ pub(super) struct MonitoredBody {
 
 /// What ends a body before its end.
 pub(super) struct Bounds {
-    /// The caller's own.
-    pub(super) deadline: Option<Instant>,
+    /// When it ends in any case, and with which status.
+    pub(super) end: Option<(Instant, fn() -> Status)>,
     /// How long the body may wait for its reader.
     pub(super) stall: Duration,
     /// Cancelled when the server can wait no longer.
@@ -54,12 +53,13 @@ struct Flow {
 // === impl MonitoredBody ===
 
 impl MonitoredBody {
-    pub(super) fn new(body: Body, call: Arc<Call>, bounds: Bounds) -> Self {
+    /// `ended` gets the status of a body that is ended here.
+    pub(super) fn new(body: Body, ended: impl FnOnce(&Status) + Send + 'static, bounds: Bounds) -> Self {
         let is_resumable = bounds.is_resumable;
         let flow = Flow { body: Some(body), is_resumable, end: None, waker: None, asked: Instant::now() };
         let flow = Arc::new(Mutex::new(flow));
         let cut_off = bounds.cut_off.clone();
-        let watcher = tokio::spawn(watch(Arc::downgrade(&flow), call, bounds)).abort_handle();
+        let watcher = tokio::spawn(watch(Arc::downgrade(&flow), ended, bounds)).abort_handle();
         Self { flow, cut_off, watcher }
     }
 }
@@ -133,11 +133,11 @@ fn lock(flow: &Mutex<Flow>) -> MutexGuard<'_, Flow> {
 }
 
 /// Ends the body when its time has come.
-async fn watch(flow: Weak<Mutex<Flow>>, call: Arc<Call>, bounds: Bounds) {
-    let Bounds { deadline, stall, cut_off, .. } = bounds;
+async fn watch(flow: Weak<Mutex<Flow>>, ended: impl FnOnce(&Status), bounds: Bounds) {
+    let Bounds { end, stall, cut_off, .. } = bounds;
     loop {
         let Some(stalls) = flow.upgrade().map(|flow| stalls_at(&lock(&flow), stall)) else { return };
-        let next = deadline.map_or(stalls, |deadline| deadline.min(stalls));
+        let next = end.map_or(stalls, |(end, _)| end.min(stalls));
         let is_cut_off = tokio::select! {
             () = tokio::time::sleep_until(next) => false,
             () = cut_off.cancelled() => true,
@@ -152,18 +152,16 @@ async fn watch(flow: Weak<Mutex<Flow>>, call: Arc<Call>, bounds: Bounds) {
             return;
         }
         let now = Instant::now();
-        let status = if deadline.is_some_and(|deadline| now >= deadline) {
-            status::deadline_exceeded()
-        } else if now >= stalls_at(&flow, stall) {
-            status::stalled()
-        } else {
-            continue;
+        let status = match end {
+            Some((end, status)) if now >= end => status(),
+            _ if now >= stalls_at(&flow, stall) => status::stalled(),
+            _ => continue,
         };
-        call.end(&status);
-        let ended = flow.end_with(status);
+        ended(&status);
+        let body = flow.end_with(status);
         let waker = flow.waker.take();
         drop(flow);
-        drop(ended);
+        drop(body);
         waker.into_iter().for_each(Waker::wake);
         return;
     }

@@ -33,7 +33,8 @@ impl Monitoring {
         let rpc: Rpc = extension(request)?;
         let is_resumable = rpc.class() == CallClass::Download;
         let Self { stall, cut_off } = self;
-        Ok((extension(request)?, Bounds { deadline, stall, cut_off, is_resumable }))
+        let end = deadline.map(|deadline| (deadline, status::deadline_exceeded as fn() -> Status));
+        Ok((extension(request)?, Bounds { end, stall, cut_off, is_resumable }))
     }
 }
 
@@ -50,6 +51,6 @@ impl Middleware for Monitoring {
         if response.body().is_end_stream() {
             return response;
         }
-        response.map(|body| Body::new(MonitoredBody::new(body, call, bounds)))
+        response.map(|body| Body::new(MonitoredBody::new(body, move |status| call.end(status), bounds)))
     }
 }

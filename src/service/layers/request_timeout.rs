@@ -25,7 +25,7 @@ use crate::service::{
 pub(super) struct RequestTimeout(pub(super) Duration);
 
 /// A request's body that fails when it has not ended in time.
-struct RequestTimeoutBody {
+pub(super) struct RequestTimeoutBody {
     body: Body,
     limit: Pin<Box<Sleep>>,
 }
@@ -40,8 +40,13 @@ impl Middleware for RequestTimeout {
         if class == CallClass::Import {
             return next.run(request).await;
         }
-        let limit = Box::pin(tokio::time::sleep(self.0));
-        next.run(request.map(|body| Body::new(RequestTimeoutBody { body, limit }))).await
+        next.run(request.map(|body| Body::new(RequestTimeoutBody::new(body, self.0)))).await
+    }
+}
+
+impl RequestTimeoutBody {
+    pub(super) fn new(body: Body, limit: Duration) -> Self {
+        Self { body, limit: Box::pin(tokio::time::sleep(limit)) }
     }
 }
 

@@ -12,9 +12,12 @@ use super::{
     content_type::ContentTypes,
     deadline::Deadlines,
     failures::Failures,
+    headers::Headers,
     middleware::{Apply, CallService},
     monitoring::Monitoring,
+    origin::Origins,
     pre_authentication::{MAX_UNAUTHENTICATED_CALLS, PreAuthentication},
+    public::PublicCalls,
     record::{OpenCalls, Recording},
     request_id::RequestIds,
     request_timeout::RequestTimeout,
@@ -32,27 +35,63 @@ pub(in crate::service) struct Layers {
     permits: Arc<Permits>,
     pre_authentication: PreAuthentication,
     stall: Duration,
+    age: Option<Duration>,
+    stops: CancellationToken,
     cut_off: CancellationToken,
+}
+
+/// When calls end because the server does.
+#[derive(Clone, Default)]
+pub(in crate::service) struct Ends {
+    /// Calls that would never end by themselves, such as a watch of health.
+    pub(in crate::service) endless: CancellationToken,
+    /// All others that are still running.
+    pub(in crate::service) all: CancellationToken,
 }
 
 // === impl Layers ===
 
 impl Layers {
-    /// When `cut_off` is cancelled, calls that are still running end with an error.
+    /// `age`: of a connection, at which calls without credentials end.
     pub(in crate::service) fn new(
         authenticator: Arc<Authenticator>,
         calls: Arc<OpenCalls>,
         limits: &CallLimits,
-        cut_off: CancellationToken,
+        age: Option<Duration>,
+        ends: Ends,
     ) -> Self {
         let permits = Arc::new(Permits::new(limits));
         let pre_authentication = PreAuthentication::new(MAX_UNAUTHENTICATED_CALLS);
-        Self { authenticator, calls, permits, pre_authentication, stall: limits.stall, cut_off }
+        let Ends { endless, all } = ends;
+        Self {
+            authenticator,
+            calls,
+            permits,
+            pre_authentication,
+            stall: limits.stall,
+            age,
+            stops: endless,
+            cut_off: all,
+        }
     }
 
-    /// A request meets the layers from the first to the last, its response from the last to the first.
+    /// Above a service that needs no credentials.
+    pub(in crate::service) fn around_public(&self, service: impl CallService) -> impl CallService {
+        ServiceBuilder::new()
+            .layer(Apply(Origins))
+            .layer(Apply(Headers))
+            .layer(Apply(ContentTypes))
+            .layer(Apply(PublicCalls { stall: self.stall, age: self.age, stops: self.stops.clone() }))
+            .layer(Apply(Failures))
+            .service(service)
+    }
+
+    /// Above a service of reports or imports. A request meets the layers from the first to the last, its response from the
+    /// last to the first.
     pub(in crate::service) fn around(&self, service: impl CallService) -> impl CallService {
         ServiceBuilder::new()
+            .layer(Apply(Origins))
+            .layer(Apply(Headers))
             .layer(Apply(RequestIds))
             .layer(Apply(ContentTypes))
             .layer(Apply(Recording(Arc::clone(&self.calls))))
@@ -87,7 +126,8 @@ mod tests {
             Arc::new(Authenticator::new(auth).unwrap()),
             Arc::new(OpenCalls::new(Arc::clone(&metrics))),
             &limits,
-            CancellationToken::new(),
+            None,
+            Ends::default(),
         );
         let mut service = layers.around(TestService(|request: Request<Body>| async move {
             assert!(!request.uri().path().ends_with("ListTenants"), "a panic on purpose");
