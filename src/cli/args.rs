@@ -32,7 +32,7 @@ pub(super) const DEVELOPMENT_AUDIENCE: &str = "secure-connect-reports";
 #[command(name = "secure-connect-reports", version, about, max_term_width = 120)]
 pub(super) struct Args {
     /// What to log, to standard error: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives such as
-    /// `info,tonic=debug`. `serve` writes its audit log at every level, unless a directive names `audit`:
+    /// `info,tonic=debug`. A level is that of this program; libraries log errors unless they are named. `serve` writes its audit log at every level, unless a directive names `audit`:
     /// `info,audit=off` [default: `info` for `serve`, `warn` for other commands].
     #[arg(long, global = true, help_heading = "Log", env = "SCR_LOG", value_name = "DIRECTIVES")]
     pub(super) log: Option<String>,

@@ -20,7 +20,10 @@ use std::{error::Error, process::ExitCode};
 use args::{Args, Command};
 use clap::CommandFactory as _;
 
-use crate::telemetry::logs::{LogConfig, Logs, traces};
+use crate::telemetry::{
+    lines::Lines,
+    logs::{LogConfig, Logs, traces},
+};
 
 /// An error that is only printed.
 type CommandError = Box<dyn Error + Send + Sync>;
@@ -50,7 +53,7 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(dispatch(args));
+    let result = runtime.block_on(dispatch(args, log.reserved_audit()));
     log.end();
     // A thread may be waiting for input that never comes.
     runtime.shutdown_background();
@@ -78,9 +81,9 @@ fn start_logs(args: &Args) -> Result<Logs, String> {
         directives: args.log.clone(),
         default_level: if serve.is_some() { "info" } else { "warn" },
         format: args.log_format.into(),
-        audit: serve.is_some(),
+        server: serve.map(|serve| serve.logs()),
     };
-    Ok(Logs::start(&config, traces))
+    Logs::start(&config, traces).map_err(|error| error.to_string())
 }
 
 /// Clients use one thread, which is faster for them: nothing is passed between threads. Files are written by a thread
@@ -98,9 +101,9 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-async fn dispatch(args: Args) -> Result<(), CommandError> {
+async fn dispatch(args: Args, audit: Option<Lines>) -> Result<(), CommandError> {
     match args.command {
-        Command::Serve(command) => serve::run(*command).await,
+        Command::Serve(command) => serve::run(*command, audit).await,
         Command::Migrate(command) => interruptible(catalog::migrate(command)).await,
         Command::Catalog(args::CatalogCommand::Apply(command)) => interruptible(catalog::apply(command)).await,
         Command::Import(command) => interruptible(import::run(command)).await,

@@ -14,9 +14,11 @@ use crate::{
     client::is_serving,
     service::{RunningServer, ServerConfig},
     store::StoreConfig,
+    telemetry::lines::Lines,
 };
 
-pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
+/// `audit`: where each call has to reserve room for its line.
+pub(super) async fn run(args: ServeArgs, audit: Option<Lines>) -> Result<(), CommandError> {
     let store = |url: &str| StoreConfig {
         short_connections: args.short_connections.into(),
         export_connections: args.export_connections.into(),
@@ -35,6 +37,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CommandError> {
         connections: args.limits.connections(),
         stop_delay: Duration::from_secs(args.stop_delay_seconds),
         drain_limit: Duration::from_secs(args.drain_seconds),
+        audit,
         ..ServerConfig::new(store(""), args.callers.config()?)
     };
     // Errors of the command line must come before a database is started.

@@ -57,6 +57,8 @@ reasons! {
     Overloaded = "OVERLOADED",
     /// The caller runs as many calls of this kind as it may: let one of them end.
     CallerLimit = "CALLER_LIMIT",
+    /// The server cannot write its audit log, and its operator wants no call without a line: try again.
+    AuditLogUnavailable = "AUDIT_LOG_UNAVAILABLE",
     /// The caller did not read the answer for too long: read faster, and go on with the last resume token.
     ReaderStalled = "READER_STALLED",
     /// The connection of a stream without end, such as a watch of health, is too old: open another one.

@@ -6,6 +6,7 @@ use super::{limits::CallLimits, tls::TlsConfig};
 use crate::{
     auth::{AuthConfig, AuthConfigError},
     store::{SchemaError, StoreConfig, StoreError},
+    telemetry::lines::Lines,
 };
 
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct ServerConfig {
     pub stop_delay: Duration,
     /// How long running calls may go on after that.
     pub drain_limit: Duration,
+    /// An audit log in which each call reserves room; without room, it is refused. `None`: lines are dropped instead.
+    pub audit: Option<Lines>,
 }
 
 /// Limits on connections of callers.
@@ -110,6 +113,7 @@ impl ServerConfig {
             connections: ConnectionLimits::default(),
             stop_delay: Duration::ZERO,
             drain_limit: Duration::from_secs(10),
+            audit: None,
         }
     }
 

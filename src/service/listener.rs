@@ -7,7 +7,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::JoinHandle,
-    time::Instant,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,8 +18,6 @@ use super::{
 };
 use crate::{reload::Reloaded, telemetry::metrics::Metrics};
 
-/// How often the log says that connections cannot be taken.
-const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections that wait for the transport.
 const QUEUED_CONNECTIONS: usize = 64;
 /// How long to wait when the system has no more file descriptors.
@@ -37,10 +34,6 @@ pub(super) struct Admission {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// A warning that is written once in a while.
-#[derive(Default)]
-struct Warning(Option<Instant>);
-
 /// Accepts until it is dropped.
 pub(super) struct Acceptor(JoinHandle<()>);
 
@@ -53,22 +46,19 @@ pub(super) fn accept(
     let task = tokio::spawn(async move {
         let permits = Arc::new(Semaphore::new(admission.max_connections));
         let turns = Turns::default();
-        let mut warning = Warning::default();
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 // Without file descriptors, for instance. Without a pause this would be a busy loop.
                 Err(error) => {
-                    warning.tell(|| tracing::warn!(%error, "cannot accept connections"));
+                    tracing::warn!(%error, "cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 admission.metrics.connection_refused();
-                warning.tell(|| {
-                    tracing::warn!("as many connections are open as --max-connections allows; more are closed");
-                });
+                tracing::warn!("as many connections are open as --max-connections allows; more are closed");
                 continue;
             };
             let permit = ConnectionPermit::new(permit, &admission.metrics);
@@ -113,17 +103,6 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, limit: Duration) ->
         Err(_) => {
             tracing::debug!(?address, "a TLS handshake took too long");
             None
-        }
-    }
-}
-
-// === impl Warning ===
-
-impl Warning {
-    fn tell(&mut self, tell: impl FnOnce()) {
-        if self.0.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
-            self.0 = Some(Instant::now());
-            tell();
         }
     }
 }

@@ -50,7 +50,7 @@ impl RunningServer {
             tokio::spawn(health::monitor(self.store.clone(), health_reporter.clone(), Arc::clone(&self.metrics)));
         let _metrics_server =
             self.metrics_listener.map(|listener| MetricsServer::start(listener, Arc::clone(&self.metrics)));
-        let (calls, ends) = (Arc::new(OpenCalls::new(Arc::clone(&self.metrics))), Ends::default());
+        let (calls, ends) = (Arc::new(OpenCalls::new(Arc::clone(&self.metrics), self.audit)), Ends::default());
         let age = self.connections.age;
         let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, age, ends.clone());
         let reports = ReportsServer::new(Reports::new(self.store, self.metrics), self.calls.request_bytes);

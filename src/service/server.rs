@@ -17,7 +17,7 @@ use crate::{
     auth::Authenticator,
     database::DatabaseError,
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
-    telemetry::metrics::Metrics,
+    telemetry::{lines::Lines, metrics::Metrics},
 };
 
 /// A server that is listening.
@@ -35,6 +35,7 @@ pub struct RunningServer {
     pub(super) reflection: bool,
     pub(super) stop_delay: Duration,
     pub(super) drain_limit: Duration,
+    pub(super) audit: Option<Lines>,
 }
 
 // === impl RunningServer ===
@@ -83,6 +84,7 @@ impl RunningServer {
             reflection: config.reflection,
             stop_delay: config.stop_delay,
             drain_limit: config.drain_limit,
+            audit: config.audit,
         })
     }
 

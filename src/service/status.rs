@@ -35,6 +35,7 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::Overloaded
         | Reason::ReaderStalled
         | Reason::ConnectionTooOld
+        | Reason::AuditLogUnavailable
         | Reason::NotReplicated
         | Reason::IssuerUnavailable => Code::Unavailable,
         Reason::DeadlineExceeded | Reason::StatementTimeout | Reason::RequestStalled | Reason::ImporterStalled => {
@@ -138,6 +139,11 @@ pub(super) fn with_reason(refusal: &Status) -> Option<Status> {
 pub(super) fn missing_extension<T>() -> Status {
     tracing::error!("a request came without {}", std::any::type_name::<T>());
     internal()
+}
+
+/// A call would leave no line.
+pub(super) fn audit_log_unavailable() -> Status {
+    status(Reason::AuditLogUnavailable, "the server cannot write its audit log, and so takes no calls; try again")
 }
 
 /// For streams that would never end by themselves.

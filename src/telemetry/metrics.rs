@@ -20,6 +20,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::{lines::dropped_lines, rate_limit::suppressed_lines};
 use crate::contract::Reason;
 
 /// Buckets of durations, in seconds: first those of the conventions, then those for long downloads.
@@ -170,6 +171,16 @@ impl Metrics {
             "When the newest load was published, by whatever way; 0: not known",
             Unit::Seconds,
             self.newest_load.clone(),
+        );
+        registry.register(
+            "scr_dropped_log_lines",
+            "Lines of a log that were not written: it was not read fast enough",
+            dropped_lines(),
+        );
+        registry.register(
+            "scr_suppressed_log_lines",
+            "Lines of the log that were not written: their place in the code had logged as many as it may",
+            suppressed_lines(),
         );
         registry.register("scr_build", "This program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }

@@ -190,6 +190,8 @@ async fn a_caller_that_goes_away_is_told_apart() {
     assert!((500..20_000).contains(&rows), "{call}");
 }
 
+const EVERYTHING: &str = "trace,h2=trace,hyper=trace,rustls=trace,tokio_postgres=trace,tonic=trace,tower=trace";
+
 /// Everything that is secret, at the most talkative level, and in failures.
 #[tokio::test]
 async fn no_secret_reaches_a_log_or_an_error() {
@@ -200,7 +202,7 @@ async fn no_secret_reaches_a_log_or_an_error() {
     let with_password = format!("{} password=hunter2-of-the-database", database.url);
     let serving = Serving::start(&database, &issuer, |command| {
         command
-            .args(["--log", "trace"])
+            .args(["--log", EVERYTHING])
             .env("DATABASE_URL", &with_password)
             .env("SCR_IMPORT_DATABASE_URL", &with_password);
     });
@@ -221,13 +223,13 @@ async fn no_secret_reaches_a_log_or_an_error() {
     }
     serving.calls(3 * 3 * Rpc::all().len()).await;
     let client = program()
-        .args(["tenants", "--server", &serving.url, "--log", "trace"])
+        .args(["tenants", "--server", &serving.url, "--log", EVERYTHING])
         .env("SCR_TOKEN", &good)
         .output()
         .unwrap();
     assert!(client.status.success());
     let refused = program()
-        .args(["tenants", "--server", &serving.url, "--log", "trace"])
+        .args(["tenants", "--server", &serving.url, "--log", EVERYTHING])
         .env("SCR_TOKEN", &tokens[1])
         .output()
         .unwrap();

@@ -34,6 +34,7 @@ mod kill;
 mod layers;
 mod limits;
 mod listing;
+mod logs;
 mod months;
 mod overload;
 mod pricing;

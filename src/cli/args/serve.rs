@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, builder::FalseyValueParser};
+use clap::{Args as ClapArgs, ValueEnum, builder::FalseyValueParser};
 use secrecy::SecretString;
 
 use super::{DatabaseArgs, LimitsArgs};
@@ -10,6 +10,7 @@ use crate::{
     auth::{AuthConfig, CertificateConfig, ClaimPath, TokenConfig},
     reload::RELOAD_INTERVAL,
     service::TlsConfig,
+    telemetry::{lines::WhenFull, logs::ServerLogs},
 };
 
 #[derive(Debug, ClapArgs)]
@@ -36,6 +37,22 @@ pub(in crate::cli) struct ServeArgs {
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`, or no traces].
     #[arg(long, env = "SCR_OTLP_ENDPOINT", value_name = "URL")]
     pub(in crate::cli) otlp_endpoint: Option<String>,
+    /// The file of the audit log, as JSON, to which lines are appended. It may be renamed or removed; the next line is
+    /// then the first one of a new file [default: standard error, with the other lines].
+    #[arg(long, env = "SCR_AUDIT_LOG", value_name = "FILE", help_heading = "Log")]
+    audit_log: Option<PathBuf>,
+    /// What happens when 8192 lines wait for the file of the audit log, for instance because its disk is full: their
+    /// lines are dropped and counted, or calls are refused with `AUDIT_LOG_UNAVAILABLE` before they begin.
+    #[arg(
+        long,
+        env = "SCR_AUDIT_LOG_WHEN_FULL",
+        value_name = "ACTION",
+        value_enum,
+        default_value_t,
+        requires = "audit_log",
+        help_heading = "Log"
+    )]
+    audit_log_when_full: WhenFullArg,
     #[command(flatten)]
     pub(in crate::cli) callers: CallersArgs,
     #[command(flatten)]
@@ -81,6 +98,13 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) import_database_url: Option<SecretString>,
     #[command(flatten)]
     pub(in crate::cli) database: DatabaseArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum WhenFullArg {
+    #[default]
+    Drop,
+    Refuse,
 }
 
 /// Who may call.
@@ -138,6 +162,18 @@ pub(in crate::cli) struct TlsArgs {
     /// Serve plain text on addresses other than loopback, because a proxy in front of the server speaks TLS.
     #[arg(long, env = "SCR_INSECURE_PLAINTEXT", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) insecure_plaintext: bool,
+}
+
+// === impl ServeArgs ===
+
+impl ServeArgs {
+    pub(in crate::cli) fn logs(&self) -> ServerLogs {
+        let when_full = match self.audit_log_when_full {
+            WhenFullArg::Drop => WhenFull::Drop,
+            WhenFullArg::Refuse => WhenFull::Reserved,
+        };
+        ServerLogs { audit_file: self.audit_log.clone().map(|path| (path, when_full)) }
+    }
 }
 
 // === impl CallersArgs ===

@@ -124,7 +124,7 @@ mod tests {
         let limits = CallLimits::default();
         let layers = Layers::new(
             Arc::new(Authenticator::new(auth).unwrap()),
-            Arc::new(OpenCalls::new(Arc::clone(&metrics))),
+            Arc::new(OpenCalls::new(Arc::clone(&metrics), None)),
             &limits,
             None,
             Ends::default(),

@@ -2,14 +2,12 @@
 //! it ended, and what the answer did not say. It never has tokens or what was reported.
 
 use super::ended::EndedCall;
-
-/// The target of the lines.
-const TARGET: &str = "audit";
+use crate::telemetry::logs::AUDIT;
 
 pub(super) fn ended(call: &EndedCall<'_>) {
     let noted = call.noted;
     tracing::info!(
-        target: TARGET,
+        target: AUDIT,
         parent: None,
         request_id = call.request_id,
         peer = call.peer.map(tracing::field::display),

@@ -19,7 +19,7 @@ use super::{audit_log, ended::EndedCall, metrics, notes::Notes, trace};
 use crate::{
     contract::Reason,
     service::{policy::Rpc, status},
-    telemetry::metrics::Metrics,
+    telemetry::{lines::Lines, metrics::Metrics},
 };
 
 /// Records a call. When this is dropped, the call has ended.
@@ -32,6 +32,7 @@ pub(super) struct CallRecord {
 pub(in crate::service) struct OpenCalls {
     calls: Mutex<HashMap<usize, Weak<Call>>>,
     metrics: Arc<Metrics>,
+    audit: Option<Lines>,
 }
 
 /// A running call, for layers that note something of it, or end it although its answer is not read.
@@ -125,9 +126,15 @@ impl Drop for CallRecord {
 // === impl OpenCalls ===
 
 impl OpenCalls {
-    pub(in crate::service) fn new(metrics: Arc<Metrics>) -> Self {
+    /// `audit`: where each call has to reserve room for its line.
+    pub(in crate::service) fn new(metrics: Arc<Metrics>, audit: Option<Lines>) -> Self {
         metrics::expect_calls(&metrics);
-        Self { calls: Mutex::default(), metrics }
+        Self { calls: Mutex::default(), metrics, audit }
+    }
+
+    /// Whether the audit log has room for the line of another call, which then must begin.
+    pub(super) fn reserve_line(&self) -> bool {
+        self.audit.as_ref().is_none_or(Lines::reserve)
     }
 
     fn calls(&self) -> MutexGuard<'_, HashMap<usize, Weak<Call>>> {

@@ -20,7 +20,7 @@ use super::{
     refusal::refuse,
     request_id::RequestId,
 };
-use crate::service::{peer::Peer, policy::Rpc};
+use crate::service::{peer::Peer, policy::Rpc, status};
 use body::RecordedBody;
 use call::CallRecord;
 pub(in crate::service) use call::{Call, OpenCalls};
@@ -35,6 +35,9 @@ impl Middleware for Recording {
             Ok(id) => id,
             Err(status) => return refuse(request, status).await,
         };
+        if !self.0.reserve_line() {
+            return refuse(request, status::audit_log_unavailable()).await;
+        }
         let rpc = Rpc::of_path(request.uri().path());
         let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
         let span = trace::began(rpc, &id, request.headers());
