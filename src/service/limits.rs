@@ -1,6 +1,7 @@
-//! How many calls may run at once, in all and of one caller.
+//! How many calls may run at once, and how much of their answers may wait to be read: in all, of one caller, and of the callers
+//! of one organization.
 //!
-//! A call beyond a limit is refused at once, so that those that run keep their pace.
+//! What is beyond a limit is refused at once, so that the calls that run keep their pace.
 
 use std::{
     collections::HashMap,
@@ -11,6 +12,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::policy::CallClass;
+use crate::{auth::TenantScope, model::OrganizationId};
 
 #[derive(Clone, Debug)]
 pub struct CallLimits {
@@ -20,6 +22,8 @@ pub struct CallLimits {
     pub imports: CallLimit,
     /// Other calls, running or waiting for a database connection.
     pub short_calls: CallLimit,
+    /// Bytes of the answers to short calls that wait to be read.
+    pub unread_bytes: CallLimit,
     /// How long a response may wait for its reader, and a request take to arrive.
     pub stall: Duration,
     /// How long an importer may take between two messages.
@@ -28,7 +32,7 @@ pub struct CallLimits {
     pub request_bytes: usize,
 }
 
-/// How many calls may run at once.
+/// How many calls may run at once, or how many bytes may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimit {
     /// Of all callers together.
@@ -37,30 +41,44 @@ pub struct CallLimit {
     pub per_caller: usize,
 }
 
-/// The permits for calls of every class.
+/// The permits for calls of every class, and for answers.
 #[derive(Debug)]
 pub(super) struct Permits {
     downloads: Arc<Pool>,
     imports: Arc<Pool>,
     short_calls: Arc<Pool>,
+    unread_bytes: Arc<Pool>,
 }
 
-/// The permits for calls of one class.
+/// Whose permits count together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    Caller(String),
+    /// Callers with the same organizations.
+    Organizations(Vec<OrganizationId>),
+}
+
+/// A caller, and its organizations unless they are all.
+#[derive(Clone, Debug)]
+pub(super) struct Holders(Vec<Holder>);
+
+/// The permits of one kind.
 #[derive(Debug)]
 struct Pool {
-    /// What the calls are, in an error.
+    /// What is limited, in an error.
     name: &'static str,
     limit: CallLimit,
     total: Arc<Semaphore>,
-    /// How many permits each caller holds, if any.
-    callers: Mutex<HashMap<String, usize>>,
+    /// How much each holder has, if anything.
+    held: Mutex<HashMap<Holder, usize>>,
 }
 
 /// Given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     pool: Arc<Pool>,
-    caller: String,
+    holders: Holders,
+    amount: u32,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -70,6 +88,8 @@ pub(super) enum LimitExceeded {
     Server { calls: &'static str, limit: usize },
     /// This caller alone has as many.
     Caller { calls: &'static str, limit: usize },
+    /// The callers of this caller's organizations have as many.
+    Organizations { calls: &'static str, limit: usize },
     /// This connection alone has as many as one may have.
     Connection { calls: &'static str, limit: usize },
 }
@@ -82,10 +102,20 @@ impl Default for CallLimits {
             downloads: CallLimit { total: 100, per_caller: 20 },
             imports: CallLimit { total: 4, per_caller: 3 },
             short_calls: CallLimit { total: 200, per_caller: 100 },
+            unread_bytes: CallLimit { total: 64 << 20, per_caller: 16 << 20 },
             stall: Duration::from_secs(120),
             import_idle: Duration::from_secs(60),
             request_bytes: 4 << 20,
         }
+    }
+}
+
+// === impl CallLimit ===
+
+impl CallLimit {
+    /// Of the callers of one organization: half, so that the others have the other half.
+    fn per_organization(self) -> usize {
+        self.total.div_ceil(2).max(self.per_caller)
     }
 }
 
@@ -97,16 +127,33 @@ impl Permits {
             downloads: Pool::new("downloads", limits.downloads),
             imports: Pool::new("imports", limits.imports),
             short_calls: Pool::new("calls", limits.short_calls),
+            unread_bytes: Pool::new("bytes of unread answers", limits.unread_bytes),
         }
     }
 
-    pub(super) fn acquire(&self, class: CallClass, caller: &str) -> Result<Permit, LimitExceeded> {
+    pub(super) fn acquire(&self, class: CallClass, holders: Holders) -> Result<Permit, LimitExceeded> {
         let pool = match class {
             CallClass::Download => &self.downloads,
             CallClass::Import => &self.imports,
             CallClass::Short => &self.short_calls,
         };
-        pool.acquire(caller)
+        pool.acquire(holders, 1)
+    }
+
+    /// For an answer that waits to be read.
+    pub(super) fn acquire_bytes(&self, bytes: usize, holders: Holders) -> Result<Permit, LimitExceeded> {
+        self.unread_bytes.acquire(holders, u32::try_from(bytes).unwrap_or(u32::MAX))
+    }
+}
+
+// === impl Holders ===
+
+impl Holders {
+    /// `scope`: `None` for a call that needs none.
+    pub(super) fn new(subject: &str, scope: Option<&TenantScope>) -> Self {
+        let organizations = scope.and_then(TenantScope::organizations);
+        let organizations = organizations.map(|organizations| Holder::Organizations(organizations.to_vec()));
+        Self(std::iter::once(Holder::Caller(subject.to_owned())).chain(organizations).collect())
     }
 }
 
@@ -115,34 +162,50 @@ impl Permits {
 impl Pool {
     fn new(name: &'static str, limit: CallLimit) -> Arc<Self> {
         let total = Arc::new(Semaphore::new(limit.total.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { name, limit, total, callers: Mutex::default() })
+        Arc::new(Self { name, limit, total, held: Mutex::default() })
     }
 
-    fn callers(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn acquire(self: &Arc<Self>, caller: &str) -> Result<Permit, LimitExceeded> {
+    fn acquire(self: &Arc<Self>, holders: Holders, amount: u32) -> Result<Permit, LimitExceeded> {
         let calls = self.name;
-        let mut callers = self.callers();
-        let held = callers.get(caller).copied().unwrap_or(0);
-        if held >= self.limit.per_caller {
-            return Err(LimitExceeded::Caller { calls, limit: self.limit.per_caller });
+        let wanted = amount as usize;
+        let mut held = self.held();
+        for holder in &holders.0 {
+            let (limit, exceeded) = match holder {
+                Holder::Caller(_) => {
+                    let limit = self.limit.per_caller;
+                    (limit, LimitExceeded::Caller { calls, limit })
+                }
+                Holder::Organizations(_) => {
+                    let limit = self.limit.per_organization();
+                    (limit, LimitExceeded::Organizations { calls, limit })
+                }
+            };
+            if held.get(holder).copied().unwrap_or(0) + wanted > limit {
+                return Err(exceeded);
+            }
         }
-        let permit = Arc::clone(&self.total).try_acquire_owned();
+        let permit = Arc::clone(&self.total).try_acquire_many_owned(amount);
         let permit = permit.map_err(|_| LimitExceeded::Server { calls, limit: self.limit.total })?;
-        callers.insert(caller.to_owned(), held + 1);
-        Ok(Permit { pool: Arc::clone(self), caller: caller.to_owned(), _permit: permit })
+        for holder in &holders.0 {
+            *held.entry(holder.clone()).or_default() += wanted;
+        }
+        Ok(Permit { pool: Arc::clone(self), holders, amount, _permit: permit })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut callers = self.pool.callers();
-        if let Some(held) = callers.get_mut(&self.caller) {
-            *held -= 1;
-            if *held == 0 {
-                callers.remove(&self.caller);
+        let mut held = self.pool.held();
+        for holder in &self.holders.0 {
+            if let Some(count) = held.get_mut(holder) {
+                *count -= self.amount as usize;
+                if *count == 0 {
+                    held.remove(holder);
+                }
             }
         }
     }
@@ -152,20 +215,55 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    fn holders(subject: &str, organization: Option<u128>) -> Holders {
+        let organization = organization.map(|id| OrganizationId::from_uuid(uuid::Uuid::from_u128(id)));
+        let organizations = organization.map(|id| Holder::Organizations(vec![id]));
+        Holders(std::iter::once(Holder::Caller(subject.to_owned())).chain(organizations).collect())
+    }
+
     #[test]
     fn permits_are_limited_in_all_and_for_each_caller_and_come_back() {
         let downloads = CallLimit { total: 3, per_caller: 2 };
         let permits = Permits::new(&CallLimits { downloads, ..CallLimits::default() });
-        let acquire = |caller| permits.acquire(CallClass::Download, caller);
+        let acquire = |caller| permits.acquire(CallClass::Download, holders(caller, None));
         let first = acquire("ann").expect("a permit");
         let _second = acquire("ann").expect("a permit");
         assert_eq!(acquire("ann").err(), Some(LimitExceeded::Caller { calls: "downloads", limit: 2 }));
         let _third = acquire("bob").expect("a permit");
         assert_eq!(acquire("bob").err(), Some(LimitExceeded::Server { calls: "downloads", limit: 3 }));
-        assert!(permits.acquire(CallClass::Short, "bob").is_ok(), "each class has its own limit");
+        assert!(permits.acquire(CallClass::Short, holders("bob", None)).is_ok(), "each class has its own limit");
         drop(first);
         assert!(acquire("bob").is_ok());
         assert!(acquire("ann").is_ok());
-        assert_eq!(permits.downloads.callers().len(), 2, "callers without permits are forgotten");
+        assert_eq!(permits.downloads.held().len(), 2, "callers without permits are forgotten");
+    }
+
+    #[test]
+    fn callers_of_an_organization_share_half() {
+        let downloads = CallLimit { total: 6, per_caller: 2 };
+        let permits = Permits::new(&CallLimits { downloads, ..CallLimits::default() });
+        let acquire = |caller, organization| permits.acquire(CallClass::Download, holders(caller, organization));
+        let kept: Vec<_> = ["ann", "ann", "bob"].map(|caller| acquire(caller, Some(1)).expect("a permit")).into();
+        let exceeded = Some(LimitExceeded::Organizations { calls: "downloads", limit: 3 });
+        assert_eq!(acquire("carol", Some(1)).err(), exceeded);
+        let _others = [acquire("dave", Some(2)).expect("a permit"), acquire("staff", None).expect("a permit")];
+        drop(kept);
+        assert!(acquire("carol", Some(1)).is_ok());
+    }
+
+    #[test]
+    fn bytes_are_counted() {
+        let unread_bytes = CallLimit { total: 250, per_caller: 100 };
+        let permits = Permits::new(&CallLimits { unread_bytes, ..CallLimits::default() });
+        let acquire = |bytes, caller| permits.acquire_bytes(bytes, holders(caller, None));
+        let first = acquire(60, "ann").expect("room");
+        let exceeded = LimitExceeded::Caller { calls: "bytes of unread answers", limit: 100 };
+        assert_eq!(acquire(41, "ann").err(), Some(exceeded));
+        let _more = [acquire(40, "ann").expect("room"), acquire(100, "bob").expect("room")];
+        let exceeded = LimitExceeded::Server { calls: "bytes of unread answers", limit: 250 };
+        assert_eq!(acquire(51, "carol").err(), Some(exceeded));
+        assert!(acquire(usize::MAX, "carol").is_err());
+        drop(first);
+        assert!(acquire(51, "carol").is_ok());
     }
 }

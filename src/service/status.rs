@@ -168,19 +168,23 @@ impl From<LimitExceeded> for Status {
     fn from(exceeded: LimitExceeded) -> Self {
         let (reason, calls, limit, message) = match exceeded {
             LimitExceeded::Server { calls, limit } => {
-                let message = format!("as many {calls} as this server takes are running ({limit}); try again");
+                let message = format!("this server has as many {calls} as it takes ({limit}); try again");
                 (Reason::Overloaded, calls, limit, message)
             }
             // Only the caller knows when its other calls end.
             LimitExceeded::Caller { calls, limit } => {
-                let message =
-                    format!("{limit} {calls} of yours are running, and that is the limit: let one of them end");
+                let message = format!("you have as many {calls} as you may have ({limit}): let one of them end");
+                (Reason::CallerLimit, calls, limit, message)
+            }
+            LimitExceeded::Organizations { calls, limit } => {
+                let message = format!(
+                    "callers of your organization have as many {calls} as they may have together ({limit}): let one of them end"
+                );
                 (Reason::CallerLimit, calls, limit, message)
             }
             LimitExceeded::Connection { calls, limit } => {
-                let message = format!(
-                    "{limit} {calls} of this connection are running, and that is the limit: let one of them end"
-                );
+                let message =
+                    format!("this connection has as many {calls} as it may have ({limit}): let one of them end");
                 (Reason::CallerLimit, calls, limit, message)
             }
         };

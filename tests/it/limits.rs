@@ -189,7 +189,8 @@ async fn places_are_shared_among_callers_and_others_are_refused_at_once() {
     let calls = CallLimits { downloads, ..CallLimits::default() };
     let server = Server::start(ServerConfig { calls, ..ServerConfig::new(database.config(), issuer.auth()) });
     let token = |subject: &str| {
-        let mut claims = issuer.claims(&[ORG]);
+        // Ann and her colleagues are of one organization, and others of the provider.
+        let mut claims = issuer.claims(&[if subject.starts_with("ann") { ORG } else { "*" }]);
         claims["sub"] = subject.into();
         format!("Bearer {}", signer.sign(&claims))
     };
@@ -203,10 +204,13 @@ async fn places_are_shared_among_callers_and_others_are_refused_at_once() {
     let _ann = ask("ann").await.expect("a stream");
     let status = ask("ann").await.expect_err("a refusal");
     assert_eq!(reason(&status), (Code::ResourceExhausted, "CALLER_LIMIT".to_owned()));
-    assert_eq!(status.message(), "2 downloads of yours are running, and that is the limit: let one of them end");
+    assert_eq!(status.message(), "you have as many downloads as you may have (2): let one of them end");
     let metadata = status.get_details_error_info().unwrap().metadata;
     assert_eq!((metadata["calls"].as_str(), metadata["limit"].as_str()), ("downloads", "2"));
     assert!(status.get_details_retry_info().is_none());
+    let status = ask("ann's colleague").await.expect_err("a refusal");
+    assert_eq!(reason(&status), (Code::ResourceExhausted, "CALLER_LIMIT".to_owned()));
+    assert!(status.message().starts_with("callers of your organization have as many downloads"), "{status:?}");
     let _bob = ask("bob").await.expect("a stream");
     // Ten times as many as there is room for.
     for n in 0..30 {
@@ -380,4 +384,44 @@ async fn a_server_with_few_file_descriptors_serves_those_it_took() {
         }
     })
     .await;
+}
+
+/// Costs that nobody reads: their calls have ended for the server, which has places for others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_does_not_read_short_answers_takes_no_place_of_others() {
+    let database = Database::with_rows(100).await;
+    let key = Signer::new(Algorithm::EdDSA, "ed");
+    let issuer = Issuer::start(&[&key]).await;
+    let short_calls = CallLimit { total: 10, per_caller: 5 };
+    let unread_bytes = CallLimit { total: 1 << 20, per_caller: 6000 };
+    let calls = CallLimits { short_calls, unread_bytes, ..CallLimits::default() };
+    let server = Server::start(ServerConfig { calls, ..ServerConfig::new(database.config(), issuer.auth()) });
+    let token = |subject: &str| {
+        let mut claims = issuer.claims(&["*"]);
+        claims["sub"] = subject.into();
+        format!("Bearer {}", key.sign(&claims))
+    };
+    let (mut connections, mut unread) = (Vec::new(), Vec::new());
+    let mut refused = 0;
+    for subject in ["ann", "bob"] {
+        // Not a byte of an answer is taken.
+        let mut connection = Connection::open(server.address, 0).await;
+        let token = token(subject);
+        let headers = [("authorization", token.as_str())];
+        for _ in 0..30 {
+            let answer = connection.answer(COSTS, &headers, &monthly_costs(ORG)).await;
+            match tonic::Status::from_header_map(&answer.headers) {
+                None => unread.push(answer),
+                Some(status) => {
+                    assert_eq!(reason(&status), (Code::ResourceExhausted, "CALLER_LIMIT".to_owned()), "{status:?}");
+                    refused += 1;
+                }
+            }
+        }
+        connections.push(connection);
+    }
+    assert!(unread.len() > 10 && refused > 10, "{} unread, {refused} refused", unread.len());
+    let carol = token("carol");
+    let answer = server.stub().await.get_monthly_costs(request(monthly_costs(ORG), &[&carol])).await;
+    assert_eq!(answer.expect("a place").into_inner().lines.len(), 1);
 }

@@ -241,6 +241,7 @@ async fn streams_that_are_opened_and_reset_leave_nothing_behind() {
 /// The system has no file descriptor left for a new connection; what is there is served, and what waits gets its turn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_file_descriptors_connections_wait_and_those_that_are_there_are_served() {
+    let began = Instant::now();
     let database = Database::with_rows(MANY_ROWS).await;
     let serving = serve(&database, &[]);
     let pid = serving.child.id();
@@ -274,7 +275,9 @@ async fn without_file_descriptors_connections_wait_and_those_that_are_there_are_
     let mut late = tokio::time::timeout(Duration::from_secs(20), client(&serving)).await.expect("a connection");
     assert_eq!(late.tenants("", None).await.expect("a short call").len(), 3);
     let warnings = serving.everything().matches("cannot accept connections").count();
-    assert!(warnings <= 3, "the log is not flooded: {warnings}");
+    // Ten in 10 seconds.
+    let limit = 10 * (1 + began.elapsed().as_secs() / 10);
+    assert!(warnings as u64 <= limit, "the log is not flooded: {warnings}");
 }
 
 /// An old connection is asked to end: an idle one does at once, and a download goes on to its end.

@@ -63,6 +63,13 @@ pub(in crate::cli) struct LimitsArgs {
     /// Other concurrent calls of one caller.
     #[arg(long, env = "SCR_MAX_SHORT_CALLS_PER_CALLER", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_short_calls_per_caller: u32,
+    /// Bytes of answers to other calls that wait to be read. Whoever does not read takes no place of a call, and is refused
+    /// beyond this.
+    #[arg(long, env = "SCR_MAX_UNREAD_BYTES", default_value_t = 67_108_864, value_parser = value_parser!(u32).range(4_194_304..=2_147_483_647), value_name = "BYTES")]
+    max_unread_bytes: u32,
+    /// Bytes of answers to other calls of one caller that wait to be read.
+    #[arg(long, env = "SCR_MAX_UNREAD_BYTES_PER_CALLER", default_value_t = 16_777_216, value_parser = value_parser!(u32).range(4_194_304..=2_147_483_647), value_name = "BYTES")]
+    max_unread_bytes_per_caller: u32,
     /// How long an answer may wait for the caller to read it, and how long a request may take to arrive. The call
     /// then ends; a stream can be resumed.
     #[arg(long, env = "SCR_STALL_SECONDS", default_value_t = 120, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
@@ -94,6 +101,7 @@ impl LimitsArgs {
             downloads: limit(self.max_downloads, self.max_downloads_per_caller),
             imports: limit(self.max_imports, self.max_imports_per_caller),
             short_calls: limit(self.max_short_calls, self.max_short_calls_per_caller),
+            unread_bytes: limit(self.max_unread_bytes, self.max_unread_bytes_per_caller),
             stall: Duration::from_secs(self.stall_seconds),
             import_idle: Duration::from_secs(self.import_idle_seconds),
             request_bytes: size(self.max_request_bytes),

@@ -24,6 +24,7 @@ mod refusal;
 mod request_id;
 mod request_timeout;
 mod stack;
+mod unread_answer;
 
 pub(in crate::service) use caller::Caller;
 pub(in crate::service) use record::{Notes, OpenCalls};
