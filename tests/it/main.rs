@@ -37,6 +37,7 @@ mod listing;
 mod logs;
 mod months;
 mod overload;
+mod plans;
 mod pricing;
 mod properties;
 mod purge;

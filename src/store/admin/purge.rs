@@ -4,7 +4,7 @@
 //! needs what is gone can say so. Running reports are safe: records and mark go in one transaction, or the mark goes first,
 //! and whoever misses records looks for the mark.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::NaiveDate;
 use tokio_postgres::{Client, error::SqlState};
@@ -22,6 +22,8 @@ const LOCK_LIMIT: Duration = Duration::from_millis(200);
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// How often.
 const LOCK_TRIES: u32 = 240;
+/// What the names of partitions begin with; a year and the number of a month follow: `usage_block_2022_02`.
+const PARTITION_PREFIX: &str = "usage_block_";
 
 /// What need not be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,34 +160,41 @@ async fn purge_superseded(
 
 /// Months before one of which there is anything left: a partition, or loads without a mark.
 async fn months(client: &Client, before: Month) -> Result<Vec<(Month, Records)>, PurgeError> {
-    let rows = client
+    let kept = client
         .fetch_all(
-            "-- purge: months
-            SELECT months.usage_month, coalesce(kept.loads, 0) AS loads, coalesce(kept.records, 0) AS records
-            FROM (
-                SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS usage_month
-                FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                WHERE i.inhparent = 'usage_block'::regclass
-            ) AS months
-            LEFT JOIN (
-                SELECT usage_month, count(*) AS loads, sum(record_count)::bigint AS records
-                FROM usage_load
-                WHERE usage_month < $1 AND records_purged_at IS NULL AND record_count > 0
-                GROUP BY usage_month
-            ) AS kept ON kept.usage_month = months.usage_month
-            WHERE months.usage_month < $1
-            ORDER BY months.usage_month",
+            "-- purge: kept loads
+            SELECT usage_month, count(*) AS loads, sum(record_count)::bigint AS records
+            FROM usage_load
+            WHERE usage_month < $1 AND records_purged_at IS NULL AND record_count > 0
+            GROUP BY usage_month",
             &[&before.first_day()],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            let month = Month::of(row.try_get("usage_month")?);
-            let month = month.ok_or_else(|| StoreError::corrupt("a partition of usage_block is of no month"))?;
-            let records = Records { loads: count(row.try_get("loads")?), records: count(row.try_get("records")?) };
-            Ok((month, records))
-        })
-        .collect()
+    let kept = kept.iter().map(|row| {
+        let records = Records { loads: count(row.try_get("loads")?), records: count(row.try_get("records")?) };
+        Ok::<(NaiveDate, _), tokio_postgres::Error>((row.try_get("usage_month")?, records))
+    });
+    let kept: HashMap<NaiveDate, Records> = kept.collect::<Result<_, _>>()?;
+    let mut months = partitions(client).await?;
+    months.retain(|month| *month < before);
+    months.sort_unstable();
+    let records = |month: Month| kept.get(&month.first_day()).copied().unwrap_or_default();
+    Ok(months.into_iter().map(|month| (month, records(month))).collect())
+}
+
+/// The months that have a partition. Their names are read here: PostgreSQL may evaluate an expression on rows that a join
+/// would leave out, and so read the names of all relations as months.
+async fn partitions(client: &Client) -> Result<Vec<Month>, PurgeError> {
+    let statement = "-- purge: partitions
+        SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'usage_block'::regclass";
+    let rows = client.fetch_all(statement, &[]).await?;
+    let months = rows.iter().map(|row| {
+        let name: &str = row.try_get("name")?;
+        let month = name.strip_prefix(PARTITION_PREFIX).and_then(|month| month.replace('_', "-").parse().ok());
+        Ok(month.ok_or_else(|| StoreError::corrupt(format!("{name}, a partition of usage_block, is of no month")))?)
+    });
+    months.collect()
 }
 
 /// Marks what goes; then deletes assets that only it refers to, which are the names of people and machines; then drops the
@@ -247,7 +256,7 @@ async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeErr
 /// Drops the partition of a month. What was imported into it meanwhile goes with it, and is marked.
 async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError> {
     // The name has only digits in it.
-    let partition = format!("usage_block_{:04}_{:02}", month.year(), month.number());
+    let partition = format!("{PARTITION_PREFIX}{:04}_{:02}", month.year(), month.number());
     let day = month.first_day();
     let sql = format!(
         "/* purge: drop a month */ SET LOCAL lock_timeout = {};

@@ -35,8 +35,13 @@ use tokio_postgres::NoTls;
 use tonic::transport::Channel;
 
 /// Started by the first test that needs it; a machine without PostgreSQL fails that test. It ends with this program.
-static POSTGRES: LazyLock<EphemeralServer> =
-    LazyLock::new(|| EphemeralServer::start().expect("the tests need a PostgreSQL server"));
+/// `POSTGRES_SETTINGS` has settings for it, such as `enable_hashjoin=off,jit=on`; `make plans` gives it some.
+static POSTGRES: LazyLock<EphemeralServer> = LazyLock::new(|| {
+    let settings = std::env::var("POSTGRES_SETTINGS").unwrap_or_default();
+    let settings = settings.split(',').filter(|setting| !setting.is_empty());
+    let settings: Vec<_> = settings.map(|setting| setting.split_once('=').expect("name=value")).collect();
+    EphemeralServer::start_with(&settings, &[]).expect("the tests need a PostgreSQL server")
+});
 
 /// Databases are made one at a time, since a template must be at rest.
 static MAKING: Mutex<u32> = Mutex::new(0);
