@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{HookError, PoolError};
 use tokio_postgres::error::SqlState;
 
 /// The database could not answer.
@@ -14,6 +14,9 @@ pub enum DatabaseError {
     /// The connection string makes no sense.
     #[error("the database's connection string: {0}")]
     InvalidOptions(String),
+    /// It, or what stands before it, is not as this program needs it.
+    #[error("{0}")]
+    Unsuitable(String),
     /// A statement took longer than it may.
     #[error("the database took longer than a statement may take")]
     StatementTimeout,
@@ -51,8 +54,15 @@ impl From<tokio_postgres::Error> for DatabaseError {
             return Self::Unavailable(text);
         }
         // Class 08: connection; 53: resources; 57P: the operator or a restart ended it.
-        let transient = ["08", "53", "57P"].iter().any(|class| code.code().starts_with(class));
-        if transient || *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
+        let classes = ["08", "53", "57P"];
+        // Others were in the way, or this program was too slow while others waited for it.
+        let codes = [
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        ];
+        if classes.iter().any(|class| code.code().starts_with(class)) || codes.contains(code) {
             Self::Unavailable(text)
         } else {
             Self::Failed(text)
@@ -63,11 +73,10 @@ impl From<tokio_postgres::Error> for DatabaseError {
 impl From<PoolError> for DatabaseError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => error.into(),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
+            PoolError::PostCreateHook(HookError::Message(unsuitable)) => Self::Unsuitable(unsuitable.into_owned()),
             PoolError::Timeout(_) => Self::Unavailable("no connection was free or could be made in time".to_owned()),
-            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                Self::Unavailable(error.to_string())
-            }
+            PoolError::Closed | PoolError::NoRuntimeSpecified => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod numeric;
 mod options;
 mod pool;
 mod pooled;
+mod session;
 mod statement;
 mod tls;
 

@@ -1,6 +1,6 @@
 //! How to connect to a database: what libpq makes of a connection string, and limits that libpq does not have.
 
-use std::{path::PathBuf, str::FromStr as _, time::Duration};
+use std::{path::PathBuf, str::FromStr as _, sync::Once, time::Duration};
 
 use tokio_postgres::{
     Client, Config,
@@ -12,8 +12,10 @@ use super::{
     DatabaseError,
     connection_string::{NOT_A_URL, SslSettings, split},
     hosts::{Hosts, share},
+    session,
     tls::{Roots, TlsSettings, Verification},
 };
+use crate::network::is_loopback;
 
 /// How to connect to a database.
 #[derive(Clone)]
@@ -39,12 +41,22 @@ impl ConnectOptions {
             && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let settings =
             if local { SslSettings { mode: Some("disable".to_owned()), ..Default::default() } } else { settings };
+        let is_decided = settings.mode.is_some() || settings.root.as_deref() == Some("system");
         let (mode, tls) = resolve(settings, default_root()).map_err(unusable)?;
         // TLS is spoken to somebody: without a name, to the address.
         if config.get_hosts().is_empty() {
             for address in config.get_hostaddrs().to_vec() {
                 config.host(address.to_string());
             }
+        }
+        if let Some(host) = other_machine(&config).filter(|_| !is_decided) {
+            // Commands read a connection string several times.
+            UNDECIDED.call_once(|| {
+                tracing::warn!(
+                    "sslmode is not set for the database on {host}: whoever stands in between can read along, or keep the \
+                     connection from being encrypted. Set sslmode=verify-full, or sslmode=prefer to leave it so"
+                );
+            });
         }
         config.ssl_mode(mode);
         config.application_name(env!("CARGO_PKG_NAME"));
@@ -80,9 +92,13 @@ impl ConnectOptions {
             }
         });
         // A writer that was cut off must not hold its locks for ever.
-        client.batch_execute("SET idle_in_transaction_session_timeout = '10min'").await?;
-        watch_client(&client).await?;
-        Ok(client)
+        let unsuitable = session::prepare(&client, "SET idle_in_transaction_session_timeout = '10min';").await?;
+        unsuitable.map_or(Ok(client), |reason| Err(DatabaseError::Unsuitable(reason)))
+    }
+
+    /// Makes sure that connections have sessions of their own.
+    pub(crate) async fn refuse_shared_sessions(&self) -> Result<(), DatabaseError> {
+        session::refuse_shared(&self.connect().await?, &self.connect().await?).await
     }
 }
 
@@ -91,11 +107,19 @@ pub(crate) async fn connect(database_url: &str, connect_timeout: Duration) -> Re
     ConnectOptions::parse(database_url, connect_timeout)?.connect().await
 }
 
-/// Has the database look, once a second, whether the client of a statement is still there. A system that cannot, and a
-/// server before version 14, go on as before.
-pub(super) async fn watch_client(client: &Client) -> Result<(), tokio_postgres::Error> {
-    let set = client.batch_execute("SET client_connection_check_interval = '1s'").await;
-    set.or_else(|error| if error.as_db_error().is_some() { Ok(()) } else { Err(error) })
+/// Whether it was said that `sslmode` is not set.
+static UNDECIDED: Once = Once::new();
+
+/// The first host that is not this machine.
+fn other_machine(config: &Config) -> Option<String> {
+    let hosts =
+        config.get_hosts().iter().enumerate().filter_map(|(n, host)| match (config.get_hostaddrs().get(n), host) {
+            (Some(address), _) => Some(address.to_string()),
+            (None, Host::Tcp(host)) => Some(host.clone()),
+            (None, Host::Unix(_)) => None,
+        });
+    let mut hosts = hosts;
+    hosts.find(|host| !is_loopback(Some(host)))
 }
 
 /// libpq's place for authorities, where no other is named.
@@ -196,6 +220,21 @@ mod tests {
         ] {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn another_machine_is_one_that_is_not_loopback() {
+        for (text, expected) in [
+            ("host=/tmp", None),
+            ("host=localhost", None),
+            ("host=127.0.0.1,::1", None),
+            ("host=localhost,db.example", Some("db.example")),
+            ("host=db.example", Some("db.example")),
+            ("host=localhost hostaddr=10.0.0.1", Some("10.0.0.1")),
+            ("host=db.example hostaddr=127.0.0.1", None),
+        ] {
+            assert_eq!(other_machine(&Config::from_str(text).unwrap()).as_deref(), expected, "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime, Timeouts};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{ConnectOptions, DatabaseError, PooledConnection, options::watch_client};
+use super::{ConnectOptions, DatabaseError, PooledConnection, session};
 use crate::telemetry::metrics::PoolState;
 
 /// How many connections, and how long what they do may take.
@@ -39,10 +39,9 @@ impl Pool {
     pub(crate) fn new(target: &ConnectOptions, options: PoolOptions) -> Result<Self, DatabaseError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(target.config.clone(), target.hosts.clone(), fast);
-        // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one. They
-        // end early, too, where the planner thinks of all rows: compiling a statement would take longer than running it.
+        // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one.
         let settings = format!(
-            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan; SET jit = off",
+            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan;",
             options.statement_timeout.as_millis()
         );
         let made = Arc::new(AtomicU64::new(0));
@@ -59,8 +58,8 @@ impl Pool {
                 let settings = settings.clone();
                 count.fetch_add(1, Ordering::Relaxed);
                 Box::pin(async move {
-                    client.batch_execute(&settings).await.map_err(HookError::Backend)?;
-                    watch_client(client).await.map_err(HookError::Backend)
+                    let unsuitable = session::prepare(client, &settings).await.map_err(HookError::Backend)?;
+                    unsuitable.map_or(Ok(()), |reason| Err(HookError::message(reason)))
                 })
             }))
             .build()

@@ -292,7 +292,10 @@ impl From<DatabaseError> for Status {
                 let message = "the server's database account may not do this; its log has the details";
                 status(Reason::DatabaseRightMissing, message)
             }
-            DatabaseError::Failed(_) | DatabaseError::Malformed(_) | DatabaseError::InvalidOptions(_) => {
+            DatabaseError::Failed(_)
+            | DatabaseError::Malformed(_)
+            | DatabaseError::InvalidOptions(_)
+            | DatabaseError::Unsuitable(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
             }

@@ -31,9 +31,11 @@ impl StoreError {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let is_without_partition = error.as_db_error().is_some_and(|error| {
-            *error.code() == SqlState::CHECK_VIOLATION && error.message().starts_with("no partition of relation")
+            // A check that a row fails has a name, and a missing partition has none. Messages are in the server's language.
+            *error.code() == SqlState::CHECK_VIOLATION
+                && error.constraint().is_none()
+                && error.table() == Some("usage_block")
         });
-        // Of the tables, only that of records has partitions.
         if is_without_partition {
             return Self::Changed("a month of the import was purged");
         }

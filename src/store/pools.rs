@@ -1,6 +1,8 @@
 //! The database, by pools: what runs long on one cannot keep what is short on another from running.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::OnceCell;
 
 use super::StoreError;
 use crate::{
@@ -30,6 +32,9 @@ pub struct Store {
     export: Pool,
     /// One connection, for looking whether the database is there.
     health: Pool,
+    options: ConnectOptions,
+    /// Set once connections were found to have sessions of their own.
+    has_own_sessions: Arc<OnceCell<()>>,
 }
 
 // === impl StoreConfig ===
@@ -58,11 +63,17 @@ impl StoreConfig {
 impl Store {
     /// Makes the pools; connections come when they are needed.
     pub fn new(config: &StoreConfig) -> Result<Self, StoreError> {
-        let target = ConnectOptions::parse(&config.database_url, config.connect_timeout)?;
-        let short = config.pool(&target, config.short_connections)?;
-        let export = config.pool(&target, config.export_connections)?;
-        let health = config.pool(&target, 1)?;
-        Ok(Self { short, export, health })
+        let options = ConnectOptions::parse(&config.database_url, config.connect_timeout)?;
+        let short = config.pool(&options, config.short_connections)?;
+        let export = config.pool(&options, config.export_connections)?;
+        let health = config.pool(&options, 1)?;
+        Ok(Self { short, export, health, options, has_own_sessions: Arc::default() })
+    }
+
+    /// Makes sure, once, that connections have sessions of their own.
+    pub(super) async fn refuse_shared_sessions(&self) -> Result<(), StoreError> {
+        self.has_own_sessions.get_or_try_init(|| self.options.refuse_shared_sessions()).await?;
+        Ok(())
     }
 
     /// Grows whenever a connection is made for exports: behind it may be another database than before, one that was

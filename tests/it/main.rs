@@ -20,6 +20,7 @@ mod concurrency;
 mod costs;
 mod database_loss;
 mod database_roles;
+mod database_settings;
 mod database_tls;
 mod deliveries;
 mod documents;

@@ -3,7 +3,7 @@
 use secure_connect_reports::{
     auth::AuthConfig,
     service::{RunningServer, ServeError, ServerConfig},
-    store::{self, SchemaError, Store},
+    store::{self, SchemaError, Store, StoreConfig},
 };
 
 use crate::support::{
@@ -45,6 +45,9 @@ async fn a_database_of_another_encoding_is_refused() {
     let url = database.url.replace(&current_name(&database).await, name);
     let refusal = store::migrate(&url).await.expect_err("a refusal");
     assert!(refusal.to_string().starts_with("the database is encoded in LATIN1, and names need UTF8"), "{refusal}");
+    let config = ServerConfig { store: StoreConfig::new(&url), ..server_config(&database) };
+    let served = RunningServer::bind(config).await.err().expect("a refusal");
+    assert_eq!(served.to_string(), refusal.to_string());
     sql.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::{
-    database::{DatabaseError, Statements as _, connect},
+    database::{ConnectOptions, DatabaseError, Statements as _},
     store::{Store, StoreError, locks},
 };
 
@@ -30,26 +30,16 @@ pub enum SchemaError {
     /// Written by a newer version of this program.
     #[error("the database's schema has version {found}, and this program knows {known} only: use a newer program")]
     Newer { found: u32, known: u32 },
-    /// Names are kept in Unicode, and compared so.
-    #[error(
-        "the database is encoded in {0}, and names need UTF8: make another one with CREATE DATABASE ... ENCODING 'UTF8' \
-         TEMPLATE template0"
-    )]
-    Encoding(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// Brings the schema up to date; returns the versions that it applied. It refuses a schema that is newer.
 pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
+    let options = ConnectOptions::parse(database_url, Duration::from_secs(10)).map_err(StoreError::from)?;
+    options.refuse_shared_sessions().await.map_err(StoreError::from)?;
     // A connection of its own, since the lock lives as long as the session.
-    let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
-    let encoding =
-        client.fetch_one("-- migrate: encoding\nSHOW server_encoding", &[]).await.map_err(StoreError::from)?;
-    let encoding: String = encoding.try_get(0).map_err(StoreError::from)?;
-    if encoding != "UTF8" {
-        return Err(SchemaError::Encoding(encoding));
-    }
+    let mut client = options.connect().await.map_err(StoreError::from)?;
     locks::lock_migrations(&client).await.map_err(StoreError::from)?;
     if let Err(newer @ SchemaError::Newer { .. }) = compare(&client).await {
         return Err(newer);
@@ -59,8 +49,9 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
-/// Makes sure that the schema is the one that this program works on.
+/// Makes sure that the schema is the one that this program works on, on connections with sessions of their own.
 pub async fn check_schema(store: &Store) -> Result<(), SchemaError> {
+    store.refuse_shared_sessions().await?;
     let client = store.health().await?;
     compare(client.client().map_err(StoreError::from)?).await
 }

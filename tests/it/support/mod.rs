@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod issuer;
 pub(crate) mod pki;
+pub(crate) mod pooler;
 pub(crate) mod port;
 pub(crate) mod proxy;
 pub(crate) mod raw;
