@@ -2,6 +2,7 @@
 
 mod client;
 mod limits;
+mod publish;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
@@ -14,6 +15,7 @@ use secrecy::SecretString;
 
 pub(super) use client::{ReadArgs, ServerArgs};
 use limits::LimitsArgs;
+pub(super) use publish::PublishArgs;
 pub(super) use serve::ServeArgs;
 
 use crate::{
@@ -192,6 +194,8 @@ pub(super) struct CatalogApplyArgs {
     /// The catalog, a `.toml` or `.json` file.
     pub(super) file: PathBuf,
     #[command(flatten)]
+    pub(super) publish: PublishArgs,
+    #[command(flatten)]
     pub(super) database: DatabaseArgs,
 }
 
@@ -213,6 +217,8 @@ pub(super) struct ImportArgs {
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]
+    pub(super) publish: PublishArgs,
+    #[command(flatten)]
     pub(super) database: DatabaseArgs,
 }
 
@@ -230,6 +236,8 @@ pub(super) struct WithdrawArgs {
     /// Show what would be withdrawn, without doing it.
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) publish: PublishArgs,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
 }

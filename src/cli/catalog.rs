@@ -46,7 +46,8 @@ pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
     let refused = |error: &dyn std::fmt::Display| format!("{path} was not applied, and nothing was changed:\n{error}");
     let catalog = catalog::read(&text, format).map_err(|error| refused(&error))?;
     let database = Database::open(&args.database).await?;
-    let changes = store::apply_catalog(&database.url, &catalog).await.map_err(|error| refused(&error))?;
+    let changes =
+        store::apply_catalog(&args.publish.config(&database.url), &catalog).await.map_err(|error| refused(&error))?;
     for (kind, changes) in [
         ("organizations", changes.organizations),
         ("tenants", changes.tenants),

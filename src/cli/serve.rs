@@ -24,7 +24,7 @@ pub(super) async fn run(args: ServeArgs, audit: Option<Lines>) -> Result<(), Com
         export_connections: args.export_connections.into(),
         statement_timeout: Duration::from_secs(args.statement_timeout_seconds),
         connect_timeout: Duration::from_secs(args.database_wait_seconds),
-        ..StoreConfig::new(url)
+        ..args.publish.config(url)
     };
     let mut config = ServerConfig {
         listen: args.listen,

@@ -49,6 +49,8 @@ reasons! {
     ReportPurged = "REPORT_PURGED",
     /// The costs changed between two pages: start again with the first page.
     PageTokenExpired = "PAGE_TOKEN_EXPIRED",
+    /// Clocks of the server, its database and earlier publications disagree: an operator has to set them right.
+    ClockSkew = "CLOCK_SKEW",
     /// The server has no connection to its database: try again.
     DatabaseUnavailable = "DATABASE_UNAVAILABLE",
     /// The server is stopping: try again, a stream with its last resume token.

@@ -27,9 +27,11 @@ pub(super) fn code(reason: Reason) -> Code {
         Reason::RequestTooLarge | Reason::CallerLimit => Code::ResourceExhausted,
         Reason::Unimplemented => Code::Unimplemented,
         Reason::TenantNotFound | Reason::OrganizationNotFound | Reason::UsageNotFound => Code::NotFound,
-        Reason::ResumeTokenExpired | Reason::ReportPurged | Reason::PageTokenExpired | Reason::DatabaseRightMissing => {
-            Code::FailedPrecondition
-        }
+        Reason::ResumeTokenExpired
+        | Reason::ReportPurged
+        | Reason::PageTokenExpired
+        | Reason::ClockSkew
+        | Reason::DatabaseRightMissing => Code::FailedPrecondition,
         Reason::DatabaseUnavailable
         | Reason::ShuttingDown
         | Reason::Overloaded
@@ -261,6 +263,10 @@ impl From<StoreError> for Status {
         match error {
             StoreError::Database(error) => error.into(),
             StoreError::Changed(_) => status(Reason::ImportConflict, error.to_string()),
+            StoreError::Clock(_) => {
+                tracing::error!(%error, "a call failed");
+                status(Reason::ClockSkew, error.to_string())
+            }
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()

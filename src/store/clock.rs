@@ -3,10 +3,32 @@
 //! A publisher takes the publish lock, moves the clock on, and commits. So whoever has read the clock knows that nothing
 //! will ever appear at or before what it showed: that is a [`SnapshotTime`].
 
-use tokio_postgres::Transaction;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_postgres::{Error, Transaction};
 
 use super::{Store, StoreError, locks};
-use crate::{database::Statements as _, model::UtcTime};
+use crate::{database::Statements, model::UtcTime};
+
+/// A publication clock that is further ahead of the present was set by a clock that was wrong. A summer time that somebody
+/// takes for UTC is within it.
+const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
+
+/// Nothing can be published, or be fixed to the present, by clocks as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum ClockError {
+    #[error(
+        "the clock of this machine ({here}) and that of the database ({database}) differ by more than {allowed} s: nothing was \
+         published. Set the one that is wrong, or allow more with --max-clock-skew"
+    )]
+    Skew { here: UtcTime, database: UtcTime, allowed: u64 },
+    #[error(
+        "the publication clock stands at {last_published_at}, more than a day ahead of the database's clock ({database}): a clock \
+         was wrong when that was published. Bring it back first, as docs/operations.md says"
+    )]
+    Ahead { last_published_at: UtcTime, database: UtcTime },
+}
 
 /// A moment such that the set of what was published until then is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +73,16 @@ impl Store {
 
     /// The snapshot at a moment of the past.
     pub async fn snapshot_as_of(&self, as_of: UtcTime) -> Result<AsOf, StoreError> {
-        let newest = self.snapshot().await?;
-        if as_of <= newest.0 {
+        let client = self.short().await?;
+        let statement = "-- clocks\nSELECT last_published_at, clock_timestamp() AS now FROM publication_clock";
+        let row = client.fetch_one(statement, &[]).await?;
+        let newest: DateTime<Utc> = row.try_get("last_published_at")?;
+        // Once it is brought back, more may be published before that moment.
+        check_ahead(newest, row.try_get("now")?)?;
+        if as_of.as_chrono() <= newest {
             return Ok(AsOf::Final(SnapshotTime(as_of)));
         }
         // A publisher that comes later draws a later time.
-        let client = self.short().await?;
         let row = locks::present_between_publications(&client).await?;
         if as_of > UtcTime::from_chrono(row.try_get("now")?) {
             return Ok(AsOf::Future);
@@ -69,8 +95,34 @@ impl Store {
     }
 }
 
-/// Moves the clock on. The caller holds the publish lock and commits soon.
-pub(super) async fn tick(transaction: &Transaction<'_>) -> Result<UtcTime, StoreError> {
+/// Makes sure that this machine, the database and the publication clock agree on the time, as far as they must.
+pub(super) async fn check(client: &impl Statements<Error = Error>, max_skew: Duration) -> Result<(), StoreError> {
+    let statement = "-- check_clock\nSELECT clock_timestamp() AS now, last_published_at FROM publication_clock";
+    let asked = Utc::now();
+    let row = client.fetch_one(statement, &[]).await?;
+    let answered = Utc::now();
+    let (database, last_published_at): (DateTime<Utc>, DateTime<Utc>) =
+        (row.try_get("now")?, row.try_get("last_published_at")?);
+    // The database read its clock somewhere between the two.
+    let skew = (asked - database).max(database - answered);
+    if skew > TimeDelta::from_std(max_skew).unwrap_or(TimeDelta::MAX) {
+        let (here, database) = (UtcTime::from_chrono(answered), UtcTime::from_chrono(database));
+        return Err(ClockError::Skew { here, database, allowed: max_skew.as_secs() }.into());
+    }
+    Ok(check_ahead(last_published_at, database)?)
+}
+
+fn check_ahead(last_published_at: DateTime<Utc>, database: DateTime<Utc>) -> Result<(), ClockError> {
+    if last_published_at - database > MAX_AHEAD {
+        let (last_published_at, database) = (UtcTime::from_chrono(last_published_at), UtcTime::from_chrono(database));
+        return Err(ClockError::Ahead { last_published_at, database });
+    }
+    Ok(())
+}
+
+/// Moves the clock on, if the clocks agree. The caller holds the publish lock and commits soon.
+pub(super) async fn tick(transaction: &Transaction<'_>, max_skew: Duration) -> Result<UtcTime, StoreError> {
+    check(transaction, max_skew).await?;
     let row = transaction.fetch_one("-- tick\nSELECT tick_publication_clock() AS last_published_at", &[]).await?;
     Ok(UtcTime::from_chrono(row.try_get("last_published_at")?))
 }

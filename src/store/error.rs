@@ -2,6 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
+use super::ClockError;
 use crate::database::DatabaseError;
 
 /// The store could not answer.
@@ -12,6 +13,8 @@ pub enum StoreError {
     /// What an import relied on changed while it ran. Nothing was published, and it may be run again.
     #[error("{0} while the import ran; nothing was published, run it again")]
     Changed(&'static str),
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     /// The database holds what this version cannot have written.
     #[error("the database holds unexpected data: {0}")]
     Corrupt(String),

@@ -23,6 +23,8 @@ pub struct StoreConfig {
     pub statement_timeout: Duration,
     /// How long to wait for a connection, a free one or a new one.
     pub connect_timeout: Duration,
+    /// How far the clocks of this machine and the database may differ where something is published.
+    pub max_clock_skew: Duration,
 }
 
 /// The database, by pools: exports cannot starve short calls, and neither can keep health from being looked at.
@@ -48,6 +50,7 @@ impl StoreConfig {
             export_connections: 8,
             statement_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            max_clock_skew: Duration::from_secs(300),
         }
     }
 

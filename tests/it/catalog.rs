@@ -12,7 +12,7 @@ use crate::support::{
 
 async fn apply(database: &Database, text: &str) -> Result<CatalogChanges, String> {
     let catalog = catalog::read(text, CatalogFormat::Toml).map_err(|error| error.to_string())?;
-    match store::apply_catalog(&database.url, &catalog).await {
+    match store::apply_catalog(&database.config(), &catalog).await {
         Ok(changes) => Ok(changes),
         Err(CatalogError::Invalid(error)) => Err(error.to_string()),
         Err(error) => panic!("{error}"),
@@ -98,7 +98,7 @@ async fn json_says_the_same_as_toml() {
         }]
     }"#;
     let catalog = catalog::read(json, CatalogFormat::Json).unwrap();
-    let done = store::apply_catalog(&database.url, &catalog).await.unwrap();
+    let done = store::apply_catalog(&database.config(), &catalog).await.unwrap();
     assert_eq!((done.tenants, done.prices), (changes(0, 0, 1), changes(0, 0, 1)));
 }
 

@@ -15,6 +15,7 @@ mod boundaries;
 mod bounds;
 mod catalog;
 mod clients;
+mod clocks;
 mod command_line;
 mod concurrency;
 mod costs;

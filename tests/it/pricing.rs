@@ -83,6 +83,6 @@ async fn the_database_holds_no_other_kind() {
         assert_eq!(constraint, Some(format!("price_{column}_check")));
     }
     let catalog = read(&price(""), CatalogFormat::Toml).expect("a catalog");
-    let changes = store::apply_catalog(&database.url, &catalog).await.expect("a catalog that applies");
+    let changes = store::apply_catalog(&database.config(), &catalog).await.expect("a catalog that applies");
     assert_eq!((changes.prices.created, changes.prices.updated, changes.prices.unchanged), (0, 0, 1));
 }

@@ -42,7 +42,7 @@ async fn apply(database: &Database, rng: &mut fastrand::Rng, tenants: &[(String,
         .collect();
     let file = json!({"organizations": organizations, "tenants": tenants}).to_string();
     let catalog = catalog::read(&file, CatalogFormat::Json).unwrap();
-    store::apply_catalog(&database.url, &catalog).await.unwrap();
+    store::apply_catalog(&database.config(), &catalog).await.unwrap();
 }
 
 async fn list(server: &Server, search: &str) -> Vec<Tenant> {
@@ -110,7 +110,7 @@ async fn an_organization_is_found_as_long_as_it_has_tenants() {
     };
     for (first, second) in [("North", "North"), ("North", "South"), ("South", "South"), ("South", "North")] {
         let catalog = catalog::read(&scene(first, second).to_string(), CatalogFormat::Json).unwrap();
-        store::apply_catalog(&database.url, &catalog).await.unwrap();
+        store::apply_catalog(&database.config(), &catalog).await.unwrap();
         let server = database.serve();
         for organization in ["North", "South"] {
             let expected: Vec<&str> = [("one", first), ("other", second)]

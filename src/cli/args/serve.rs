@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, ValueEnum, builder::FalseyValueParser};
 use secrecy::SecretString;
 
-use super::{DatabaseArgs, LimitsArgs};
+use super::{DatabaseArgs, LimitsArgs, PublishArgs};
 use crate::{
     auth::{AuthConfig, CertificateConfig, ClaimPath, TokenConfig},
     reload::RELOAD_INTERVAL,
@@ -76,6 +76,8 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Database"
     )]
     pub(in crate::cli) database_wait_seconds: u64,
+    #[command(flatten)]
+    pub(in crate::cli) publish: PublishArgs,
     /// How long one SQL statement of a report may take. 0: no limit.
     #[arg(
         long,

@@ -1,7 +1,5 @@
 //! The transaction that applies a catalog.
 
-use std::time::Duration;
-
 use super::{
     changes::{CatalogChanges, CatalogError},
     meters, organizations, prices, tenants,
@@ -9,12 +7,12 @@ use super::{
 use crate::{
     catalog::{Catalog, InvalidCatalog},
     database::connect,
-    store::{StoreError, locks},
+    store::{StoreConfig, StoreError, locks},
 };
 
 /// Applies a catalog. What it names is created or changed; the rest stays.
-pub async fn apply(database_url: &str, catalog: &Catalog) -> Result<CatalogChanges, CatalogError> {
-    let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
+pub async fn apply(config: &StoreConfig, catalog: &Catalog) -> Result<CatalogChanges, CatalogError> {
+    let mut client = connect(&config.database_url, config.connect_timeout).await.map_err(StoreError::from)?;
     let transaction = client.transaction().await?;
     // Prices are published as loads are; the lock also makes two applies take turns.
     locks::lock_publishing(&transaction).await?;
@@ -23,7 +21,7 @@ pub async fn apply(database_url: &str, catalog: &Catalog) -> Result<CatalogChang
         organizations: organizations::apply(&transaction, &catalog.organizations, &mut problems).await?,
         tenants: tenants::apply(&transaction, &catalog.tenants, &mut problems).await?,
         meters: meters::apply(&transaction, &catalog.meters, &mut problems).await?,
-        prices: prices::apply(&transaction, &catalog.prices, &mut problems).await?,
+        prices: prices::apply(&transaction, &catalog.prices, config.max_clock_skew, &mut problems).await?,
     };
     if !problems.is_empty() {
         // Dropping the transaction rolls it back.

@@ -1,6 +1,6 @@
 //! Prices: never updated, but superseded, so that a past bill can be shown again.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tokio_postgres::Transaction;
@@ -27,6 +27,7 @@ struct PresentPrice {
 pub(super) async fn apply(
     transaction: &Transaction<'_>,
     declared: &[Price],
+    max_clock_skew: Duration,
     problems: &mut Vec<Problem>,
 ) -> Result<Changes, CatalogError> {
     let meters = meter_keys(transaction, declared).await?;
@@ -60,7 +61,7 @@ pub(super) async fn apply(
     if write.is_empty() || !problems.is_empty() {
         return Ok(changes);
     }
-    let now = clock::tick(transaction).await?.as_chrono();
+    let now = clock::tick(transaction, max_clock_skew).await?.as_chrono();
     transaction
         .run(
             "-- catalog: superseded prices

@@ -84,7 +84,9 @@ impl ImportSession {
             // Rolling back is all that is left to do.
             return Ok(Publication { published_at: None, loads: outcomes });
         }
-        let published_at = write_loads(&transaction, &changed, self.source.as_str(), file_name, imported_by).await?;
+        let published_at = clock::tick(&transaction, self.max_clock_skew).await?;
+        let import_id = insert_import(&transaction, self.source.as_str(), file_name, imported_by, published_at).await?;
+        write_loads(&transaction, &changed, self.source.as_str(), (import_id, published_at)).await?;
         step("commit", async { Ok(transaction.commit().await?) }).await?;
         Ok(Publication { published_at: Some(published_at), loads: outcomes })
     }
@@ -102,20 +104,16 @@ impl PublishedLoad {
     }
 }
 
-/// Writes loads at the next moment of the publication clock. The caller holds the publish lock.
+/// Writes loads of an import at its moment of the publication clock. The caller holds the publish lock.
 async fn write_loads(
     transaction: &Transaction<'_>,
     loads: &[(i64, &NewLoad)],
     source: &str,
-    file_name: &str,
-    imported_by: &str,
-) -> Result<UtcTime, StoreError> {
-    let published_at = clock::tick(transaction).await?;
-    let import_id = insert_import(transaction, source, file_name, imported_by, published_at).await?;
+    (import_id, published_at): (i64, UtcTime),
+) -> Result<(), StoreError> {
     insert_loads(transaction, loads, source, import_id, published_at).await?;
     insert_totals(transaction, loads).await?;
-    add_months(transaction, loads, published_at).await?;
-    Ok(published_at)
+    add_months(transaction, loads, published_at).await
 }
 
 /// A part of the publication, as a span of its own in traces.

@@ -1,6 +1,6 @@
 //! The connections of an import, and whom it may import for.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use tokio_postgres::Client;
 
@@ -8,7 +8,7 @@ use crate::{
     auth::TenantScope,
     database::{Statements as _, connect},
     model::{OrganizationId, Source, TenantId},
-    store::{Store, StoreConfig, StoreError, TenantKey, scope},
+    store::{Store, StoreConfig, StoreError, TenantKey, clock, scope},
 };
 
 /// A tenant that usage may be imported for.
@@ -23,6 +23,7 @@ pub struct ImportSession {
     pub(super) publisher: Client,
     pub(super) lookups: Client,
     pub(super) source: Source,
+    pub(super) max_clock_skew: Duration,
 }
 
 impl Store {
@@ -53,6 +54,8 @@ impl ImportSession {
     pub async fn open(config: &StoreConfig, source: Source) -> Result<Self, StoreError> {
         let open = || connect(&config.database_url, config.connect_timeout);
         let (publisher, lookups) = (open().await?, open().await?);
-        Ok(Self { publisher, lookups, source })
+        // Again when it publishes; here, so that hours of work are not for nothing.
+        clock::check(&lookups, config.max_clock_skew).await?;
+        Ok(Self { publisher, lookups, source, max_clock_skew: config.max_clock_skew })
     }
 }

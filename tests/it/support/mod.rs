@@ -145,7 +145,7 @@ impl Database {
 
     pub(crate) async fn apply(&self, catalog: &str) {
         let catalog = catalog::read(catalog, CatalogFormat::Toml).expect("a sound catalog");
-        store::apply_catalog(&self.url, &catalog).await.expect("a catalog that applies");
+        store::apply_catalog(&self.config(), &catalog).await.expect("a catalog that applies");
     }
 
     pub(crate) async fn import(&self, csv: &str) -> ImportReport {
