@@ -262,7 +262,8 @@ impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Database(error) => error.into(),
-            StoreError::Changed(_) => status(Reason::ImportConflict, error.to_string()),
+            // Calls apply no catalogs.
+            StoreError::Changed(_) | StoreError::UsedMeanwhile => status(Reason::ImportConflict, error.to_string()),
             StoreError::Clock(_) => {
                 tracing::error!(%error, "a call failed");
                 status(Reason::ClockSkew, error.to_string())

@@ -3,32 +3,25 @@
 //! A publisher takes the publish lock, moves the clock on, and commits. So whoever has read the clock knows that nothing
 //! will ever appear at or before what it showed: that is a [`SnapshotTime`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::{Error, Transaction};
 
-use super::{Store, StoreError, locks};
+use super::{
+    ClockError, Store, StoreError,
+    locks::{self, Holder},
+};
 use crate::{database::Statements, model::UtcTime};
 
 /// A publication clock that is further ahead of the present was set by a clock that was wrong. A summer time that somebody
 /// takes for UTC is within it.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
 
-/// Nothing can be published, or be fixed to the present, by clocks as they are.
-#[derive(Debug, thiserror::Error)]
-pub enum ClockError {
-    #[error(
-        "the clock of this machine ({here}) and that of the database ({database}) differ by more than {allowed} s: nothing was \
-         published. Set the one that is wrong, or allow more with --max-clock-skew"
-    )]
-    Skew { here: UtcTime, database: UtcTime, allowed: u64 },
-    #[error(
-        "the publication clock stands at {last_published_at}, more than a day ahead of the database's clock ({database}): a clock \
-         was wrong when that was published. Bring it back first, as docs/operations.md says"
-    )]
-    Ahead { last_published_at: UtcTime, database: UtcTime },
-}
+/// How long a report waits for a publisher. One that does nothing is ended sooner.
+const PUBLISHER_LIMIT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A moment such that the set of what was published until then is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +75,8 @@ impl Store {
         if as_of.as_chrono() <= newest {
             return Ok(AsOf::Final(SnapshotTime(as_of)));
         }
-        // A publisher that comes later draws a later time.
-        let row = locks::present_between_publications(&client).await?;
+        let statement = "-- present\nSELECT clock_timestamp() AS now, pg_is_in_recovery() AS standby";
+        let row = client.fetch_one(statement, &[]).await?;
         if as_of > UtcTime::from_chrono(row.try_get("now")?) {
             return Ok(AsOf::Future);
         }
@@ -91,8 +84,40 @@ impl Store {
         if row.try_get("standby")? {
             return Ok(AsOf::NotReplicated);
         }
+        // Who publishes later draws a later time. Only who publishes now may have drawn an earlier one: asked after the
+        // present was read, so that nobody has drawn it between the two.
+        let publisher = Holder::of_publishing(&client).await?;
+        drop(client);
+        if let Some(publisher) = publisher {
+            self.wait_for(publisher).await?;
+        }
         Ok(AsOf::Final(SnapshotTime(as_of)))
     }
+
+    /// Waits for the end of a publication, without holding a connection.
+    async fn wait_for(&self, publisher: Holder) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let (mut pause, mut said) = (FIRST_PAUSE, false);
+        while began.elapsed() < PUBLISHER_LIMIT {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+            let present = Holder::of_publishing(&self.short().await?).await?;
+            if !present.is_some_and(|present| present.is(&publisher)) {
+                return Ok(());
+            }
+            if !said && began.elapsed() > locks::PATIENCE {
+                tracing::warn!("a report as of the present waits for {publisher} to publish");
+                said = true;
+            }
+        }
+        Err(StoreError::unavailable(format!("{publisher} has been publishing for too long")))
+    }
+}
+
+/// When the newest publication took place.
+pub(super) async fn last_published(client: &impl Statements<Error = Error>) -> Result<DateTime<Utc>, StoreError> {
+    let statement = "-- last_published\nSELECT last_published_at FROM publication_clock";
+    Ok(client.fetch_one(statement, &[]).await?.try_get("last_published_at")?)
 }
 
 /// Makes sure that this machine, the database and the publication clock agree on the time, as far as they must.

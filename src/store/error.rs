@@ -2,8 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::ClockError;
-use crate::database::DatabaseError;
+use crate::{database::DatabaseError, model::UtcTime};
 
 /// The store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -13,11 +12,29 @@ pub enum StoreError {
     /// What an import relied on changed while it ran. Nothing was published, and it may be run again.
     #[error("{0} while the import ran; nothing was published, run it again")]
     Changed(&'static str),
+    /// Usage was imported of what a catalog was about to change.
+    #[error("usage of what the catalog changes was imported meanwhile; apply it again")]
+    UsedMeanwhile,
     #[error(transparent)]
     Clock(#[from] ClockError),
     /// The database holds what this version cannot have written.
     #[error("the database holds unexpected data: {0}")]
     Corrupt(String),
+}
+
+/// Nothing can be published, or be fixed to the present, by clocks as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum ClockError {
+    #[error(
+        "the clock of this machine ({here}) and that of the database ({database}) differ by more than {allowed} s: nothing was \
+         published. Set the one that is wrong, or allow more with --max-clock-skew"
+    )]
+    Skew { here: UtcTime, database: UtcTime, allowed: u64 },
+    #[error(
+        "the publication clock stands at {last_published_at}, more than a day ahead of the database's clock ({database}): a clock \
+         was wrong when that was published. Bring it back first, as docs/operations.md says"
+    )]
+    Ahead { last_published_at: UtcTime, database: UtcTime },
 }
 
 impl StoreError {

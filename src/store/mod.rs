@@ -24,9 +24,9 @@ pub use blocks::{
     AssetKey, BLOCK_ROWS, BlockRange, RecordBlock, RecordFilter, RecordRow, RecordRows, StoredDimensions, block_of,
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
-pub use clock::{AsOf, ClockError, SnapshotTime};
+pub use clock::{AsOf, SnapshotTime};
 pub use costs::{CostMonth, CostTenant, MonthUsage, OrganizationCosts, Price};
-pub use error::StoreError;
+pub use error::{ClockError, StoreError};
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
 pub use pools::{Store, StoreConfig};

@@ -121,14 +121,16 @@ async fn a_statement_is_cancelled_by_tls_too() {
     let (observer, connection) = tokio_postgres::connect(&socket, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     secure_connect_reports::store::migrate(&socket).await.unwrap();
-    // A publisher holds the lock that the reader waits for.
-    observer.batch_execute("SELECT pg_advisory_lock(x'0053435200000001'::bigint)").await.unwrap();
+    // Within a transaction, activity would always be what it was at first.
+    let (holder, connection) = tokio_postgres::connect(&socket, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE publication_clock IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let url = format!(
         "postgres://postgres@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={}",
         authority.file().display()
     );
     let store = Store::new(&StoreConfig::new(url)).unwrap();
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '-- snapshot_as_of%' AND state = 'active'";
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '-- clocks%' AND state = 'active'";
     let count = || async { observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) };
     let abandoned = tokio::spawn({
         let store = store.clone();

@@ -4,13 +4,11 @@
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::Algorithm;
-use prost_types::Timestamp;
 use secure_connect_reports::{
     auth::AuthConfig,
     client::ClientConfig,
     contract::proto::{
-        GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ImportUsageRequest,
-        ListTenantsRequest, ListTenantsResponse,
+        GetDetailedUsageRequest, GetDetailedUsageResponse, ImportUsageRequest, ListTenantsRequest, ListTenantsResponse,
     },
     service::{CallLimit, CallLimits},
     service::{ConnectionLimits, ServerConfig},
@@ -45,19 +43,6 @@ fn with_calls(database: &Database, calls: CallLimits) -> Server {
     Server::start(ServerConfig { calls, ..ServerConfig::new(database.config(), open()) })
 }
 
-/// Now, by this machine's clock: past the last publication, so that a call waits for the one that is under way.
-fn present() -> Option<Timestamp> {
-    let now = chrono::Utc::now();
-    Some(Timestamp { seconds: now.timestamp(), nanos: now.timestamp_subsec_nanos().cast_signed() })
-}
-
-/// Holds the publish lock, as a publisher does that takes its time.
-async fn hold_publish_lock(database: &Database) -> tokio_postgres::Client {
-    let sql = database.sql().await;
-    sql.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
-    sql
-}
-
 fn running(rpc: &str) -> String {
     format!("scr_running_calls{{rpc_method=\"secureconnect.reports.v1.{rpc}\"}}")
 }
@@ -90,10 +75,10 @@ async fn statements(database: &Database) -> i64 {
 async fn a_deadline_ends_a_call_and_its_statement() {
     let database = Database::with_catalog().await;
     let server = database.serve();
-    let publisher = hold_publish_lock(&database).await;
+    let clock = database.hold_clock().await;
     let mut connection = Connection::open(server.address, WINDOW).await;
-    let usage = GetDetailedUsageRequest { as_of: present(), ..detailed_usage(TENANT) };
-    let costs = GetMonthlyCostsRequest { as_of: present(), ..monthly_costs(ORG) };
+    let usage = detailed_usage(TENANT);
+    let costs = monthly_costs(ORG);
     for (path, timeout) in [(USAGE, "300m"), (USAGE, "300000u"), (COSTS, "300m"), (COSTS, "300000000n")] {
         let began = Instant::now();
         let headers = [("grpc-timeout", timeout)];
@@ -106,7 +91,7 @@ async fn a_deadline_ends_a_call_and_its_statement() {
         assert!(began.elapsed() >= Duration::from_millis(290), "{path} {timeout}: {:?}", began.elapsed());
     }
     wait_until("no statement is left", Duration::from_secs(1), || async { statements(&database).await == 0 }).await;
-    publisher.batch_execute("ROLLBACK").await.unwrap();
+    clock.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(server.metric(&failures(USAGE, "DEADLINE_EXCEEDED")).await, 2.0);
 }
 
@@ -236,9 +221,9 @@ async fn short_calls_are_limited_too_while_the_database_is_slow() {
     let database = Database::with_catalog().await;
     let short_calls = CallLimit { total: 4, per_caller: 4 };
     let server = with_calls(&database, CallLimits { short_calls, ..CallLimits::default() });
-    let publisher = hold_publish_lock(&database).await;
+    let clock = database.hold_clock().await;
     let mut connection = Connection::open(server.address, WINDOW).await;
-    let costs = GetMonthlyCostsRequest { as_of: present(), ..monthly_costs(ORG) };
+    let costs = monthly_costs(ORG);
     let mut waiting = Vec::new();
     for _ in 0..4 {
         waiting.push(connection.call(COSTS, &[], &costs).await.unwrap());
@@ -249,7 +234,7 @@ async fn short_calls_are_limited_too_while_the_database_is_slow() {
     let (_, status) =
         connection.answer(TENANTS, &[], &ListTenantsRequest::default()).await.read::<ListTenantsResponse>().await;
     assert_eq!(reason(&status), (Code::ResourceExhausted, "CALLER_LIMIT".to_owned()));
-    publisher.batch_execute("ROLLBACK").await.unwrap();
+    clock.batch_execute("ROLLBACK").await.unwrap();
     for response in waiting {
         response.await.expect("an answer");
     }

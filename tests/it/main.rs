@@ -42,6 +42,7 @@ mod overload;
 mod plans;
 mod pricing;
 mod properties;
+mod publication;
 mod purge;
 mod resume;
 mod schema;

@@ -6,10 +6,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use secure_connect_reports::{
     auth::AuthConfig,
     client::{Client, ClientConfig, UsageQuery, is_serving},
-    contract::proto::{
-        GetDetailedUsageResponse, GetMonthlyCostsRequest, ListTenantsRequest,
-        reports_service_client::ReportsServiceClient,
-    },
+    contract::proto::{GetDetailedUsageResponse, ListTenantsRequest, reports_service_client::ReportsServiceClient},
     service::{ConnectionLimits, ServerConfig},
 };
 use tonic::Code;
@@ -172,13 +169,9 @@ async fn calls_that_wait_do_not_make_the_server_look_ill() {
     while !is_serving(&config).await.expect("an answer") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let publisher = database.sql().await;
-    publisher.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
-    let now = chrono::Utc::now();
-    let as_of =
-        Some(prost_types::Timestamp { seconds: now.timestamp(), nanos: now.timestamp_subsec_nanos().cast_signed() });
+    let clock = database.hold_clock().await;
     let mut connection = Connection::open(serving.url.trim_start_matches("http://").parse().unwrap(), 64 << 10).await;
-    let costs = GetMonthlyCostsRequest { as_of, ..monthly_costs(ORG) };
+    let costs = monthly_costs(ORG);
     let mut waiting = Vec::new();
     for _ in 0..2 {
         waiting.push(connection.call("ReportsService/GetMonthlyCosts", &[], &costs).await.expect("a call"));
@@ -193,7 +186,7 @@ async fn calls_that_wait_do_not_make_the_server_look_ill() {
     let mut impatient = Client::connect(&impatient).await.expect("a client");
     let status = impatient.tenants("", None).await.expect_err("there is no connection");
     assert!(status.to_string().contains("database is not available"), "{status}");
-    publisher.batch_execute("ROLLBACK").await.unwrap();
+    clock.batch_execute("ROLLBACK").await.unwrap();
     for response in waiting {
         response.await.expect("an answer");
     }

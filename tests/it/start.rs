@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use secure_connect_reports::{
     auth::AuthConfig,
     client::{ClientConfig, is_serving},
-    contract::proto::{GetDetailedUsageRequest, reports_service_client::ReportsServiceClient},
+    contract::proto::reports_service_client::ReportsServiceClient,
     service::ServerConfig,
     store::{self, StoreConfig},
 };
@@ -148,13 +148,8 @@ async fn a_stop_has_its_bound_whoever_watches_and_whatever_runs() {
     let mut states = watch.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
 
-    // A report as of now waits for the publisher, who takes his time.
-    let publisher = database.sql().await;
-    publisher.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
-    let now = chrono::Utc::now();
-    let as_of =
-        Some(prost_types::Timestamp { seconds: now.timestamp(), nanos: now.timestamp_subsec_nanos().cast_signed() });
-    let request = GetDetailedUsageRequest { as_of, ..detailed_usage(TENANT) };
+    let _clock = database.hold_clock().await;
+    let request = detailed_usage(TENANT);
     let mut stub = ReportsServiceClient::new(serving.channel().await);
     let call = tokio::spawn(async move { stub.get_detailed_usage(request).await.map(drop) });
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()

@@ -40,7 +40,9 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     options.refuse_shared_sessions().await.map_err(StoreError::from)?;
     // A connection of its own, since the lock lives as long as the session.
     let mut client = options.connect().await.map_err(StoreError::from)?;
-    locks::lock_migrations(&client).await.map_err(StoreError::from)?;
+    let observer = options.connect().await.map_err(StoreError::from)?;
+    locks::lock_migrations(&client, &observer).await.map_err(StoreError::from)?;
+    drop(observer);
     if let Err(newer @ SchemaError::Newer { .. }) = compare(&client).await {
         return Err(newer);
     }

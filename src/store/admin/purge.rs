@@ -259,7 +259,7 @@ async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError>
     let partition = format!("{PARTITION_PREFIX}{:04}_{:02}", month.year(), month.number());
     let day = month.first_day();
     let sql = format!(
-        "/* purge: drop a month */ SET LOCAL lock_timeout = {};
+        "/* purge: drop a month */ SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '5s';
         LOCK TABLE ONLY usage_block IN ACCESS EXCLUSIVE MODE;
         UPDATE usage_load SET records_purged_at = now()
         WHERE usage_month = '{day}' AND records_purged_at IS NULL AND record_count > 0;

@@ -1,32 +1,42 @@
-//! The transaction that applies a catalog.
+//! The transaction that applies a catalog: most of it without any lock that imports wait for; then, under the publish lock, what
+//! imports rely on.
 
 use super::{
     changes::{CatalogChanges, CatalogError},
     meters, organizations, prices, tenants,
+    unused::Unused,
 };
 use crate::{
     catalog::{Catalog, InvalidCatalog},
     database::connect,
-    store::{StoreConfig, StoreError, locks},
+    store::{StoreConfig, StoreError, clock, locks},
 };
 
 /// Applies a catalog. What it names is created or changed; the rest stays.
 pub async fn apply(config: &StoreConfig, catalog: &Catalog) -> Result<CatalogChanges, CatalogError> {
-    let mut client = connect(&config.database_url, config.connect_timeout).await.map_err(StoreError::from)?;
+    let open = || connect(&config.database_url, config.connect_timeout);
+    let mut client = open().await.map_err(StoreError::from)?;
+    let observer = open().await.map_err(StoreError::from)?;
     let transaction = client.transaction().await?;
-    // Prices are published as loads are; the lock also makes two applies take turns.
-    locks::lock_publishing(&transaction).await?;
+    locks::lock_catalog(&transaction, &observer).await?;
+    let looked = clock::last_published(&transaction).await?;
     let mut problems = Vec::new();
-    let changes = CatalogChanges {
-        organizations: organizations::apply(&transaction, &catalog.organizations, &mut problems).await?,
-        tenants: tenants::apply(&transaction, &catalog.tenants, &mut problems).await?,
-        meters: meters::apply(&transaction, &catalog.meters, &mut problems).await?,
-        prices: prices::apply(&transaction, &catalog.prices, config.max_clock_skew, &mut problems).await?,
-    };
+    let mut unused = Unused::default();
+    let organizations = organizations::apply(&transaction, &catalog.organizations, &mut unused, &mut problems).await?;
+    let tenants = tenants::apply(&transaction, &catalog.tenants, &mut unused, &mut problems).await?;
+    let planned = meters::plan(&transaction, &catalog.meters, &mut unused, &mut problems).await?;
+
+    locks::lock_publishing(&transaction, &observer).await?;
+    // From here on nothing is imported.
+    if clock::last_published(&transaction).await? != looked {
+        unused.check(&transaction).await?;
+    }
+    let meters = planned.write(&transaction).await?;
+    let prices = prices::apply(&transaction, &catalog.prices, config.max_clock_skew, &mut problems).await?;
     if !problems.is_empty() {
         // Dropping the transaction rolls it back.
         return Err(InvalidCatalog(problems).into());
     }
     transaction.commit().await?;
-    Ok(changes)
+    Ok(CatalogChanges { organizations, tenants, meters, prices })
 }

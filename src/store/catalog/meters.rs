@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::changes::{CatalogError, Changes};
+use super::{
+    changes::{CatalogError, Changes},
+    unused::Unused,
+};
 use crate::{catalog::Problem, database::Statements as _, model::Meter, store::StoreError};
 
 /// A meter as it stands in the database.
@@ -15,11 +18,18 @@ struct PresentMeter {
     key: i64,
 }
 
-pub(super) async fn apply(
+/// Meters to write, under the publish lock: an import that has it refers to meters, and would wait for those that change.
+pub(super) struct PlannedMeters<'a> {
+    changes: Changes,
+    write: Vec<&'a Meter>,
+}
+
+pub(super) async fn plan<'a>(
     transaction: &Transaction<'_>,
-    declared: &[Meter],
+    declared: &'a [Meter],
+    unused: &mut Unused,
     problems: &mut Vec<Problem>,
-) -> Result<Changes, CatalogError> {
+) -> Result<PlannedMeters<'a>, CatalogError> {
     let (by_id, id_by_name) = present_meters(transaction, declared).await?;
     let mut changes = Changes::default();
     let mut write: Vec<&Meter> = Vec::new();
@@ -42,12 +52,23 @@ pub(super) async fn apply(
                 problems.push(Problem { place: entry, reason });
                 continue;
             }
-            Some(_) => changes.updated += 1,
+            Some(PresentMeter { key, .. }) => {
+                changes.updated += 1;
+                unused.meters.push(*key);
+            }
         }
         write.push(meter);
     }
-    write_meters(transaction, &write).await?;
-    Ok(changes)
+    Ok(PlannedMeters { changes, write })
+}
+
+// === impl PlannedMeters ===
+
+impl PlannedMeters<'_> {
+    pub(super) async fn write(self, transaction: &Transaction<'_>) -> Result<Changes, StoreError> {
+        write_meters(transaction, &self.write).await?;
+        Ok(self.changes)
+    }
 }
 
 /// By their ids, and the ids by their names.

@@ -6,6 +6,7 @@ mod meters;
 mod organizations;
 mod prices;
 mod tenants;
+mod unused;
 
 pub use apply::apply;
 pub use changes::{CatalogChanges, CatalogError, Changes};

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::changes::{CatalogError, Changes};
+use super::{
+    changes::{CatalogError, Changes},
+    unused::Unused,
+};
 use crate::{
     catalog::{Organization, Problem},
     database::Statements as _,
@@ -22,6 +25,7 @@ struct PresentOrganization {
 pub(super) async fn apply(
     transaction: &Transaction<'_>,
     declared: &[Organization],
+    unused: &mut Unused,
     problems: &mut Vec<Problem>,
 ) -> Result<Changes, CatalogError> {
     let present = present_organizations(transaction, declared).await?;
@@ -48,6 +52,9 @@ pub(super) async fn apply(
             }
             Some(present) => {
                 changes.updated += 1;
+                if present.currency != code {
+                    unused.organizations.push(organization.id.as_uuid());
+                }
                 if present.name != organization.name {
                     renamed.push(organization);
                 }

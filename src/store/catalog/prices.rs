@@ -69,9 +69,7 @@ pub(super) async fn apply(
             &[&now, &superseded],
         )
         .await?;
-    for (meter_key, price) in write {
-        insert(transaction, meter_key, price, now).await?;
-    }
+    insert(transaction, &write, now).await?;
     Ok(changes)
 }
 
@@ -122,41 +120,65 @@ async fn present_prices(
     prices.collect()
 }
 
+/// All at once, since imports wait meanwhile.
 async fn insert(
     transaction: &Transaction<'_>,
-    meter_key: i64,
-    price: &Price,
+    prices: &[(i64, &Price)],
     applied_at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let row = transaction
-        .fetch_one(
-            "-- catalog: price
-            INSERT INTO price (meter_key, currency, billing_region, effective_from, applied_at, pricing_model, rounding_mode)
-            VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING price_id",
-            &[
-                &meter_key,
-                &price.currency.code(),
-                &price.billing_region.map(crate::model::BillingRegion::code),
-                &price.effective_from.first_day(),
-                &applied_at,
-                &price.pricing.model.name(),
-                &price.pricing.rounding.name(),
-            ],
+    let meters: Vec<i64> = prices.iter().map(|&(meter_key, _)| meter_key).collect();
+    let prices: Vec<&Price> = prices.iter().map(|&(_, price)| price).collect();
+    let currencies: Vec<&str> = prices.iter().map(|price| price.currency.code()).collect();
+    let regions: Vec<Option<i16>> =
+        prices.iter().map(|price| price.billing_region.map(crate::model::BillingRegion::code)).collect();
+    let months: Vec<NaiveDate> = prices.iter().map(|price| price.effective_from.first_day()).collect();
+    let models: Vec<&str> = prices.iter().map(|price| price.pricing.model.name()).collect();
+    let roundings: Vec<&str> = prices.iter().map(|price| price.pricing.rounding.name()).collect();
+    let ids = allocate_ids(transaction, prices.len()).await?;
+    transaction
+        .run(
+            "-- catalog: insert prices
+            INSERT INTO price (price_id, meter_key, currency, billing_region, effective_from, pricing_model, rounding_mode,
+                               applied_at)
+            SELECT new.*, $8
+            FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::date[], $6::text[], $7::text[]) AS new",
+            &[&ids, &meters, &currencies, &regions, &months, &models, &roundings, &applied_at],
         )
         .await?;
-    let price_id: i64 = row.try_get("price_id")?;
-    let mut previous: Option<Numeric> = None;
-    for (tier, number) in price.pricing.model.tiers().iter().zip(1_i16..) {
-        let up_to = tier.up_to.map(Numeric);
-        transaction
-            .run(
-                "-- catalog: tier
-                INSERT INTO price_tier (price_id, tier_number, from_quantity, up_to, previous_up_to, unit_price)
-                VALUES ($1, $2, coalesce($3::numeric, 0), $4, $3, $5)",
-                &[&price_id, &number, &previous, &up_to, &Numeric(tier.unit_price)],
-            )
-            .await?;
-        previous = up_to;
+    insert_tiers(transaction, &ids, &prices).await
+}
+
+async fn allocate_ids(transaction: &Transaction<'_>, count: usize) -> Result<Vec<i64>, StoreError> {
+    let statement = "-- catalog: price ids
+        SELECT nextval('price_id_seq') AS price_id FROM generate_series(1, $1::bigint)";
+    let rows = transaction.fetch_all(statement, &[&i64::try_from(count).unwrap_or(i64::MAX)]).await?;
+    rows.iter().map(|row| Ok(row.try_get("price_id")?)).collect()
+}
+
+async fn insert_tiers(transaction: &Transaction<'_>, ids: &[i64], prices: &[&Price]) -> Result<(), StoreError> {
+    let (mut price_ids, mut numbers, mut ends, mut starts, mut unit_prices) =
+        (Vec::<i64>::new(), Vec::<i16>::new(), Vec::new(), Vec::new(), Vec::new());
+    for (&id, price) in ids.iter().zip(prices) {
+        let mut previous: Option<Numeric> = None;
+        for (tier, number) in price.pricing.model.tiers().iter().zip(1_i16..) {
+            let up_to = tier.up_to.map(Numeric);
+            price_ids.push(id);
+            numbers.push(number);
+            starts.push(previous);
+            ends.push(up_to);
+            unit_prices.push(Numeric(tier.unit_price));
+            previous = up_to;
+        }
     }
+    transaction
+        .run(
+            "-- catalog: insert tiers
+            INSERT INTO price_tier (price_id, tier_number, from_quantity, up_to, previous_up_to, unit_price)
+            SELECT price_id, tier_number, coalesce(previous_up_to, 0), up_to, previous_up_to, unit_price
+            FROM unnest($1::bigint[], $2::smallint[], $3::numeric[], $4::numeric[], $5::numeric[])
+                 AS new (price_id, tier_number, previous_up_to, up_to, unit_price)",
+            &[&price_ids, &numbers, &starts, &ends, &unit_prices],
+        )
+        .await?;
     Ok(())
 }

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::changes::{CatalogError, Changes};
+use super::{
+    changes::{CatalogError, Changes},
+    unused::Unused,
+};
 use crate::{
     catalog::{Problem, Tenant},
     database::Statements as _,
@@ -41,6 +44,7 @@ impl PresentTenant {
 pub(super) async fn apply(
     transaction: &Transaction<'_>,
     declared: &[Tenant],
+    unused: &mut Unused,
     problems: &mut Vec<Problem>,
 ) -> Result<Changes, CatalogError> {
     let organizations = organization_names(transaction, declared).await?;
@@ -71,7 +75,12 @@ pub(super) async fn apply(
                 problems.push(Problem { place, reason });
                 continue;
             }
-            Some(_) => changes.updated += 1,
+            Some(present) => {
+                changes.updated += 1;
+                if present.organization_id != tenant.organization_id.as_uuid() {
+                    unused.tenants.push(tenant.id.as_uuid());
+                }
+            }
         }
         write.push((tenant, search_text(&tenant.name, organization_name)));
     }

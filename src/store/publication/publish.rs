@@ -51,7 +51,7 @@ impl ImportSession {
     ) -> Result<Publication, StoreError> {
         ensure_months(&self.lookups, loads).await?;
         let transaction = self.publisher.transaction().await?;
-        locks::share_assets(&transaction).await?;
+        locks::share_assets(&transaction, &self.lookups).await?;
         let ids = allocate_ids(&transaction, loads.len()).await?;
         let mut assets = AssetKeys::new(&self.lookups).await?;
         let copy = copy_records(&transaction, loads, &ids, records, &mut assets, written);
@@ -65,7 +65,7 @@ impl ImportSession {
             .into());
         }
 
-        locks::lock_publishing(&transaction).await?;
+        locks::lock_publishing(&transaction, &self.lookups).await?;
         // From here on neither loads nor the catalog change.
         step("check_preconditions", preconditions.check(&transaction, &self.source)).await?;
         let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();

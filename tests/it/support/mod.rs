@@ -143,6 +143,14 @@ impl Database {
         connect(&self.url).await
     }
 
+    /// Makes calls wait, each with a connection: until this one ends its transaction, nobody can look at the publication
+    /// clock.
+    pub(crate) async fn hold_clock(&self) -> tokio_postgres::Client {
+        let sql = self.sql().await;
+        sql.batch_execute("BEGIN; LOCK TABLE publication_clock IN ACCESS EXCLUSIVE MODE").await.expect("a lock");
+        sql
+    }
+
     pub(crate) async fn apply(&self, catalog: &str) {
         let catalog = catalog::read(catalog, CatalogFormat::Toml).expect("a sound catalog");
         store::apply_catalog(&self.config(), &catalog).await.expect("a catalog that applies");
