@@ -1,7 +1,7 @@
 //! What holds for each RPC, one row an RPC: who may call it, which limit it counts against, what the audit log says of it
 //! and whether it may be repeated. A test holds the rows to the contract.
 
-use crate::auth::Role;
+use crate::{auth::Role, model::UsageFilter};
 
 const PACKAGE: &str = "secureconnect.reports.v1.";
 
@@ -14,9 +14,31 @@ pub(super) struct Policy {
     class: CallClass,
     /// What handlers note for the audit log. Caller, outcome and times are noted of every call.
     audit_fields: &'static [AuditField],
+    /// What a message of its request may have.
+    request: MessageBounds,
     /// As the contract states it to clients.
     #[cfg_attr(not(test), expect(dead_code, reason = "for clients, who read it in the contract"))]
     idempotency: Idempotency,
+}
+
+/// What a message may have, whatever else is wrong with it: the rest is known once it is decoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MessageBounds {
+    pub(super) bytes: usize,
+    /// The maximum number of elements of each of its lists.
+    pub(super) lists: &'static [ListBound],
+}
+
+/// A list of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ListBound {
+    /// As errors name it.
+    pub(super) name: &'static str,
+    /// The numbers of the fields that lead to it.
+    pub(super) path: &'static [u32],
+    pub(super) max: usize,
+    /// Whether its elements are numbers that may stand together, without keys of their own.
+    pub(super) is_packed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +75,24 @@ enum Idempotency {
     Idempotent,
 }
 
+/// Room for every text of a short call, several times over.
+const SHORT_REQUEST: MessageBounds = MessageBounds { bytes: 16 << 10, lists: &[] };
+/// Room for lists of as many names as there may be, each of the greatest length.
+const USAGE_REQUEST: MessageBounds = MessageBounds {
+    bytes: 1 << 20,
+    lists: &[
+        ListBound { name: "filter.asset_types", path: &[3, 1], max: UsageFilter::MAX_CODES, is_packed: true },
+        ListBound { name: "filter.asset_ids", path: &[3, 2], max: UsageFilter::MAX_NAMES, is_packed: false },
+        ListBound { name: "filter.meter_names", path: &[3, 3], max: UsageFilter::MAX_NAMES, is_packed: false },
+        ListBound { name: "filter.billing_regions", path: &[3, 4], max: UsageFilter::MAX_CODES, is_packed: true },
+    ],
+};
+/// A record takes some hundred bytes in memory, however small it is in the message.
+const IMPORT_REQUEST: MessageBounds = MessageBounds {
+    bytes: usize::MAX,
+    lists: &[ListBound { name: "records", path: &[2], max: 10_000, is_packed: false }],
+};
+
 static POLICIES: [Policy; 5] = {
     use AuditField::{Month, Organization, Rows, Tenant};
     use CallClass::{Download, Import, Short};
@@ -63,6 +103,7 @@ static POLICIES: [Policy; 5] = {
             role: Role::Reports,
             class: Short,
             audit_fields: &[Organization, Rows],
+            request: SHORT_REQUEST,
             idempotency: NoSideEffects,
         },
         Policy {
@@ -70,6 +111,7 @@ static POLICIES: [Policy; 5] = {
             role: Role::Reports,
             class: Download,
             audit_fields: &[Organization, Tenant, Month, Rows],
+            request: USAGE_REQUEST,
             idempotency: NoSideEffects,
         },
         Policy {
@@ -77,6 +119,7 @@ static POLICIES: [Policy; 5] = {
             role: Role::Reports,
             class: Short,
             audit_fields: &[Organization, Tenant, Month, Rows],
+            request: SHORT_REQUEST,
             idempotency: NoSideEffects,
         },
         Policy {
@@ -84,6 +127,7 @@ static POLICIES: [Policy; 5] = {
             role: Role::UsageImport,
             class: Import,
             audit_fields: &[Tenant, Month, Rows],
+            request: IMPORT_REQUEST,
             idempotency: Idempotent,
         },
         Policy {
@@ -91,6 +135,7 @@ static POLICIES: [Policy; 5] = {
             role: Role::UsageImport,
             class: Import,
             audit_fields: &[Tenant, Month],
+            request: SHORT_REQUEST,
             idempotency: Idempotent,
         },
     ]
@@ -139,6 +184,13 @@ impl Rpc {
         }
     }
 
+    pub(super) fn request_bounds(self) -> MessageBounds {
+        match self {
+            Self::Known(policy) => policy.request,
+            Self::Unknown => SHORT_REQUEST,
+        }
+    }
+
     pub(super) fn audit_fields(self) -> &'static [AuditField] {
         match self {
             Self::Known(policy) => policy.audit_fields,
@@ -182,6 +234,41 @@ mod tests {
         stated.sort();
         rows.sort();
         assert_eq!(rows, stated);
+    }
+
+    /// The lists of a message, and of messages in it: names, and the numbers of the fields that lead there.
+    fn lists_of(contract: &FileDescriptorSet, message: &str, name: &str, path: &[u32]) -> Vec<(String, Vec<u32>)> {
+        let messages =
+            contract.file.iter().flat_map(|file| file.message_type.iter().map(move |found| (file.package(), found)));
+        let found = messages.into_iter().find(|(package, found)| format!(".{package}.{}", found.name()) == message);
+        let (_, found) = found.expect("a message");
+        let mut lists = Vec::new();
+        for field in &found.field {
+            let dot = if name.is_empty() { "" } else { "." };
+            let name = format!("{name}{dot}{}", field.name());
+            let path = [path, &[field.number().unsigned_abs()]].concat();
+            if field.label() == prost_types::field_descriptor_proto::Label::Repeated {
+                lists.push((name.clone(), path.clone()));
+            }
+            if field.r#type() == prost_types::field_descriptor_proto::Type::Message {
+                lists.extend(lists_of(contract, field.type_name(), &name, &path));
+            }
+        }
+        lists
+    }
+
+    #[test]
+    fn every_list_of_a_request_has_a_bound() {
+        let contract = FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
+        let services = contract.file.iter().flat_map(|file| file.service.iter().map(move |service| (file, service)));
+        for (file, service) in services {
+            for method in &service.method {
+                let rpc = Rpc::of_path(&format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                let bounds = rpc.request_bounds().lists.iter();
+                let bounded: Vec<_> = bounds.map(|list| (list.name.to_owned(), list.path.to_vec())).collect();
+                assert_eq!(bounded, lists_of(&contract, method.input_type(), "", &[]), "{}", method.name());
+            }
+        }
     }
 
     #[test]

@@ -161,6 +161,15 @@ pub(super) fn request_stalled() -> Status {
     status(Reason::RequestStalled, "the request did not arrive in time")
 }
 
+pub(super) fn request_unreadable() -> Status {
+    status(Reason::RequestUnreadable, "the request is not a message of this RPC")
+}
+
+pub(super) fn message_too_large(bytes: usize, limit: usize) -> Status {
+    let message = format!("the message has {bytes} bytes; one message of this RPC may have {limit}");
+    status(Reason::RequestTooLarge, message)
+}
+
 pub(super) fn importer_stalled(limit: Duration) -> Status {
     let message = format!("no message came for {} s; nothing was imported", limit.as_secs());
     status(Reason::ImporterStalled, message)

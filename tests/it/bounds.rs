@@ -42,9 +42,14 @@ async fn a_message_may_have_so_many_bytes() {
     let calls = CallLimits { request_bytes: 4096, ..CallLimits::default() };
     let server = Server::start(ServerConfig { calls, ..config(&database) });
     let mut stub = server.stub().await;
-    assert_eq!(stub.list_tenants(search(4000)).await.unwrap().into_inner().total_size, 0);
+    assert_eq!(stub.list_tenants(search(256)).await.unwrap().into_inner().total_size, 0);
+    let status = stub.list_tenants(search(257)).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned()));
+    assert_eq!(status.message(), "search: has 257 bytes; the maximum is 256");
     let too_large = (Code::ResourceExhausted, "REQUEST_TOO_LARGE".to_owned());
-    assert_eq!(reason(&stub.list_tenants(search(4096)).await.unwrap_err()), too_large);
+    let status = stub.list_tenants(search(4096)).await.unwrap_err();
+    assert_eq!(reason(&status), too_large);
+    assert_eq!(status.message(), "the message has 4099 bytes; one message of this RPC may have 4096");
 
     // Each message of an import is measured by itself: more of them is what to do.
     let records = |count: usize| ImportUsageRequest {

@@ -44,6 +44,7 @@ mod pricing;
 mod properties;
 mod publication;
 mod purge;
+mod request_bounds;
 mod resume;
 mod schema;
 mod scope;

@@ -9,6 +9,7 @@ mod caller;
 mod content_type;
 mod deadline;
 mod failures;
+mod field_scan;
 #[cfg(test)]
 mod for_test;
 mod headers;
@@ -21,6 +22,7 @@ mod pre_authentication;
 mod public;
 mod record;
 mod refusal;
+mod request_bounds;
 mod request_id;
 mod request_timeout;
 mod stack;

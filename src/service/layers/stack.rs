@@ -19,6 +19,7 @@ use super::{
     pre_authentication::{MAX_UNAUTHENTICATED_CALLS, PreAuthentication},
     public::PublicCalls,
     record::{OpenCalls, Recording},
+    request_bounds::RequestBounds,
     request_id::RequestIds,
     request_timeout::RequestTimeout,
 };
@@ -37,6 +38,7 @@ pub(in crate::service) struct Layers {
     stall: Duration,
     age: Option<Duration>,
     stops: CancellationToken,
+    request_bounds: RequestBounds,
     cut_off: CancellationToken,
 }
 
@@ -62,6 +64,7 @@ impl Layers {
     ) -> Self {
         let permits = Arc::new(Permits::new(limits));
         let pre_authentication = PreAuthentication::new(MAX_UNAUTHENTICATED_CALLS);
+        let request_bounds = RequestBounds { message_bytes: limits.request_bytes };
         let Ends { endless, all } = ends;
         Self {
             authenticator,
@@ -70,6 +73,7 @@ impl Layers {
             pre_authentication,
             stall: limits.stall,
             age,
+            request_bounds,
             stops: endless,
             cut_off: all,
         }
@@ -102,6 +106,7 @@ impl Layers {
             .layer(Apply(Authorization))
             .layer(Apply(Admission(Arc::clone(&self.permits))))
             .layer(Apply(RequestTimeout(self.stall)))
+            .layer(Apply(self.request_bounds))
             .layer(Apply(Failures))
             .service(service)
     }

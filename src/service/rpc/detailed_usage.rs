@@ -5,19 +5,16 @@ use std::sync::Arc;
 use tonic::{Request, Status};
 
 use super::{
-    parse::{codes, missing, moment, month, required},
+    parse::{codes, missing, moment, month, required, token},
     services::Reports,
     usage::UsageStream,
 };
 use crate::{
     contract::proto,
-    model::{AssetType, BillingRegion, MAX_ASSET_ID_BYTES, UsageFilter, checked_text, plain},
+    model::{AssetType, BillingRegion, MAX_ASSET_ID_BYTES, MAX_METER_NAME_BYTES, UsageFilter, checked_text, plain},
     reports::{InvalidField, UsageHeader, UsageReport, UsageRequest, UsageTotal},
     service::layers::Caller,
 };
-
-/// As long as the catalog allows.
-const MAX_METER_NAME_BYTES: usize = 128;
 
 /// Answers with messages that are encoded.
 pub(super) async fn handle(
@@ -48,20 +45,12 @@ impl TryFrom<proto::GetDetailedUsageRequest> for UsageRequest {
             month: month("month", request.month)?.ok_or_else(|| missing("month"))?,
             filter: filter(request.filter.unwrap_or_default())?,
             as_of: moment("as_of", request.as_of)?,
-            resume_token: request.resume_token,
+            resume_token: token("resume_token", request.resume_token)?,
         })
     }
 }
 
 fn filter(filter: proto::UsageFilter) -> Result<UsageFilter, InvalidField> {
-    for (field, count) in
-        [("filter.asset_ids", filter.asset_ids.len()), ("filter.meter_names", filter.meter_names.len())]
-    {
-        if count > UsageFilter::MAX_NAMES {
-            let reason = format!("has {count} entries; at most {} can be", UsageFilter::MAX_NAMES);
-            return Err(InvalidField::new(field, reason));
-        }
-    }
     for (index, name) in filter.meter_names.iter().enumerate() {
         checked_text(name, 1, MAX_METER_NAME_BYTES)
             .map_err(|error| InvalidField::new(format!("filter.meter_names[{index}]"), error))?;

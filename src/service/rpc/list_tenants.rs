@@ -2,7 +2,7 @@
 
 use tonic::{Request, Status};
 
-use super::parse::{optional, page_size};
+use super::parse::{bounded, optional, page_size, token};
 use crate::{
     contract::proto,
     reports::{InvalidField, Tenants, TenantsRequest, list_tenants},
@@ -12,6 +12,8 @@ use crate::{
 
 /// The default, and the largest.
 const PAGE_SIZES: (u16, u16) = (100, 1000);
+/// The longest name of a tenant or an organization.
+const MAX_SEARCH_BYTES: usize = 256;
 
 pub(super) async fn handle(
     store: &Store,
@@ -32,8 +34,8 @@ impl TryFrom<proto::ListTenantsRequest> for TenantsRequest {
         Ok(Self {
             organization_id: optional("organization_id", &request.organization_id)?,
             page_size: page_size(request.page_size, PAGE_SIZES)?,
-            search: request.search,
-            page_token: request.page_token,
+            search: bounded("search", request.search, MAX_SEARCH_BYTES)?,
+            page_token: token("page_token", request.page_token)?,
         })
     }
 }

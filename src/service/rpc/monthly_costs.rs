@@ -2,7 +2,7 @@
 
 use tonic::{Request, Status};
 
-use super::parse::{missing, moment, month, optional, page_size, required};
+use super::parse::{missing, moment, month, optional, page_size, required, token};
 use crate::{
     contract::proto,
     model::{MonthRange, plain},
@@ -40,7 +40,7 @@ impl TryFrom<proto::GetMonthlyCostsRequest> for CostsRequest {
             months: MonthRange::new(start, end).map_err(|error| InvalidField::new("end_month", error))?,
             as_of: moment("as_of", request.as_of)?,
             page_size: page_size(request.page_size, PAGE_SIZES)?,
-            page_token: request.page_token,
+            page_token: token("page_token", request.page_token)?,
         })
     }
 }

@@ -10,6 +10,9 @@ use crate::{
     reports::{InvalidField, PageSize},
 };
 
+/// More than twice the longest token that there is, one of a tenant whose names have the greatest length.
+const MAX_TOKEN_BYTES: usize = 4096;
+
 pub(super) fn source(text: &str) -> Result<Source, InvalidField> {
     Ok(optional("source", text)?.unwrap_or_default())
 }
@@ -44,6 +47,19 @@ pub(super) fn optional<T: FromStr<Err: Display>>(field: &str, text: &str) -> Res
     }
     let parsed = text.parse().map(Some);
     parsed.map_err(|error: T::Err| InvalidField::new(field, error))
+}
+
+/// A text of at most so many bytes.
+pub(super) fn bounded(field: &str, text: String, max_bytes: usize) -> Result<String, InvalidField> {
+    if text.len() <= max_bytes {
+        return Ok(text);
+    }
+    Err(InvalidField::new(field, format!("has {} bytes; the maximum is {max_bytes}", text.len())))
+}
+
+/// A token from an earlier answer.
+pub(super) fn token(field: &str, text: String) -> Result<String, InvalidField> {
+    bounded(field, text, MAX_TOKEN_BYTES)
 }
 
 pub(super) fn page_size(asked: i32, (default, max): (u16, u16)) -> Result<PageSize, InvalidField> {
