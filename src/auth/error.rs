@@ -18,7 +18,7 @@ pub enum Unauthenticated {
     /// TLS accepted the certificate, but no configured caller has it.
     #[error("{0}")]
     UnknownCertificate(String),
-    /// The issuer's keys have not been fetched yet, so no token can be verified.
-    #[error("the issuer's keys have not been fetched yet")]
+    /// The issuer's keys could not be fetched, or not for too long, so no token can be verified.
+    #[error("the issuer's keys could not be fetched, or not since --max-key-age")]
     IssuerUnavailable,
 }

@@ -19,7 +19,7 @@ use crate::network::{causes, is_loopback};
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Far above the size of real issuers' documents.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
-/// Keys older than this many times their maximum age are not used before a fetch was tried.
+/// Keys older than this many times the age at which they are fetched again are not used before a fetch was tried.
 const MAX_STALE_FACTOR: u32 = 12;
 /// Where discovery is, below the issuer (OpenID Connect Discovery 1.0, section 4).
 const DISCOVERY_PATH: &str = ".well-known/openid-configuration";
@@ -28,11 +28,20 @@ pub(super) struct IssuerKeys {
     issuer: String,
     discovery: Url,
     http: reqwest::Client,
-    max_age: Duration,
+    ages: KeyAges,
     min_interval: Duration,
     cached: RwLock<Arc<Cached>>,
     /// When the last fetch started. Locked during a fetch.
     last_fetch: Mutex<Option<Instant>>,
+}
+
+/// How old keys become.
+#[derive(Clone, Copy)]
+pub(super) struct KeyAges {
+    /// Older ones are fetched again in the background.
+    pub(super) refresh: Duration,
+    /// Older ones are not used: a key may have been withdrawn since.
+    pub(super) max: Duration,
 }
 
 #[derive(Default)]
@@ -48,15 +57,15 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// The issuer's keys have never been fetched, so no token can be verified.
+/// The issuer's keys were never fetched, or not for too long, so no token can be verified.
 #[derive(Debug)]
-pub(super) struct KeysNotFetched;
+pub(super) struct KeysUnavailable;
 
 // === impl IssuerKeys ===
 
 impl IssuerKeys {
     /// Does not fetch anything.
-    pub(super) fn new(issuer: &str, max_age: Duration, min_interval: Duration) -> Result<Arc<Self>, String> {
+    pub(super) fn new(issuer: &str, ages: KeyAges, min_interval: Duration) -> Result<Arc<Self>, String> {
         let discovery = discovery_url(issuer)?;
         let mut http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
@@ -70,7 +79,7 @@ impl IssuerKeys {
             issuer: issuer.to_owned(),
             discovery,
             http,
-            max_age,
+            ages,
             min_interval,
             cached: RwLock::default(),
             last_fetch: Mutex::default(),
@@ -87,14 +96,14 @@ impl IssuerKeys {
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Vec<DecodingKey>, KeysNotFetched> {
+    ) -> Result<Vec<DecodingKey>, KeysUnavailable> {
         let cached = self.cached();
         let found = cached.keys.find(id, algorithm);
         let age = cached.fetched.map_or(Duration::MAX, |at| at.elapsed());
-        if !found.is_empty() && age < self.max_age {
+        if !found.is_empty() && age < self.ages.refresh.min(self.ages.max) {
             return Ok(found);
         }
-        let must_wait = found.is_empty() || age >= self.max_age * MAX_STALE_FACTOR;
+        let must_wait = found.is_empty() || age >= self.ages.max.min(self.ages.refresh * MAX_STALE_FACTOR);
         if !must_wait && self.last_fetch.try_lock().is_err() {
             // A fetch is running.
             return Ok(found);
@@ -106,11 +115,11 @@ impl IssuerKeys {
             return Ok(found);
         }
         // After a time without calls, a key may have been withdrawn unnoticed. If the fetch fails, the known keys
-        // remain valid.
+        // remain valid until they have their maximum age.
         let _ = refresh.await;
         let cached = self.cached();
-        if cached.fetched.is_none() {
-            return Err(KeysNotFetched);
+        if cached.fetched.is_none_or(|at| at.elapsed() >= self.ages.max) {
+            return Err(KeysUnavailable);
         }
         Ok(cached.keys.find(id, algorithm))
     }
@@ -137,7 +146,7 @@ impl IssuerKeys {
                 tracing::warn!(
                     issuer = self.issuer,
                     error,
-                    "cannot fetch the issuer's keys; the known keys stay in use"
+                    "cannot fetch the issuer's keys; the known keys stay in use until --max-key-age"
                 );
             }
         }

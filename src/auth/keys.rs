@@ -2,7 +2,7 @@
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 
@@ -56,6 +56,9 @@ impl Key {
         if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
             return None;
         }
+        if jwk.common.key_operations.as_ref().is_some_and(|operations| !operations.contains(&KeyOperations::Verify)) {
+            return None;
+        }
         let algorithm = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => Algorithm::RS256,
             AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
@@ -87,7 +90,7 @@ mod tests {
     #[test]
     fn a_key_is_found_by_its_id_and_for_its_algorithm_only() {
         let keys = keys(&format!(
-            r#"{{"kty": "new", "kid": "a"}}, {{{ED25519}, "kid": "a", "alg": "EdDSA", "use": "sig"}}, {{{P256}, "kid": "b"}}"#
+            r#"{{"kty": "new", "kid": "a"}}, {{{ED25519}, "kid": "a", "alg": "EdDSA", "use": "sig"}}, {{{P256}, "kid": "b", "key_ops": ["verify", "sign"]}}"#
         ))
         .unwrap();
         assert_eq!(keys.find(Some("a"), Algorithm::EdDSA).len(), 1);
@@ -103,6 +106,9 @@ mod tests {
     fn keys_for_other_purposes_are_left_out() {
         for key in [
             format!(r#"{{{ED25519}, "use": "enc"}}"#),
+            format!(r#"{{{ED25519}, "key_ops": []}}"#),
+            format!(r#"{{{ED25519}, "key_ops": ["sign"]}}"#),
+            format!(r#"{{{ED25519}, "use": "sig", "key_ops": ["encrypt", "wrapKey"]}}"#),
             format!(r#"{{{ED25519}, "alg": "ES256"}}"#),
             format!(r#"{{{P256}, "alg": "ES384"}}"#),
             r#"{"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}"#.to_owned(),

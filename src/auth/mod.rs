@@ -13,6 +13,7 @@ mod issuer;
 mod keys;
 mod principal;
 mod token;
+mod unique_json;
 
 pub use authenticator::{AuthConfig, AuthConfigError, Authenticator, CertificateConfig, Credentials};
 pub use claims::ClaimPath;

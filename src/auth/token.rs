@@ -7,9 +7,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use super::{
     claims::{ClaimPath, Claims},
     error::Unauthenticated,
-    issuer::{IssuerKeys, KeysNotFetched},
+    issuer::{IssuerKeys, KeyAges, KeysUnavailable},
     keys::{Keys, is_accepted},
     principal::Principal,
+    unique_json::UniqueObject,
 };
 use crate::reload::{RELOAD_INTERVAL, Reloaded};
 
@@ -32,6 +33,8 @@ pub struct TokenConfig {
     /// The allowed difference between the issuer's clock and this machine's.
     pub leeway: Duration,
     /// The age after which keys are fetched again in the background.
+    pub key_refresh_age: Duration,
+    /// The age after which keys that could not be fetched again are not used.
     pub max_key_age: Duration,
     /// How often the file of keys is checked for changes.
     pub reload_interval: Duration,
@@ -61,7 +64,8 @@ impl TokenConfig {
             roles_claim: ClaimPath::roles(),
             organizations_claim: ClaimPath::organizations(),
             leeway: Duration::from_secs(60),
-            max_key_age: Duration::from_secs(300),
+            key_refresh_age: Duration::from_secs(300),
+            max_key_age: Duration::from_secs(86_400),
             reload_interval: RELOAD_INTERVAL,
             min_fetch_interval: Duration::from_secs(10),
         }
@@ -82,7 +86,11 @@ impl TokenVerifier {
                 KeySource::File(Reloaded::start("--jwks", vec![path.clone()], config.reload_interval, build)?)
             }
             None => {
-                let keys = IssuerKeys::new(&config.issuer, config.max_key_age, config.min_fetch_interval)?;
+                let keys = IssuerKeys::new(
+                    &config.issuer,
+                    KeyAges { refresh: config.key_refresh_age, max: config.max_key_age },
+                    config.min_fetch_interval,
+                )?;
                 let warm_up = Arc::clone(&keys);
                 tokio::spawn(async move { warm_up.warm_up().await });
                 KeySource::Issuer(keys)
@@ -109,7 +117,7 @@ impl TokenVerifier {
             KeySource::File(keys) => keys.get().find(header.kid.as_deref(), header.alg),
             KeySource::Issuer(keys) => {
                 let found = keys.find(header.kid.as_deref(), header.alg).await;
-                found.map_err(|KeysNotFetched| Unauthenticated::IssuerUnavailable)?
+                found.map_err(|KeysUnavailable| Unauthenticated::IssuerUnavailable)?
             }
         };
         self.principal(&self.claims(token, header.alg, &keys)?)
@@ -119,8 +127,8 @@ impl TokenVerifier {
     fn claims(&self, token: &str, algorithm: Algorithm, keys: &[DecodingKey]) -> Result<Claims, Unauthenticated> {
         let validation = self.validation(algorithm);
         for key in keys {
-            match decode::<Claims>(token, key, &validation) {
-                Ok(verified) => return Ok(verified.claims),
+            match decode::<UniqueObject>(token, key, &validation) {
+                Ok(verified) => return self.of_issuer(verified.claims.0),
                 Err(error) => match error.into_kind() {
                     ErrorKind::InvalidSignature => {}
                     // The signature is valid, so only the owner of the token learns that it has expired.
@@ -137,11 +145,20 @@ impl TokenVerifier {
     /// The error for an expired token, with its subject.
     fn expired(&self, token: &str, key: &DecodingKey, mut validation: Validation) -> Unauthenticated {
         validation.validate_exp = false;
-        match decode::<Claims>(token, key, &validation).map(|verified| self.principal(&verified.claims)) {
+        let claims = decode::<UniqueObject>(token, key, &validation).map(|verified| self.of_issuer(verified.claims.0));
+        match claims.map(|claims| self.principal(&claims?)) {
             Ok(Ok(principal)) => Unauthenticated::ExpiredToken { subject: principal.subject().to_owned() },
             Ok(Err(error)) => error,
             Err(error) => Unauthenticated::InvalidToken(claim_error(error.kind())),
         }
+    }
+
+    /// The library takes a list of issuers, too, if one of them is right. `iss` is one text (RFC 7519, section 4.1.1).
+    fn of_issuer(&self, claims: Claims) -> Result<Claims, Unauthenticated> {
+        if claims.get("iss").and_then(serde_json::Value::as_str) == Some(&self.config.issuer) {
+            return Ok(claims);
+        }
+        Err(Unauthenticated::InvalidToken(claim_error(&ErrorKind::InvalidIssuer)))
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -176,6 +193,6 @@ fn claim_error(kind: &ErrorKind) -> String {
         ErrorKind::ImmatureSignature => "not valid yet".to_owned(),
         ErrorKind::MissingRequiredClaim(name) => format!("has no claim {name}"),
         ErrorKind::InvalidClaimFormat(name) => format!("has a claim {name} of the wrong type"),
-        _ => "the claims cannot be read".to_owned(),
+        _ => "the claims cannot be read, or one is given twice".to_owned(),
     }
 }

@@ -51,6 +51,44 @@ fn but(claims: &Value, changes: Value) -> Value {
     claims.into()
 }
 
+/// Claims, and one of them once more.
+struct Doubled<'a>(&'a Value, &'a str, Value);
+
+impl serde::Serialize for Doubled<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(claims, name, value) = self;
+        let claims = claims.as_object().unwrap().iter();
+        serializer.collect_map(claims.chain([(&(*name).to_owned(), value)]))
+    }
+}
+
+/// Claims, and one with an object that names a member twice.
+struct DoubledInside<'a>(&'a Value);
+
+impl serde::Serialize for DoubledInside<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let access = json!({"roles": ["Reports"]});
+        let mut claims: std::collections::BTreeMap<&str, Member<'_>> =
+            self.0.as_object().unwrap().iter().map(|(name, value)| (name.as_str(), Member::Plain(value))).collect();
+        claims.insert("realm_access", Member::Doubled(Doubled(&access, "roles", json!("UsageImport"))));
+        serializer.collect_map(claims)
+    }
+}
+
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Member<'a> {
+    Plain(&'a Value),
+    Doubled(Doubled<'a>),
+}
+
+/// A token whose header names its algorithm twice.
+fn doubled_algorithm(token: &str) -> String {
+    let (_, rest) = token.split_once('.').unwrap();
+    let header = r#"{"typ": "JWT", "alg": "none", "kid": "ed", "alg": "EdDSA"}"#;
+    format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header))
+}
+
 /// A token with a header as it is given, and the signature of another token.
 fn forged(header: &Value, token: &str) -> String {
     let (_, rest) = token.split_once('.').unwrap();
@@ -144,6 +182,12 @@ async fn every_token_gets_its_answer_from_every_rpc() {
         ("issuer with a slash more", bearer(&with(json!({"iss": format!("{}/", issuer.url())}))), nobody(INVALID)),
         ("no issuer", bearer(&with(json!({"iss": null}))), nobody(INVALID)),
         ("issuer of a wrong type", bearer(&with(json!({"iss": 7}))), nobody(INVALID)),
+        ("issuers, one of which is right", bearer(&with(json!({"iss": [issuer.url()]}))), nobody(INVALID)),
+        ("an issuer given twice", bearer(&ed.sign(&Doubled(&good, "iss", json!(issuer.url())))), nobody(INVALID)),
+        ("organizations given twice", bearer(&ed.sign(&Doubled(&good, "organizations", json!("*")))), nobody(INVALID)),
+        ("a claim of others given twice", bearer(&ed.sign(&Doubled(&good, "sub", json!("joe")))), nobody(INVALID)),
+        ("a claim given twice further in", bearer(&ed.sign(&DoubledInside(&good))), nobody(INVALID)),
+        ("algorithm given twice", bearer(&doubled_algorithm(&token)), nobody(INVALID)),
         ("wrong audience", bearer(&with(json!({"aud": "reports-test-2"}))), nobody(INVALID)),
         ("wrong audiences", bearer(&with(json!({"aud": ["a", "b"]}))), nobody(INVALID)),
         ("no audience", bearer(&with(json!({"aud": null}))), nobody(INVALID)),

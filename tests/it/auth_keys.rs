@@ -51,7 +51,7 @@ async fn keys_rotate_while_requests_run() {
     let issuer = Issuer::start(&[&old]).await;
     let mut auth = issuer.auth();
     if let Some(tokens) = &mut auth.tokens {
-        tokens.max_key_age = Duration::from_millis(500);
+        tokens.key_refresh_age = Duration::from_millis(500);
         tokens.min_fetch_interval = Duration::from_millis(50);
     }
     let server = database.serve_with(auth);
@@ -87,7 +87,7 @@ async fn an_issuer_that_is_down_stops_no_token_whose_key_is_known() {
     issuer.set_up(false);
     let mut auth = issuer.auth();
     if let Some(tokens) = &mut auth.tokens {
-        tokens.max_key_age = Duration::from_millis(1);
+        tokens.key_refresh_age = Duration::from_millis(1);
     }
     let server = database.serve_with(auth);
     let channel = channel(&server).await;
@@ -119,6 +119,32 @@ async fn an_issuer_that_is_down_stops_no_token_whose_key_is_known() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(issuer.fetches(), before);
+}
+
+/// A key that could not be looked for may have been withdrawn long ago.
+#[tokio::test]
+async fn keys_that_could_not_be_fetched_for_too_long_stop_counting() {
+    let database = Database::with_catalog().await;
+    let key = Signer::new(Algorithm::EdDSA, "known");
+    let issuer = Issuer::start(&[&key]).await;
+    let mut auth = issuer.auth();
+    if let Some(tokens) = &mut auth.tokens {
+        tokens.key_refresh_age = Duration::from_millis(10);
+        tokens.min_fetch_interval = Duration::from_millis(10);
+        tokens.max_key_age = Duration::from_secs(1);
+    }
+    let server = database.serve_with(auth);
+    let channel = channel(&server).await;
+    let token = key.sign(&issuer.claims(&[ORG]));
+    becomes(&Ok(()), || list(&channel, &token)).await;
+    issuer.set_up(false);
+    let unavailable = Err((Code::Unavailable, "ISSUER_UNAVAILABLE".to_owned()));
+    becomes(&unavailable, || list(&channel, &token)).await;
+    for _ in 0..5 {
+        assert_eq!(list(&channel, &token).await, unavailable, "it stays so");
+    }
+    issuer.set_up(true);
+    becomes(&Ok(()), || list(&channel, &token)).await;
 }
 
 #[tokio::test]

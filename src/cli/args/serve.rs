@@ -133,6 +133,10 @@ pub(in crate::cli) struct CallersArgs {
     /// How far the issuer's clock may differ from this machine's clock, at most 600.
     #[arg(long, env = "SCR_CLOCK_LEEWAY_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=600), value_name = "SECONDS")]
     clock_leeway_seconds: u64,
+    /// How old the issuer's keys may become while they cannot be fetched again, 60 to 31536000. Older ones are not used:
+    /// calls with tokens get `ISSUER_UNAVAILABLE`. Keys of `--jwks` have no maximum age.
+    #[arg(long, env = "SCR_MAX_KEY_AGE", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(60..=31_536_000), value_name = "SECONDS")]
+    max_key_age: u64,
     /// A TOML file that maps names in client certificates to callers, such as `examples/client-certificates.toml`;
     /// requires `--tls-client-ca`. It is read again when it changes.
     #[arg(long, env = "SCR_CLIENT_CERTIFICATES", value_name = "FILE")]
@@ -194,6 +198,7 @@ impl CallersArgs {
                 roles_claim: self.roles_claim,
                 organizations_claim: self.organizations_claim,
                 leeway: Duration::from_secs(self.clock_leeway_seconds),
+                max_key_age: Duration::from_secs(self.max_key_age),
                 ..TokenConfig::new(issuer, "")
             }),
         };

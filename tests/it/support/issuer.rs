@@ -27,6 +27,7 @@ use secure_connect_reports::{
     auth::{AuthConfig, Authenticator, Credentials, Principal, TokenConfig},
     model::OrganizationId,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub(crate) const AUDIENCE: &str = "reports-test";
@@ -84,12 +85,12 @@ impl Signer {
         serde_json::to_value(jwk).unwrap()
     }
 
-    pub(crate) fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> String {
         let header = Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) };
         self.sign_with(&header, claims)
     }
 
-    pub(crate) fn sign_with(&self, header: &Header, claims: &Value) -> String {
+    pub(crate) fn sign_with(&self, header: &Header, claims: &impl Serialize) -> String {
         jsonwebtoken::encode(header, claims, &self.key).unwrap()
     }
 }
