@@ -1,6 +1,7 @@
 //! Connections that calls take turns on.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime, Timeouts};
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{ConnectOptions, DatabaseError, PooledConnection, session};
@@ -22,6 +24,8 @@ pub(crate) struct PoolOptions {
     pub(crate) statement_timeout: Duration,
     /// How long to wait for a connection, a free one or a new one.
     pub(crate) connect_timeout: Duration,
+    /// A query whose one value tells what a connection leads to.
+    pub(crate) identity: &'static str,
 }
 
 #[derive(Clone)]
@@ -29,7 +33,8 @@ pub(crate) struct Pool {
     pool: deadpool_postgres::Pool,
     /// For connections that cancel statements.
     tls: MakeRustlsConnect,
-    made: Arc<AtomicU64>,
+    /// A digest of the newest connection's identity.
+    identity: Arc<AtomicU64>,
 }
 
 // === impl Pool ===
@@ -44,8 +49,8 @@ impl Pool {
             "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan;",
             options.statement_timeout.as_millis()
         );
-        let made = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&made);
+        let identity = Arc::new(AtomicU64::new(0));
+        let newest = Arc::clone(&identity);
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(options.size)
             .runtime(Runtime::Tokio1)
@@ -56,15 +61,19 @@ impl Pool {
             })
             .post_create(Hook::async_fn(move |client, _| {
                 let settings = settings.clone();
-                count.fetch_add(1, Ordering::Relaxed);
+                let newest = Arc::clone(&newest);
                 Box::pin(async move {
-                    let unsuitable = session::prepare(client, &settings).await.map_err(HookError::Backend)?;
-                    unsuitable.map_or(Ok(()), |reason| Err(HookError::message(reason)))
+                    if let Some(unsuitable) = session::prepare(client, &settings).await.map_err(HookError::Backend)? {
+                        return Err(HookError::message(unsuitable));
+                    }
+                    let answer = client.simple_query(options.identity).await.map_err(HookError::Backend)?;
+                    newest.store(digest(&answer), Ordering::Relaxed);
+                    Ok(())
                 })
             }))
             .build()
             .map_err(|error| DatabaseError::Unavailable(error.to_string()))?;
-        Ok(Self { pool, tls: target.tls.clone(), made })
+        Ok(Self { pool, tls: target.tls.clone(), identity })
     }
 
     /// A connection, for one call.
@@ -72,8 +81,9 @@ impl Pool {
         Ok(PooledConnection::new(self.pool.get().await?, &self.tls))
     }
 
-    pub(crate) fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
+    /// Differs where the newest connection leads to something else than the one before it did.
+    pub(crate) fn identity(&self) -> u64 {
+        self.identity.load(Ordering::Relaxed)
     }
 
     /// How the connections are used.
@@ -87,4 +97,15 @@ impl Pool {
             waiting: status.waiting,
         }
     }
+}
+
+/// A digest of the values that were queried.
+fn digest(answer: &[SimpleQueryMessage]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for message in answer {
+        if let SimpleQueryMessage::Row(row) = message {
+            row.get(0).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }

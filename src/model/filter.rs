@@ -15,8 +15,6 @@ pub struct UsageFilter {
 }
 
 impl UsageFilter {
-    /// The maximum number of asset ids, and of meter names.
-    pub const MAX_NAMES: usize = 1000;
-    /// The maximum number of asset types, and of billing regions: more than there are, for callers who repeat some.
-    pub const MAX_CODES: usize = 100;
+    /// The maximum number of entries of each list.
+    pub const MAX_ENTRIES: usize = 1000;
 }

@@ -115,7 +115,7 @@ pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsReques
     let token = PageToken::open(&request.page_token, query)?;
     let snapshot = async {
         match &token {
-            Some(token) => manifest::snapshot_of_token(store, token.snapshot()).await,
+            Some(token) => manifest::snapshot_of_token(store, token.snapshot(), "page_token").await,
             None => manifest::snapshot(store, request.as_of).await,
         }
     };

@@ -43,11 +43,17 @@ pub(super) fn data_as_of(loads: &[Load]) -> Option<UtcTime> {
     loads.iter().map(|load| load.published_at).max()
 }
 
-/// The snapshot of a token. A standby may not have replicated it yet.
-pub(super) async fn snapshot_of_token(store: &Store, time: UtcTime) -> Result<SnapshotTime, ReportError> {
+/// The snapshot of a token, which came in this field. A standby may not have replicated it yet.
+pub(super) async fn snapshot_of_token(
+    store: &Store,
+    time: UtcTime,
+    field: &'static str,
+) -> Result<SnapshotTime, ReportError> {
     match store.snapshot_as_of(time).await? {
         AsOf::Final(snapshot) => Ok(snapshot),
-        AsOf::Future | AsOf::NotReplicated => Err(ReportError::NotReplicated),
+        // Tokens are made of moments that have been.
+        AsOf::Future => Err(InvalidField::new(field, "a token of a moment in the future").into()),
+        AsOf::NotReplicated => Err(ReportError::NotReplicated),
     }
 }
 

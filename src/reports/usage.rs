@@ -2,6 +2,7 @@
 
 mod filter;
 mod position;
+mod records_before;
 mod totals;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -137,7 +138,7 @@ impl UsageReport {
         };
         let snapshot = async {
             match &resumed {
-                Some((resume, _)) => manifest::snapshot_of_token(&store, resume.snapshot).await,
+                Some((resume, _)) => manifest::snapshot_of_token(&store, resume.snapshot, "resume_token").await,
                 None => manifest::snapshot(&store, request.as_of).await,
             }
         };
@@ -149,8 +150,9 @@ impl UsageReport {
         let loads = store.loads_in_force(&tenant, month, snapshot).await?;
         let revision = manifest::revision(tenant_id, month, &loads);
         let position = match &resumed {
-            Some((resume, position)) if resume.revision == revision && position.is_in(&loads) => *position,
-            Some(_) => return Err(ReportError::ResumeTokenExpired),
+            Some((resume, _)) if resume.revision != revision => return Err(ReportError::ResumeTokenExpired),
+            Some((_, position)) if !position.is_in(&loads) => return Err(no_position().into()),
+            Some((_, position)) => *position,
             None => Position::default(),
         };
         if loads.iter().any(|load| load.is_purged) {
@@ -187,9 +189,8 @@ impl UsageReport {
         }
         report.totals = report.stored_totals().await?;
         report.header.record_count = report.totals.iter().map(|(_, total)| total.record_count).sum();
-        // Only forged tokens get here.
-        if !position.can_be_of(&report.loads, report.filter.is_empty(), report.header.record_count) {
-            return Err(invalid_resume("not a position of this report").into());
+        if resumed.is_some() && position.records_before != report.records_before(position).await? {
+            return Err(no_position().into());
         }
         Ok(report)
     }
@@ -371,6 +372,11 @@ impl Drop for Prefetch {
             _ => blocks.abort(),
         }
     }
+}
+
+/// Only forged tokens have such a position.
+fn no_position() -> InvalidField {
+    invalid_resume("not a position of this report")
 }
 
 fn invalid_resume(error: impl std::fmt::Display) -> InvalidField {

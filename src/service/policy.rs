@@ -81,10 +81,10 @@ const SHORT_REQUEST: MessageBounds = MessageBounds { bytes: 16 << 10, lists: &[]
 const USAGE_REQUEST: MessageBounds = MessageBounds {
     bytes: 1 << 20,
     lists: &[
-        ListBound { name: "filter.asset_types", path: &[3, 1], max: UsageFilter::MAX_CODES, is_packed: true },
-        ListBound { name: "filter.asset_ids", path: &[3, 2], max: UsageFilter::MAX_NAMES, is_packed: false },
-        ListBound { name: "filter.meter_names", path: &[3, 3], max: UsageFilter::MAX_NAMES, is_packed: false },
-        ListBound { name: "filter.billing_regions", path: &[3, 4], max: UsageFilter::MAX_CODES, is_packed: true },
+        ListBound { name: "filter.asset_types", path: &[3, 1], max: UsageFilter::MAX_ENTRIES, is_packed: true },
+        ListBound { name: "filter.asset_ids", path: &[3, 2], max: UsageFilter::MAX_ENTRIES, is_packed: false },
+        ListBound { name: "filter.meter_names", path: &[3, 3], max: UsageFilter::MAX_ENTRIES, is_packed: false },
+        ListBound { name: "filter.billing_regions", path: &[3, 4], max: UsageFilter::MAX_ENTRIES, is_packed: true },
     ],
 };
 /// A record takes some hundred bytes in memory, however small it is in the message.

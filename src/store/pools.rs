@@ -39,6 +39,11 @@ pub struct Store {
     has_own_sessions: Arc<OnceCell<()>>,
 }
 
+/// A database that was restored is served by a process that started later, or has tables that were made anew.
+const IDENTITY: &str = "SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
+           (SELECT oid FROM pg_database WHERE datname = current_database()),
+           to_regclass('asset')::oid, pg_relation_filenode(to_regclass('asset')))";
+
 // === impl StoreConfig ===
 
 impl StoreConfig {
@@ -55,8 +60,12 @@ impl StoreConfig {
     }
 
     fn pool(&self, target: &ConnectOptions, size: usize) -> Result<Pool, StoreError> {
-        let options =
-            PoolOptions { size, statement_timeout: self.statement_timeout, connect_timeout: self.connect_timeout };
+        let options = PoolOptions {
+            size,
+            statement_timeout: self.statement_timeout,
+            connect_timeout: self.connect_timeout,
+            identity: IDENTITY,
+        };
         Ok(Pool::new(target, options)?)
     }
 }
@@ -79,10 +88,10 @@ impl Store {
         Ok(())
     }
 
-    /// Grows whenever a connection is made for exports: behind it may be another database than before, one that was
-    /// restored, say. Whoever keeps what exports read keeps it for one epoch.
+    /// Tells apart the databases that connections for exports lead to: behind a new one may be another than before, one that
+    /// was restored, say. Whoever keeps what exports read keeps it for one epoch.
     pub fn epoch(&self) -> u64 {
-        self.export.made()
+        self.export.identity()
     }
 
     /// How the connections to the database are used.

@@ -53,4 +53,5 @@ mod seen;
 mod start;
 mod support;
 mod tls;
+mod tokens;
 mod usage;

@@ -84,8 +84,8 @@ async fn lists_of_a_filter_have_a_bound() {
     for (filter, field, max) in [
         (UsageFilter { asset_ids: texts(1001), ..Default::default() }, "filter.asset_ids", 1000),
         (UsageFilter { meter_names: texts(400_000), ..Default::default() }, "filter.meter_names", 1000),
-        (UsageFilter { asset_types: vec![1; 1_000_000], ..Default::default() }, "filter.asset_types", 100),
-        (UsageFilter { billing_regions: vec![1; 101], ..Default::default() }, "filter.billing_regions", 100),
+        (UsageFilter { asset_types: vec![1; 1_000_000], ..Default::default() }, "filter.asset_types", 1000),
+        (UsageFilter { billing_regions: vec![1; 1001], ..Default::default() }, "filter.billing_regions", 1000),
     ] {
         let request =
             GetDetailedUsageRequest { filter: Some(filter), ..detailed_usage(crate::support::builder::TENANT) };
@@ -96,7 +96,7 @@ async fn lists_of_a_filter_have_a_bound() {
     // As many as there may be are taken.
     let asset_ids = (0..1000).map(|n| format!("{n:0512}")).collect();
     let filter =
-        UsageFilter { asset_types: vec![1; 100], billing_regions: vec![1; 100], asset_ids, ..Default::default() };
+        UsageFilter { asset_types: vec![1; 1000], billing_regions: vec![1; 1000], asset_ids, ..Default::default() };
     let request = GetDetailedUsageRequest { filter: Some(filter), ..detailed_usage(crate::support::builder::TENANT) };
     assert_eq!(status_of(&mut connection, USAGE, &request).await.code(), Code::Ok);
     // A delivery may have any number of records, in more messages.

@@ -41,15 +41,6 @@ pub(super) enum TokenMismatch {
 // === impl Position ===
 
 impl Position {
-    /// Whether so many records can come before it: without a filter all rows, with one at most those.
-    pub(super) fn can_be_of(&self, loads: &[Load], unfiltered: bool, record_count: u64) -> bool {
-        let rows = |rows: i32| u64::try_from(rows).unwrap_or(0);
-        let before: u64 = loads.iter().take(self.load).map(|load| rows(load.record_count)).sum();
-        let before = before + rows(self.row);
-        let fits = if unfiltered { self.records_before == before } else { self.records_before <= before };
-        fits && self.records_before <= record_count
-    }
-
     /// Whether the position exists in these loads.
     pub(super) fn is_in(&self, loads: &[Load]) -> bool {
         loads.get(self.load).is_some_and(|load| (0..=load.record_count).contains(&self.row))
@@ -113,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_invented_count_is_refused() {
+    fn a_position_is_in_a_load_and_its_rows() {
         let load = |id, record_count| Load {
             id,
             usage_day: chrono::NaiveDate::MIN,
@@ -124,15 +115,9 @@ mod tests {
             is_purged: false,
         };
         let loads = [load(1, 10), load(2, 5)];
-        let position = |records_before| Position { load: 1, row: 3, records_before };
-        assert!(position(13).can_be_of(&loads, true, 15));
-        assert!(!position(12).can_be_of(&loads, true, 15), "without a filter every row counts");
-        assert!(position(12).can_be_of(&loads, false, 12));
-        assert!(!position(12).can_be_of(&loads, false, 11), "more than the whole report");
-        assert!(!position(u64::MAX).can_be_of(&loads, false, u64::MAX), "more than there are rows");
-        assert!(position(13).is_in(&loads));
-        assert!(!Position { row: 6, ..position(0) }.is_in(&loads));
-        assert!(!Position { load: 2, ..position(0) }.is_in(&loads));
+        let is_in = |load, row| Position { load, row, records_before: 0 }.is_in(&loads);
+        assert!(is_in(0, 0) && is_in(0, 10) && is_in(1, 5));
+        assert!(!is_in(0, -1) && !is_in(0, 11) && !is_in(1, 6) && !is_in(2, 0) && !is_in(usize::MAX, 0));
     }
 
     proptest! {

@@ -6,18 +6,14 @@ use super::{UsageHeader, UsageReport, UsageTotal};
 use crate::{
     model::UsageKey,
     reports::ReportError,
-    store::{MeterKey, StoreError},
+    store::{Load, MeterKey, StoreError, StoredTotal},
 };
 
 impl UsageReport {
     /// What the records must add up to, ordered by meter name, region and trial.
     pub(super) async fn stored_totals(&self) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
-        let Self { store, header: UsageHeader { tenant, month, .. }, loads, filter, .. } = self;
-        let stored = if filter.is_by_asset() {
-            store.added_up_totals(tenant, *month, loads, filter).await?
-        } else {
-            store.stored_totals(tenant, loads, filter).await?
-        };
+        let Self { store, header: UsageHeader { tenant, .. }, loads, .. } = self;
+        let stored = self.totals_of(loads).await?;
         // Records that are missing from both the totals and the stream would not be noticed.
         let Some(stored) = stored else {
             let purged = store.are_purged(tenant, loads).await?;
@@ -43,6 +39,15 @@ impl UsageReport {
             (&a.meter.name, a.billing_region, a.trial).cmp(&(&b.meter.name, b.billing_region, b.trial))
         });
         Ok(totals)
+    }
+
+    /// What the records of some of the loads add up to; `None` where some are missing.
+    pub(super) async fn totals_of(&self, loads: &[Load]) -> Result<Option<Vec<StoredTotal>>, StoreError> {
+        let Self { store, header: UsageHeader { tenant, month, .. }, filter, .. } = self;
+        if filter.is_by_asset() {
+            return store.added_up_totals(tenant, *month, loads, filter).await;
+        }
+        store.stored_totals(tenant, loads, filter).await
     }
 
     /// The promise: the records add up to the totals that bills are made from. A stream that was resumed has not read
