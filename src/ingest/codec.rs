@@ -83,7 +83,10 @@ impl<'a> CheckedRow<'a> {
                 start,
                 end,
                 billing_region: BillingRegion::from_code(region.into())?,
-                platform: Platform::from_code(platform.into()),
+                platform: match platform {
+                    0 => None,
+                    code => Some(Platform::from_code(code.into())?),
+                },
                 trial: trial != 0,
                 trial_expiry,
             },
@@ -97,9 +100,16 @@ pub(super) fn load_of(key: &[u8]) -> &[u8] {
     &key[..LOAD_BYTES.min(key.len())]
 }
 
-/// Codes fit into a byte.
+// A code is a byte of the key.
+const _: () = assert!(is_byte(AssetType::MAX_CODE) && is_byte(BillingRegion::MAX_CODE) && is_byte(Platform::MAX_CODE));
+
+const fn is_byte(code: i16) -> bool {
+    code.to_be_bytes()[0] == 0
+}
+
 fn code(code: i16) -> u8 {
-    u8::try_from(code).unwrap_or(0)
+    let [_, low] = code.to_be_bytes();
+    low
 }
 
 /// Encodes a signed number so that its bytes sort like the number.
@@ -155,6 +165,21 @@ mod tests {
             row.put_key(&mut key);
             row.put_rest(&mut rest);
             prop_assert_eq!(CheckedRow::read(&key, &rest), Some(row));
+        }
+
+        /// A value that this version does not know is damage, and not a row without one.
+        #[test]
+        fn unknown_codes_are_not_read((_, name, id, row) in row()) {
+            let row = CheckedRow { asset_name: &name, asset_id: &id, ..row };
+            let (mut key, mut rest) = (Vec::new(), Vec::new());
+            row.put_key(&mut key);
+            row.put_rest(&mut rest);
+            // Type, region and platform.
+            for at in [LOAD_BYTES, key.len() - 3, key.len() - 2] {
+                let mut key = key.clone();
+                key[at] = 9;
+                prop_assert_eq!(CheckedRow::read(&key, &rest), None);
+            }
         }
 
         #[test]

@@ -25,6 +25,19 @@ macro_rules! closed_set {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$value),+];
 
+            /// The greatest number.
+            pub const MAX_CODE: i16 = {
+                let codes = [$($code),+];
+                let (mut max, mut index) = (0, 0);
+                while index < codes.len() {
+                    if codes[index] > max {
+                        max = codes[index];
+                    }
+                    index += 1;
+                }
+                max
+            };
+
             pub fn value(self) -> Value<'static> {
                 Value::Code { code: self.code(), name: self.as_str() }
             }

@@ -55,3 +55,4 @@ mod support;
 mod tls;
 mod tokens;
 mod usage;
+mod values;

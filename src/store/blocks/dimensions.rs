@@ -8,7 +8,7 @@ use crate::{
         copy_in::{put_i64, put_null, time_to_micros},
         copy_out::{CopyColumns, micros_to_time},
     },
-    model::{AssetType, Platform, RecordDimensions, UsageKey, UtcTime},
+    model::{AssetType, BillingRegion, Platform, RecordDimensions, UsageKey, UtcTime},
     store::{MeterKey, StoreError, usage_key::billing_region},
 };
 
@@ -22,6 +22,26 @@ pub struct StoredDimensions {
 
 /// The columns of the arrays, in order.
 pub(super) const DIMENSION_COLUMNS: [&str; 4] = ["kind_codes", "period_starts", "period_ends", "trial_expiries"];
+
+/// Where its parts stand in [`StoredDimensions::pack`], and how many bits each has.
+pub(super) const METER_SHIFT: u32 = 9;
+pub(super) const ASSET_TYPE: PackedCode = PackedCode { shift: 6, bits: 3 };
+pub(super) const BILLING_REGION: PackedCode = PackedCode { shift: 3, bits: 3 };
+const PLATFORM: PackedCode = PackedCode { shift: 1, bits: 2 };
+
+// A code that needs more bits would change its neighbours.
+const _: () = assert!(
+    ASSET_TYPE.has_room_for(AssetType::MAX_CODE)
+        && BILLING_REGION.has_room_for(BillingRegion::MAX_CODE)
+        && PLATFORM.has_room_for(Platform::MAX_CODE)
+);
+
+/// A code of the model among others in one number.
+#[derive(Clone, Copy)]
+pub(super) struct PackedCode {
+    pub(super) shift: u32,
+    bits: u32,
+}
 
 /// An element of an array of numbers.
 type Number = fn(&StoredDimensions) -> i64;
@@ -72,6 +92,27 @@ pub(super) fn read(columns: &mut CopyColumns) -> Result<Vec<StoredDimensions>, S
     dimensions.collect()
 }
 
+// === impl PackedCode ===
+
+impl PackedCode {
+    /// Where its bits stand when they are shifted down.
+    pub(super) const fn mask(self) -> i64 {
+        (1 << self.bits) - 1
+    }
+
+    const fn has_room_for(self, max_code: i16) -> bool {
+        max_code as i64 <= self.mask()
+    }
+
+    fn put(self, code: i16) -> i64 {
+        i64::from(code) << self.shift
+    }
+
+    fn get(self, packed: i64) -> i16 {
+        i16::try_from(packed >> self.shift & self.mask()).unwrap_or_default()
+    }
+}
+
 // === impl StoredDimensions ===
 
 impl StoredDimensions {
@@ -86,10 +127,10 @@ impl StoredDimensions {
     /// `usage_record` takes them apart for people with SQL.
     fn pack(&self) -> i64 {
         let RecordDimensions { meter, billing_region, platform, trial, .. } = &self.dimensions;
-        let small = i64::from(self.asset_type.code()) << 6
-            | i64::from(billing_region.code()) << 3
-            | i64::from(platform.map_or(0, Platform::code)) << 1;
-        meter.0 << 9 | small | i64::from(*trial)
+        let small = ASSET_TYPE.put(self.asset_type.code())
+            | BILLING_REGION.put(billing_region.code())
+            | PLATFORM.put(platform.map_or(0, Platform::code));
+        meter.0 << METER_SHIFT | small | i64::from(*trial)
     }
 
     /// Takes such a number apart.
@@ -98,20 +139,51 @@ impl StoredDimensions {
         (start, end): (UtcTime, UtcTime),
         trial_expiry: Option<UtcTime>,
     ) -> Result<Self, StoreError> {
-        let bits = |shift: u32, mask: i64| i16::try_from(packed >> shift & mask).unwrap_or_default();
-        let asset_type = bits(6, 0b111);
+        let (asset_type, platform) = (ASSET_TYPE.get(packed), PLATFORM.get(packed));
+        let unknown = |what: &str, code: i16| StoreError::corrupt(format!("there is no {what} {code}"));
         Ok(Self {
-            asset_type: AssetType::from_code(asset_type.into())
-                .ok_or_else(|| StoreError::corrupt(format!("there is no asset type {asset_type}")))?,
+            asset_type: AssetType::from_code(asset_type.into()).ok_or_else(|| unknown("asset type", asset_type))?,
             dimensions: RecordDimensions {
-                meter: MeterKey(packed >> 9),
+                meter: MeterKey(packed >> METER_SHIFT),
                 start,
                 end,
-                billing_region: billing_region(bits(3, 0b111))?,
-                platform: Platform::from_code(bits(1, 0b11).into()),
+                billing_region: billing_region(BILLING_REGION.get(packed))?,
+                platform: match platform {
+                    0 => None,
+                    code => Some(Platform::from_code(code.into()).ok_or_else(|| unknown("platform", code))?),
+                },
                 trial: packed & 1 == 1,
                 trial_expiry,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_beyond_its_bits_has_no_room() {
+        assert!(ASSET_TYPE.has_room_for(7) && BILLING_REGION.has_room_for(7) && PLATFORM.has_room_for(3));
+        assert!(!ASSET_TYPE.has_room_for(8) && !BILLING_REGION.has_room_for(8) && !PLATFORM.has_room_for(4));
+    }
+
+    #[test]
+    fn a_code_that_this_version_does_not_know_is_damage() {
+        let time = |micros| UtcTime::from_unix_micros(micros).expect("in range");
+        let unpack = |packed| StoredDimensions::unpack(packed, (time(0), time(1)), None);
+        let known = 7 << METER_SHIFT | ASSET_TYPE.put(1) | BILLING_REGION.put(1) | PLATFORM.put(1);
+        assert!(unpack(known).is_ok_and(|stored| stored.pack() == known));
+        for (code, max) in [
+            (ASSET_TYPE, AssetType::MAX_CODE),
+            (BILLING_REGION, BillingRegion::MAX_CODE),
+            (PLATFORM, Platform::MAX_CODE),
+        ] {
+            for beyond in i64::from(max) + 1..=code.mask() {
+                let packed = known & !(code.mask() << code.shift) | beyond << code.shift;
+                assert!(matches!(unpack(packed), Err(StoreError::Corrupt(_))), "{beyond} at {}", code.shift);
+            }
+        }
     }
 }

@@ -5,7 +5,12 @@
 
 use std::borrow::Cow;
 
-use super::{AssetKey, BLOCK_ROWS, RecordBlock, RecordFilter, block_of, read::block_columns, rows_before};
+use super::{
+    AssetKey, BLOCK_ROWS, RecordBlock, RecordFilter, block_of,
+    dimensions::{ASSET_TYPE, BILLING_REGION, METER_SHIFT},
+    read::block_columns,
+    rows_before,
+};
 use crate::{
     database::{Statements as _, copy_out::CopyReader},
     model::{Asset, AssetType, Month, composed},
@@ -109,13 +114,15 @@ impl Store {
         let client = self.short().await?;
         let statement = "-- asset_keys
             SELECT asset_key FROM asset
-            WHERE tenant_key = $1 AND asset_type = ANY ('{1,2,3,4,5}') AND asset_id = ANY ($2)
+            WHERE tenant_key = $1 AND asset_type = ANY ($3) AND asset_id = ANY ($2)
             UNION
             SELECT asset_key FROM asset
             WHERE tenant_key = $1 AND octet_length(asset_id) <> char_length(asset_id)
               AND normalize(asset_id) = ANY ($2)";
         let forms: Vec<_> = asset_ids.iter().flat_map(|id| [Cow::Borrowed(id.as_str()), composed(id)]).collect();
-        let rows = client.fetch_all(statement, &[&tenant.key(), &forms]).await?;
+        // Every type that a block can hold, so that the index of types and ids is used and none is missed.
+        let types: Vec<i16> = (1..=ASSET_TYPE.mask()).filter_map(|code| i16::try_from(code).ok()).collect();
+        let rows = client.fetch_all(statement, &[&tenant.key(), &forms, &types]).await?;
         rows.iter().map(|row| Ok(AssetKey(row.try_get("asset_key")?))).collect()
     }
 
@@ -128,7 +135,9 @@ impl Store {
         filter: &RecordFilter,
     ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
         let client = self.export().await?;
-        let statement = "-- added_up_totals
+        let (region, asset_type) = (BILLING_REGION, ASSET_TYPE);
+        let statement = format!(
+            "-- added_up_totals
             SELECT present.blocks, total.*
             FROM (
                 SELECT count(*) AS blocks FROM usage_block
@@ -138,10 +147,11 @@ impl Store {
             SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
             FROM usage_block b,
                  -- Out of its compressed form once for a block.
-                 LATERAL (SELECT b.kind_codes || '{}'::bigint[] OFFSET 0) AS c (codes),
+                 LATERAL (SELECT b.kind_codes || '{{}}'::bigint[] OFFSET 0) AS c (codes),
                  LATERAL unnest(asset_keys, kind_numbers, quantities) AS r (asset_key, kind_number, quantity),
                  LATERAL (SELECT codes[kind_number]) AS p (code),
-                 LATERAL (SELECT code >> 9, (code >> 6 & 7)::smallint, (code >> 3 & 7)::smallint, code & 1 = 1)
+                 LATERAL (SELECT code >> {METER_SHIFT}, (code >> {} & {})::smallint, (code >> {} & {})::smallint,
+                                 code & 1 = 1)
                      AS k (meter_key, asset_type, billing_region, trial)
             WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
               AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))
@@ -150,10 +160,15 @@ impl Store {
               AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
               AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
             GROUP BY meter_key, billing_region, trial
-            ) AS total ON true";
+            ) AS total ON true",
+            asset_type.shift,
+            asset_type.mask(),
+            region.shift,
+            region.mask(),
+        );
         let rows = client
             .fetch_all(
-                statement,
+                &statement,
                 &[
                     &tenant.key(),
                     &month.first_day(),
