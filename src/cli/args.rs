@@ -14,7 +14,7 @@ use clap::{
 use secrecy::SecretString;
 
 pub(super) use client::{ReadArgs, ServerArgs};
-use limits::LimitsArgs;
+use limits::{LimitsArgs, MonthsArgs};
 pub(super) use publish::PublishArgs;
 pub(super) use serve::ServeArgs;
 
@@ -218,6 +218,8 @@ pub(super) struct ImportArgs {
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) publish: PublishArgs,
+    #[command(flatten)]
+    pub(super) months: MonthsArgs,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
 }

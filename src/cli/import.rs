@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    ingest::{Delivery, Import, Input, Progress},
+    ingest::{Delivery, Import, ImportLimits, Input, Progress},
     model::Source,
     store::Store,
 };
@@ -28,7 +28,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     let database = Database::open(&args.database).await?;
     let inputs: Vec<Input> = args.files.into_iter().map(Input::from).collect();
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
-    let import = open(&database, &args.publish, args.source).await?;
+    let import = open(&database, &args.publish, args.source, args.months.limits()).await?;
     let bar = show_progress(&inputs, import.progress());
     let delivery = Delivery { name: &file_list(&names), is_complete: args.complete, dry_run: args.dry_run };
     let imported = async { import.publish(import.read(inputs).await?, &delivery).await }.await;
@@ -47,7 +47,7 @@ fn file_list(names: &[String]) -> String {
 
 pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {
     let database = Database::open(&args.database).await?;
-    let import = open(&database, &args.publish, args.source).await?;
+    let import = open(&database, &args.publish, args.source, ImportLimits::default()).await?;
     let delivery = Delivery { name: "withdraw", is_complete: false, dry_run: args.dry_run };
     let report = import.withdraw(args.tenant, args.day.into(), &delivery).await;
     let report = report.map_err(|error| format!("nothing was withdrawn: {error}"))?;
@@ -55,10 +55,15 @@ pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-async fn open(database: &Database, publish: &PublishArgs, source: Source) -> Result<Import, CommandError> {
+async fn open(
+    database: &Database,
+    publish: &PublishArgs,
+    source: Source,
+    limits: ImportLimits,
+) -> Result<Import, CommandError> {
     let config = publish.config(&database.url);
     let store = Store::new(&config)?;
-    Ok(Import::new(&store, config, &TenantScope::operator(), &account(), source).await?)
+    Ok(Import::with_limits(&store, config, &TenantScope::operator(), (&account(), source), limits).await?)
 }
 
 /// The name of the account that runs this program.

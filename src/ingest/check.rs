@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     codec::CheckedRow,
     findings::WarningKind,
+    limits::ImportMonths,
     record_location::RecordLocation,
     row::{RawRecord, RowReader},
 };
@@ -44,6 +45,7 @@ pub struct Row<'a> {
 pub struct Checker {
     tenants: HashMap<TenantId, ImportTenant>,
     meters: Meters,
+    months: ImportMonths,
 }
 
 impl<'a> Row<'a> {
@@ -70,8 +72,8 @@ impl<'a> Row<'a> {
 }
 
 impl Checker {
-    pub(super) fn new(tenants: HashMap<TenantId, ImportTenant>, meters: Meters) -> Self {
-        Self { tenants, meters }
+    pub(super) fn new(tenants: HashMap<TenantId, ImportTenant>, meters: Meters, months: ImportMonths) -> Self {
+        Self { tenants, meters, months }
     }
 
     pub(super) fn meters(&self) -> &Meters {
@@ -91,6 +93,7 @@ impl Checker {
     ) -> Option<CheckedRow<'r>> {
         let tenant_id = row.tenant_id.and_then(|id| self.check_tenant(row.organization_id, id, reader));
         let meter = row.meter_name.and_then(|name| self.check_meter(name, row.meter_id, reader));
+        let is_in_months = row.start.is_some_and(|start| self.check_month(start, reader));
         let period = row.start.zip(row.end).and_then(|(start, end)| check_period(start, end, reader));
         let is_bandwidth = meter.and_then(|at| self.meters.at(at)).is_none_or(|(_, meter)| meter.is_bandwidth());
         if let Some(Some(platform)) = row.platform
@@ -98,7 +101,7 @@ impl Checker {
         {
             reader.refuse(Column::Platform, platform, "only usage of bandwidth meters has a platform; leave it empty");
         }
-        let (start, end) = period?;
+        let (start, end) = period.filter(|_| is_in_months)?;
         let checked = CheckedRow {
             location,
             tenant_id: tenant_id?,
@@ -123,6 +126,13 @@ impl Checker {
                 .warn(WarningKind::ExpiredTrial, || format!("it starts at {start}, but the trial expired at {expiry}"));
         }
         Some(checked)
+    }
+
+    fn check_month(&self, start: UtcTime, reader: &mut RowReader<'_, '_>) -> bool {
+        // The calendar has a month for each time that there is.
+        let Some(month) = Month::of(start.day()) else { return false };
+        let checked = self.months.check(month);
+        checked.map_err(|refused| reader.refuse(Column::Start, start, refused)).is_ok()
     }
 
     fn check_tenant(

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Checker, InvalidUsage, Prepared, Progress, Row,
     findings::Findings,
+    limits::{ImportLimits, ImportTooLarge},
     plan,
     record_location::{LocationNames, RecordLocation},
     row::{RawRecord, RowReader},
@@ -24,18 +25,25 @@ pub struct Intake {
     location_names: LocationNames,
     /// The index of the input that is being read.
     input: usize,
+    max_rows: u64,
 }
 
 impl Intake {
-    pub(super) fn new(checker: Arc<Checker>, progress: Arc<Progress>, location_names: LocationNames) -> Self {
+    pub(super) fn new(
+        checker: Arc<Checker>,
+        progress: Arc<Progress>,
+        location_names: LocationNames,
+        limits: ImportLimits,
+    ) -> Self {
         Self {
             checker,
-            sorter: Sorter::default(),
+            sorter: Sorter::new(limits.disk_bytes),
             findings: Findings::default(),
             progress,
             record_count: 0,
             location_names,
             input: 0,
+            max_rows: limits.rows,
         }
     }
 
@@ -52,7 +60,7 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// Writing to disk failed. Problems of the row are reported by [`Import::prepare`](super::Import::prepare).
+    /// Writing to disk failed, or the limit of rows or disk is reached. Problems of the row are reported by [`Import::prepare`](super::Import::prepare).
     pub fn add<'r>(&mut self, number: u64, read: impl FnOnce(&mut RowReader<'_, 'r>) -> Row<'r>) -> io::Result<()> {
         self.take_in(number, None, read)
     }
@@ -68,6 +76,9 @@ impl Intake {
         texts: Option<&RawRecord<'r>>,
         read: impl FnOnce(&mut RowReader<'_, 'r>) -> Row<'r>,
     ) -> io::Result<()> {
+        if self.record_count == self.max_rows {
+            return Err(ImportTooLarge::Rows(self.max_rows).into());
+        }
         self.record_count += 1;
         self.progress.rows_read.fetch_add(1, Ordering::Relaxed);
         let refused = self.findings.total();

@@ -7,12 +7,15 @@ mod csv;
 mod digest;
 mod findings;
 mod intake;
+mod limits;
 mod plan;
 mod publish;
 mod record_location;
 mod report;
 mod row;
+mod runs;
 mod sort;
+mod temporary;
 mod unicode_ids;
 
 use std::{
@@ -26,8 +29,10 @@ pub use check::{Checker, Row};
 pub use csv::{Input, UnsupportedFormat};
 pub use findings::{InvalidUsage, UsageProblem, UsageWarning, WarningKind};
 pub use intake::Intake;
+pub use limits::{ImportLimits, ImportTooLarge};
 pub use report::{ImportReport, LoadOutcome, LoadReport, OmittedLoad, Restatement};
 pub use row::RowReader;
+pub use temporary::check_temporary_directory;
 
 use crate::{
     auth::TenantScope,
@@ -35,6 +40,7 @@ use crate::{
     store::{Store, StoreConfig, StoreError},
 };
 use csv::ReadError;
+use limits::ImportMonths;
 use plan::Plan;
 use record_location::LocationNames;
 use sort::Sorted;
@@ -49,6 +55,7 @@ pub struct Import {
     source: Source,
     imported_by: String,
     progress: Arc<Progress>,
+    limits: ImportLimits,
 }
 
 /// The progress of an import.
@@ -89,6 +96,8 @@ pub enum ImportError {
         context: String,
         error: io::Error,
     },
+    #[error(transparent)]
+    TooLarge(#[from] ImportTooLarge),
     /// The catalog has no such tenant, or it is not the caller's.
     #[error("there is no such tenant")]
     UnknownTenant,
@@ -106,10 +115,26 @@ pub struct Prepared {
     warnings: Vec<UsageWarning>,
 }
 
+// === impl ImportError ===
+
+impl ImportError {
+    fn io(context: String, error: io::Error) -> Self {
+        match ImportTooLarge::of(&error) {
+            Some(too_large) => Self::TooLarge(too_large),
+            None => Self::Io { context, error },
+        }
+    }
+
+    /// Sorting failed.
+    pub fn sorting(error: io::Error) -> Self {
+        Self::io("sorting".to_owned(), error)
+    }
+}
+
 // === impl Import ===
 
 impl Import {
-    /// Reads what rows are checked against: the tenants in scope, and the meters.
+    /// Reads what rows are checked against: the tenants in scope, and the meters. It has the default limits.
     pub async fn new(
         store: &Store,
         config: StoreConfig,
@@ -117,14 +142,26 @@ impl Import {
         imported_by: &str,
         source: Source,
     ) -> Result<Self, ImportError> {
+        Self::with_limits(store, config, scope, (imported_by, source), ImportLimits::default()).await
+    }
+
+    /// The same with limits, and for a caller and its source.
+    pub async fn with_limits(
+        store: &Store,
+        config: StoreConfig,
+        scope: &TenantScope,
+        (imported_by, source): (&str, Source),
+        limits: ImportLimits,
+    ) -> Result<Self, ImportError> {
         let tenants = store.import_tenants(scope).await?;
         let meters = store.meters().await?;
         Ok(Self {
             config,
-            checker: Arc::new(Checker::new(tenants, meters)),
+            checker: Arc::new(Checker::new(tenants, meters, ImportMonths::new(&limits))),
             source,
             imported_by: imported_by.to_owned(),
             progress: Arc::new(Progress::default()),
+            limits,
         })
     }
 
@@ -134,7 +171,7 @@ impl Import {
 
     /// A new intake for the records of a stream.
     pub fn intake(&self) -> Intake {
-        Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Records)
+        Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Records, self.limits)
     }
 
     /// Reads files as one delivery.
@@ -144,12 +181,13 @@ impl Import {
     /// [`ImportError::Invalid`] with the first problems of all files, or the first file that cannot be read at all.
     pub async fn read(&self, inputs: Vec<Input>) -> Result<Prepared, ImportError> {
         let names = inputs.iter().map(Input::name).collect();
-        let mut intake = Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Lines(names));
+        let names = LocationNames::Lines(names);
+        let mut intake = Intake::new(Arc::clone(&self.checker), self.progress(), names, self.limits);
         blocking("reading", move || {
             for (number, input) in inputs.iter().enumerate() {
                 intake.begin_input(number);
                 csv::read(input, &mut intake).map_err(|error| match error {
-                    ReadError::Io(error) => ImportError::Io { context: input.name(), error },
+                    ReadError::Io(error) => ImportError::io(input.name(), error),
                     ReadError::UnsupportedFormat(error) => ImportError::UnsupportedFormat { file: input.name(), error },
                 })?;
             }
@@ -165,7 +203,7 @@ impl Import {
 }
 
 fn finish(intake: Intake) -> Result<Prepared, ImportError> {
-    Ok(intake.finish().map_err(|error| ImportError::Io { context: "sorting".to_owned(), error })??)
+    Ok(intake.finish().map_err(ImportError::sorting)??)
 }
 
 /// Runs blocking work on a separate thread. `step` names it in errors.

@@ -82,8 +82,7 @@ impl Import {
             return Err(nothing());
         }
         let planned = vec![PlannedLoad::empty(tenant_id, key).ok_or_else(nothing)?];
-        let sorted =
-            Sorter::default().finish().map_err(|error| ImportError::Io { context: "sorting".to_owned(), error })?;
+        let sorted = Sorter::new(self.limits.disk_bytes).finish().map_err(ImportError::sorting)?;
         let (loads, published_at) = self.publish_planned(session, sorted, (planned, 0), None, delivery).await?;
         let (omitted, warnings) = (Vec::new(), Vec::new());
         Ok(ImportReport { record_count: 0, loads, omitted, omitted_count: 0, warnings, published_at })

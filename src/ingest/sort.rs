@@ -1,24 +1,17 @@
-//! Sorting more rows than memory holds: a buffer that is sorted and spilled to unnamed files, which are merged. The
-//! files have no names, so that not even a kill leaves one behind.
+//! Sorting more rows than memory holds: a buffer that is sorted and spilled to temporary files, which are merged.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek as _, Write},
-};
+use std::io;
 
-use super::codec::CheckedRow;
+use super::{codec::CheckedRow, runs::Runs};
 
 /// The memory limit before rows are spilled to disk.
 const DEFAULT_BUFFER_BYTES: usize = 32 << 20;
-const FILE_BUFFER_BYTES: usize = 128 << 10;
 
 /// Collects rows in any order.
 pub(super) struct Sorter {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    runs: Vec<File>,
+    runs: Runs,
     limit: usize,
 }
 
@@ -26,7 +19,7 @@ pub(super) struct Sorter {
 pub(super) struct Sorted {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    runs: Vec<File>,
+    runs: Runs,
 }
 
 /// The position of a row in the buffer: the key, followed by the rest.
@@ -37,25 +30,16 @@ struct Entry {
     end: u32,
 }
 
-/// A row at the head of a run. Ordered by key and rest, so that equal keys come in the order of their locations.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Head {
-    key: Vec<u8>,
-    rest: Vec<u8>,
-    run: usize,
-}
-
-impl Default for Sorter {
-    fn default() -> Self {
-        Self::with_buffer(DEFAULT_BUFFER_BYTES)
-    }
-}
-
 // === impl Sorter ===
 
 impl Sorter {
-    fn with_buffer(limit: usize) -> Self {
-        Self { bytes: Vec::new(), entries: Vec::new(), runs: Vec::new(), limit }
+    /// A sorter that takes at most so many bytes of disk.
+    pub(super) fn new(max_disk_bytes: u64) -> Self {
+        Self::with_buffer(DEFAULT_BUFFER_BYTES, Runs::new(max_disk_bytes))
+    }
+
+    fn with_buffer(limit: usize, runs: Runs) -> Self {
+        Self { bytes: Vec::new(), entries: Vec::new(), runs, limit }
     }
 
     pub(super) fn push(&mut self, row: &CheckedRow<'_>) -> io::Result<()> {
@@ -77,6 +61,7 @@ impl Sorter {
         } else if !self.entries.is_empty() {
             self.spill()?;
         }
+        self.runs.finish()?;
         Ok(Sorted { bytes: self.bytes, entries: self.entries, runs: self.runs })
     }
 
@@ -87,15 +72,8 @@ impl Sorter {
 
     fn spill(&mut self) -> io::Result<()> {
         self.sort();
-        let mut file = BufWriter::with_capacity(FILE_BUFFER_BYTES, tempfile::tempfile()?);
-        for entry in &self.entries {
-            let (key, rest) = (entry.key(&self.bytes), entry.rest(&self.bytes));
-            for part in [key, rest] {
-                file.write_all(&u32::try_from(part.len()).map_err(io::Error::other)?.to_be_bytes())?;
-                file.write_all(part)?;
-            }
-        }
-        self.runs.push(file.into_inner().map_err(io::IntoInnerError::into_error)?);
+        let bytes = &self.bytes;
+        self.runs.add(self.entries.iter().map(|entry| (entry.key(bytes), entry.rest(bytes))))?;
         self.bytes.clear();
         self.entries.clear();
         Ok(())
@@ -131,46 +109,7 @@ impl Sorted {
             }
             return Ok(());
         }
-        let mut readers = Vec::with_capacity(self.runs.len());
-        let mut heads = BinaryHeap::with_capacity(self.runs.len());
-        for (run, mut file) in self.runs.iter().enumerate() {
-            file.rewind()?;
-            let mut reader = BufReader::with_capacity(FILE_BUFFER_BYTES, file);
-            let mut head = Head { key: Vec::new(), rest: Vec::new(), run };
-            if head.read(&mut reader)? {
-                heads.push(Reverse(head));
-            }
-            readers.push(reader);
-        }
-        while let Some(mut top) = heads.peek_mut() {
-            let Reverse(head) = &mut *top;
-            if !each(&head.key, &head.rest)? {
-                break;
-            }
-            if !head.read(&mut readers[head.run])? {
-                std::collections::binary_heap::PeekMut::pop(top);
-            }
-        }
-        Ok(())
-    }
-}
-
-// === impl Head ===
-
-impl Head {
-    /// Reads the next row; `false` at the end.
-    fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
-        let mut length = [0_u8; 4];
-        match from.read_exact(&mut length) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            result => result?,
-        }
-        self.key.resize(u32::from_be_bytes(length) as usize, 0);
-        from.read_exact(&mut self.key)?;
-        from.read_exact(&mut length)?;
-        self.rest.resize(u32::from_be_bytes(length) as usize, 0);
-        from.read_exact(&mut self.rest)?;
-        Ok(true)
+        self.runs.scan(each)
     }
 }
 
@@ -185,7 +124,7 @@ mod tests {
     proptest! {
         #[test]
         fn spilling_changes_nothing(ids in prop::collection::vec("[a-z]{1,8}", 0..200), limit in 64_usize..4000) {
-            let mut sorter = Sorter::with_buffer(limit);
+            let mut sorter = Sorter::with_buffer(limit, Runs::new(u64::MAX).with_max_runs(3));
             for (id, location) in ids.iter().zip(0..) {
                 sorter.push(&CheckedRow {
                     location: RecordLocation::from_bits(location),
@@ -198,6 +137,7 @@ mod tests {
                 }).expect("room");
             }
             let mut sorted = sorter.finish().expect("room");
+            prop_assert!(sorted.runs.count() <= 3);
             let mut expected: Vec<(String, u64)> = ids.into_iter().zip(0..).collect();
             expected.sort();
             for _ in 0..2 {

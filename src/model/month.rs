@@ -79,6 +79,12 @@ impl Month {
         UtcTime::midnight(first_day_after)
     }
 
+    /// So many months later, or earlier where it is negative; `None` outside the years 1 to 9999.
+    pub fn shifted(self, months: i32) -> Option<Self> {
+        let ordinal = self.ordinal().checked_add(months)?;
+        Self::new(ordinal.div_euclid(12), ordinal.rem_euclid(12) + 1).ok()
+    }
+
     fn ordinal(self) -> i32 {
         self.year * 12 + self.month.cast_signed() - 1
     }
@@ -137,8 +143,7 @@ impl MonthRange {
 
     /// Every month of the range, in order.
     pub fn iter(self) -> impl Iterator<Item = Month> {
-        (self.start.ordinal()..=self.end.ordinal())
-            .filter_map(|ordinal| Month::new(ordinal.div_euclid(12), ordinal.rem_euclid(12) + 1).ok())
+        (0..=self.end.ordinal() - self.start.ordinal()).filter_map(move |months| self.start.shifted(months))
     }
 }
 
@@ -172,6 +177,15 @@ mod tests {
             assert_eq!(month(text).end().to_string(), end);
         }
         assert_eq!(month("9999-12").end().to_string(), "+10000-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn months_are_counted_over_years() {
+        assert_eq!(month("2022-11").shifted(3), Some(month("2023-02")));
+        assert_eq!(month("2022-02").shifted(-120), Some(month("2012-02")));
+        assert_eq!(month("2022-01").shifted(-1), Some(month("2021-12")));
+        assert_eq!((month("9999-12").shifted(1), month("0001-01").shifted(-1)), (None, None));
+        assert_eq!(month("2022-01").shifted(i32::MAX), None);
     }
 
     #[test]

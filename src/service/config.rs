@@ -80,6 +80,9 @@ pub enum ServeError {
     /// A certificate or key cannot be used.
     #[error("{0}")]
     Tls(String),
+    /// Imports sort in temporary files.
+    #[error("imports would fail: {0}")]
+    TemporaryDirectory(std::io::Error),
     /// The database does not have this program's schema, or it failed.
     #[error(transparent)]
     Schema(#[from] SchemaError),

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::policy::CallClass;
-use crate::{auth::TenantScope, model::OrganizationId};
+use crate::{auth::TenantScope, ingest::ImportLimits, model::OrganizationId};
 
 #[derive(Clone, Debug)]
 pub struct CallLimits {
@@ -28,6 +28,10 @@ pub struct CallLimits {
     pub stall: Duration,
     /// How long an importer may take between two messages.
     pub import_idle: Duration,
+    /// How long an `ImportUsage` call may take in all.
+    pub import_duration: Duration,
+    /// What an `ImportUsage` call may take.
+    pub import: ImportLimits,
     /// Of one message of a request.
     pub request_bytes: usize,
 }
@@ -105,6 +109,8 @@ impl Default for CallLimits {
             unread_bytes: CallLimit { total: 64 << 20, per_caller: 16 << 20 },
             stall: Duration::from_secs(120),
             import_idle: Duration::from_secs(60),
+            import_duration: Duration::from_secs(3600),
+            import: ImportLimits { rows: 20_000_000, disk_bytes: 8 << 30, ..ImportLimits::default() },
             request_bytes: 4 << 20,
         }
     }

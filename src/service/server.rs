@@ -10,12 +10,13 @@ use super::{
     file_descriptors::max_connections,
     limits::CallLimits,
     listener::Admission,
-    rpc::ImportService,
+    rpc::{ImportBounds, ImportService},
     tls::TlsConfig,
 };
 use crate::{
     auth::Authenticator,
     database::DatabaseError,
+    ingest::check_temporary_directory,
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
     telemetry::{lines::Lines, metrics::Metrics},
 };
@@ -44,6 +45,7 @@ impl RunningServer {
     /// Checks the configuration and the schema, and starts to listen.
     pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         config.check()?;
+        check_temporary_directory().map_err(ServeError::TemporaryDirectory)?;
         let no_auth = config.auth.insecure_no_auth;
         let authenticator = Arc::new(Authenticator::new(config.auth)?);
         let tls = config.tls.map(TlsConfig::load).transpose().map_err(ServeError::Tls)?;
@@ -52,7 +54,9 @@ impl RunningServer {
         let pools = store.clone();
         let metrics = Metrics::new(move || pools.pools());
         let (import_store, import_config) = import_store(&store, config.store, config.import_store).await?;
-        let imports = ImportService::new(import_store, import_config, config.calls.import_idle, Arc::clone(&metrics));
+        let CallLimits { import_idle: idle, import_duration: duration, import, .. } = config.calls;
+        let bounds = ImportBounds { idle, duration, import };
+        let imports = ImportService::new(import_store, import_config, bounds, Arc::clone(&metrics));
         let (listener, address) = listen(config.listen).await?;
         let metrics_listener = listen_for_metrics(config.metrics_listen).await?;
         if no_auth {

@@ -137,6 +137,14 @@ pub(super) fn with_reason(refusal: &Status) -> Option<Status> {
     Some(status(reason, refusal.message()))
 }
 
+pub(super) fn import_too_long(limit: Duration) -> Status {
+    let message = format!(
+        "the import took longer than {} s and was ended; send less in one call. What is in force already is recognised",
+        limit.as_secs()
+    );
+    status(Reason::ImporterStalled, message)
+}
+
 /// A layer that the request needs is not there.
 pub(super) fn missing_extension<T>() -> Status {
     tracing::error!("a request came without {}", std::any::type_name::<T>());
@@ -328,6 +336,7 @@ impl From<ImportError> for Status {
                 tracing::error!(%error, "an import failed");
                 internal()
             }
+            ImportError::TooLarge(_) => status(Reason::RequestTooLarge, error.to_string()),
             ImportError::UnknownTenant => ReportError::TenantNotFound(Hidden::Unknown).into(),
             ImportError::NothingToWithdraw { .. } => status(Reason::UsageNotFound, error.to_string()),
             ImportError::Store(error) => error.into(),

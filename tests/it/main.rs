@@ -30,6 +30,7 @@ mod floods;
 mod fuzz;
 mod golden;
 mod import;
+mod import_bounds;
 mod import_usage;
 mod in_force;
 mod kill;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, value_parser};
 
 use crate::{
+    ingest::ImportLimits,
+    model::Month,
     service::ConnectionLimits,
     service::{CallLimit, CallLimits},
 };
@@ -77,6 +79,35 @@ pub(in crate::cli) struct LimitsArgs {
     /// How long an `ImportUsage` call may pause between two messages.
     #[arg(long, env = "SCR_IMPORT_IDLE_SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     import_idle_seconds: u64,
+    /// How long an `ImportUsage` call may take in all.
+    #[arg(long, env = "SCR_IMPORT_SECONDS", default_value_t = 3600, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
+    import_seconds: u64,
+    /// The maximum number of records of an `ImportUsage` call.
+    #[arg(long, env = "SCR_MAX_IMPORT_ROWS", default_value_t = 20_000_000, value_parser = value_parser!(u64).range(1..), value_name = "COUNT")]
+    max_import_rows: u64,
+    /// The maximum size of the temporary files of an `ImportUsage` call, which are in `TMPDIR`.
+    #[arg(long, env = "SCR_MAX_IMPORT_DISK_BYTES", default_value_t = 8_589_934_592, value_parser = value_parser!(u64), value_name = "BYTES")]
+    max_import_disk_bytes: u64,
+    #[command(flatten)]
+    months: MonthsArgs,
+}
+
+/// Which months are imported.
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct MonthsArgs {
+    /// The first month whose usage is imported [default: the month ten years ago]. The last one is the month after the
+    /// current one: each month has a partition in the database.
+    #[arg(long, env = "SCR_OLDEST_MONTH", value_name = "YYYY-MM")]
+    oldest_month: Option<Month>,
+}
+
+// === impl MonthsArgs ===
+
+impl MonthsArgs {
+    /// Limits of imports by the command line, where whoever imports owns the machine.
+    pub(in crate::cli) fn limits(&self) -> ImportLimits {
+        ImportLimits { oldest_month: self.oldest_month, ..ImportLimits::default() }
+    }
 }
 
 // === impl LimitsArgs ===
@@ -104,6 +135,12 @@ impl LimitsArgs {
             unread_bytes: limit(self.max_unread_bytes, self.max_unread_bytes_per_caller),
             stall: Duration::from_secs(self.stall_seconds),
             import_idle: Duration::from_secs(self.import_idle_seconds),
+            import_duration: Duration::from_secs(self.import_seconds),
+            import: ImportLimits {
+                rows: self.max_import_rows,
+                disk_bytes: self.max_import_disk_bytes,
+                ..self.months.limits()
+            },
             request_bytes: size(self.max_request_bytes),
         }
     }

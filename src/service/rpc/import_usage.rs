@@ -13,7 +13,7 @@ use crate::{
     reports::InvalidField,
     service::{
         layers::{Caller, Notes},
-        status::importer_stalled,
+        status::{import_too_long, importer_stalled},
     },
 };
 
@@ -26,9 +26,18 @@ pub(super) async fn handle(
     service: &ImportService,
     request: Request<Streaming<proto::ImportUsageRequest>>,
 ) -> Result<proto::ImportUsageResponse, Status> {
+    let limit = service.bounds.duration;
+    let imported = tokio::time::timeout(limit, import(service, request)).await;
+    imported.unwrap_or_else(|_| Err(import_too_long(limit)))
+}
+
+async fn import(
+    service: &ImportService,
+    request: Request<Streaming<proto::ImportUsageRequest>>,
+) -> Result<proto::ImportUsageResponse, Status> {
     let caller = Caller::of(&request)?;
     let mut messages = request.into_inner();
-    let Some(first) = next_message(&mut messages, service.idle_limit).await? else {
+    let Some(first) = next_message(&mut messages, service.bounds.idle).await? else {
         return Ok(proto::ImportUsageResponse::default());
     };
     let source = source(&first.source)?;
@@ -44,8 +53,8 @@ pub(super) async fn handle(
         caller.notes.add_rows(message.records.len());
         // Sorting may write to disk.
         let add = tokio::task::spawn_blocking(move || take_in(intake, first, &message.records));
-        intake = add.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(sorting)?;
-        next = next_message(&mut messages, service.idle_limit).await?;
+        intake = add.await.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(ImportError::sorting)?;
+        next = next_message(&mut messages, service.bounds.idle).await?;
     }
     let prepared = import.prepare(intake).await?;
     note_loads(&caller.notes, prepared.tenant_days());
@@ -110,10 +119,6 @@ pub(super) fn note_loads(notes: &Notes, loads: impl Iterator<Item = (TenantId, N
         notes.months(first, last);
     }
     others.len()
-}
-
-fn sorting(error: std::io::Error) -> ImportError {
-    ImportError::Io { context: "sorting".to_owned(), error }
 }
 
 impl From<&LoadReport> for proto::ImportedLoad {

@@ -14,5 +14,5 @@ mod usage;
 mod withdraw_usage;
 
 pub(in crate::service) use raw_server::ReportsServer;
-pub(in crate::service) use services::{ImportService, Reports};
+pub(in crate::service) use services::{ImportBounds, ImportService, Reports};
 pub use usage::{AssetCache, CurrentAssets, RecordEncoder};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::usage::AssetCache;
 use crate::{
-    ingest::{Import, ImportError, ImportReport},
+    ingest::{Import, ImportError, ImportLimits, ImportReport},
     model::Source,
     service::layers::Caller,
     store::{Store, StoreConfig},
@@ -17,6 +17,15 @@ pub(in crate::service) struct Reports {
     pub(super) store: Store,
     pub(super) assets: Arc<AssetCache>,
     pub(super) metrics: Arc<Metrics>,
+}
+
+/// What one call may take.
+#[derive(Clone, Copy)]
+pub(in crate::service) struct ImportBounds {
+    /// How long a caller may take between two messages.
+    pub(in crate::service) idle: Duration,
+    pub(in crate::service) duration: Duration,
+    pub(in crate::service) import: ImportLimits,
 }
 
 // === impl Reports ===
@@ -32,8 +41,7 @@ impl Reports {
 pub(in crate::service) struct ImportService {
     store: Store,
     config: StoreConfig,
-    /// How long a caller may take between two messages.
-    pub(super) idle_limit: Duration,
+    pub(super) bounds: ImportBounds,
     metrics: Arc<Metrics>,
 }
 
@@ -43,14 +51,15 @@ impl ImportService {
     pub(in crate::service) fn new(
         store: Store,
         config: StoreConfig,
-        idle_limit: Duration,
+        bounds: ImportBounds,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { store, config, idle_limit, metrics }
+        Self { store, config, bounds, metrics }
     }
 
     pub(super) async fn begin(&self, caller: &Caller, source: Source) -> Result<Import, ImportError> {
-        Import::new(&self.store, self.config.clone(), &caller.scope, &caller.subject, source).await
+        let importer = (caller.subject.as_str(), source);
+        Import::with_limits(&self.store, self.config.clone(), &caller.scope, importer, self.bounds.import).await
     }
 
     pub(super) fn count(&self, report: &ImportReport) {

@@ -26,7 +26,7 @@ use secure_connect_reports::{
     contract::proto::reports_service_client::ReportsServiceClient,
     contract::{CsvFormat, CsvWriter},
     embedded::EphemeralServer,
-    ingest::{Delivery, Import, ImportError, ImportReport, Input},
+    ingest::{Delivery, Import, ImportError, ImportLimits, ImportReport, Input},
     model::Source,
     service::{RunningServer, ServerConfig},
     store::{self, Store, StoreConfig},
@@ -178,7 +178,10 @@ impl Database {
     ) -> Result<ImportReport, ImportError> {
         let source: Source = source.parse().expect("a source");
         let store = Store::new(&self.config()).expect("a store");
-        let import = Import::new(&store, self.config(), &TenantScope::operator(), "test", source).await?;
+        let (oldest_month, newest_month) = ("0001-01".parse().ok(), "9999-12".parse().ok());
+        let limits = ImportLimits { oldest_month, newest_month, ..ImportLimits::default() };
+        let importer = ("test", source);
+        let import = Import::with_limits(&store, self.config(), &TenantScope::operator(), importer, limits).await?;
         let prepared = import.read(vec![Input::File(path)]).await?;
         import.publish(prepared, &Delivery { name: "test.csv", is_complete: false, dry_run }).await
     }
