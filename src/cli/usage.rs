@@ -155,7 +155,7 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Resu
     written.map_err(|error| failed(&file.path(), &error))?;
     if let Err(error) = downloaded {
         let received = download.checkpoint().received;
-        if received == 0 || matches!(error, ClientError::Mismatch(_) | ClientError::Malformed(_)) {
+        if received == 0 || error.is_untrusted() {
             file.discard()?;
             return Err(error.into());
         }

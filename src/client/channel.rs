@@ -15,7 +15,10 @@ use super::{
     ClientError,
     retry::{Backoff, RETRYING},
 };
-use crate::network::{causes, is_loopback};
+use crate::{
+    model::printable,
+    network::{causes, is_loopback},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages of reports have a quarter of a MiB: as few frames as can be, and some messages on their way.
@@ -37,8 +40,8 @@ pub struct ClientConfig {
     pub server_name: Option<String>,
     /// Send the token in plain text even to a server on another machine.
     pub insecure_plaintext: bool,
-    /// How long to retry without any progress when the server cannot be reached or the connection is lost. Zero: no
-    /// retries.
+    /// How long a call may go on without any progress, retries included: when the server cannot be reached, the connection
+    /// is lost, or no answer arrives. Zero: no retries, and at most 30 seconds without an answer.
     pub retry_for: Duration,
 }
 
@@ -80,19 +83,29 @@ impl ClientConfig {
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(self.tls()?).map_err(|error| ClientError::Tls(causes(&error)))?;
         }
-        let mut backoff = Backoff::started(self.retry_for);
+        let mut backoff = Backoff::new(self.retry_for);
         loop {
-            match endpoint.connect().await {
-                Ok(channel) => return Ok(channel),
-                Err(error) => backoff.wait(self.unreachable(&error), Duration::ZERO, RETRYING).await?,
-            }
+            // The limit of the endpoint leaves out the look-up of the name and the TLS handshake.
+            let connected = backoff.attempt(tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect())).await;
+            let error = match connected {
+                Ok(Ok(Ok(channel))) => return Ok(channel),
+                Ok(Ok(Err(error))) => self.unreachable(&error),
+                Ok(Err(_)) => self.silent(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs())),
+                Err(waited) => self.silent(waited),
+            };
+            backoff.wait(error, Duration::ZERO, RETRYING).await?;
         }
+    }
+
+    /// Nobody answers there, for now.
+    fn silent(&self, cause: String) -> ClientError {
+        ClientError::Unreachable { server: self.server.clone(), cause, is_transient: true }
     }
 
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
         ClientError::Unreachable {
             server: self.server.clone(),
-            cause: self.explain(error),
+            cause: printable(&self.explain(error)).into_owned(),
             is_transient: !is_tls_error(error) && !is_name_error(error),
         }
     }

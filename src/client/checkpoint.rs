@@ -62,11 +62,7 @@ impl Checkpoint {
 
     /// Whether it belongs to this report in this format.
     pub fn matches(&self, query: &UsageQuery, format: CsvFormat) -> bool {
-        self.matches_request(&query.to_request(), format)
-    }
-
-    pub(super) fn matches_request(&self, request: &proto::GetDetailedUsageRequest, format: CsvFormat) -> bool {
-        self.request == encoded(request)
+        self.request == encoded(&query.to_request())
             && self.crlf == matches!(format.line_end, LineEnd::Crlf)
             && self.neutralize_formulas == format.neutralize_formulas
             && self.byte_order_mark == format.byte_order_mark

@@ -4,16 +4,20 @@
 //! the asset and the meter, the period, and what follows the quantity. Whatever a record has that this way does not know,
 //! such as fields in another order, goes the plain way: a message, a record of the model, [`CsvWriter`]. Both write the
 //! same bytes; a test holds them to that.
+//!
+//! Whether records are those of the request is checked where a part is read, not for each record that has it.
 
 use prost::Message as _;
 
-use super::{ClientError, checkpoint::CheckpointSum};
+use super::{
+    ClientError, checkpoint::CheckpointSum, exact::exact, report_check::RecordCheck, report_message::MAX_METERS,
+};
 use crate::{
     contract::{
         CsvFormat, CsvWriter, Fields, RecordReader, WireValue, billing_region, part_length, proto, read_part,
-        write_decimal,
+        read_time, write_decimal,
     },
-    model::{BillingRegion, Column, Decimal, Meter, Part, Total, Totals, UsageKey},
+    model::{AssetType, BillingRegion, Column, Decimal, Meter, Part, Total, Totals, UsageKey, UtcTime},
 };
 
 /// How many bits of a part's mixed bytes say where its memo is.
@@ -22,12 +26,15 @@ const MEMO_BITS: u32 = 6;
 /// Writes encoded records as lines and adds them up.
 pub struct CsvLines {
     format: CsvFormat,
+    check: RecordCheck,
+    /// The usage day of the last record.
+    day: i32,
     plain: RecordReader,
     tenant: CachedPart,
     asset: CachedPart,
     meters: Vec<CachedMeter>,
     meter: usize,
-    periods: Memo<Vec<u8>>,
+    periods: Memo<Period>,
     attributes: Memo<Attributes>,
     totals: Totals<usize>,
 }
@@ -48,6 +55,11 @@ struct CachedMeter {
 /// them.
 struct Memo<T>(Vec<Option<(Vec<u8>, T)>>);
 
+struct Period {
+    line: Vec<u8>,
+    day: i32,
+}
+
 /// What follows the quantity of a record, to the end of its line.
 struct Attributes {
     line: Vec<u8>,
@@ -58,9 +70,17 @@ struct Attributes {
 // === impl CsvLines ===
 
 impl CsvLines {
+    /// For records of any report.
     pub fn new(format: CsvFormat) -> Self {
+        Self::checked(format, RecordCheck::default())
+    }
+
+    /// For records that pass a check.
+    pub(super) fn checked(format: CsvFormat, check: RecordCheck) -> Self {
         Self {
             format,
+            check,
+            day: i32::MIN,
             plain: RecordReader::default(),
             tenant: CachedPart::default(),
             asset: CachedPart::default(),
@@ -73,13 +93,13 @@ impl CsvLines {
     }
 
     /// Starts from the totals of a checkpoint.
-    pub(super) fn resumed(format: CsvFormat, sums: &[CheckpointSum]) -> Result<Self, ClientError> {
-        let mut lines = Self::new(format);
+    pub(super) fn resumed(format: CsvFormat, check: RecordCheck, sums: &[CheckpointSum]) -> Result<Self, ClientError> {
+        let mut lines = Self::checked(format, check);
         for sum in sums {
             let malformed = |value: &str| ClientError::malformed("checkpoint", value);
             let id = sum.meter_id.parse().map_err(|_| malformed(&sum.meter_id))?;
-            let meter = lines.meter_index(&Meter { id, name: sum.meter_name.clone(), unit: String::new() });
-            let quantity = sum.quantity.parse().map_err(|_| malformed(&sum.quantity))?;
+            let meter = lines.meter_index(&Meter { id, name: sum.meter_name.clone(), unit: String::new() })?;
+            let quantity = exact(&sum.quantity).ok_or_else(|| malformed(&sum.quantity))?;
             let key = UsageKey { meter, billing_region: billing_region(sum.billing_region)?, trial: sum.trial };
             lines.totals.resume(&key, sum.record_count.cast_unsigned(), quantity);
         }
@@ -130,40 +150,89 @@ impl CsvLines {
         let malformed = |error: String| ClientError::malformed("record", error);
         let message = proto::UsageRecord::decode(record).map_err(|error| malformed(error.to_string()))?;
         let record = self.plain.read(message)?;
+        self.check.record(&record)?;
+        let day = record.dimensions.start.day_number();
+        self.check.days(self.day, day)?;
         let written = {
             let mut csv = CsvWriter::new(&mut *out, self.format);
             csv.write(&record).and_then(|()| csv.flush())
         };
         written.map_err(|error| malformed(error.to_string()))?;
-        let meter = self.meter_index(&record.dimensions.meter);
+        let meter = self.meter_index(&record.dimensions.meter)?;
         let UsageKey { billing_region, trial, .. } = record.dimensions.usage_key();
         self.totals.add(&UsageKey { meter, billing_region, trial }, record.quantity);
+        self.day = day;
         Ok(())
     }
 
     /// `None`: something is not as usual. The line may then be begun, and nothing else has happened.
     fn write_fast(&mut self, record: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let rest = self.tenant.read(Part::Tenant, record, self.format)?;
+        let rest = match self.tenant.strip(Part::Tenant, record) {
+            Some(rest) => rest,
+            None => self.read_tenant(record)?,
+        };
         out.extend_from_slice(&self.tenant.line);
-        let rest = self.asset.read(Part::Asset, rest, self.format)?;
+        let rest = match self.asset.strip(Part::Asset, rest) {
+            Some(rest) => rest,
+            None => self.read_asset(rest)?,
+        };
         out.extend_from_slice(&self.asset.line);
         let rest = self.read_meter(rest)?;
         out.extend_from_slice(&self.meters[self.meter].part.line);
-        let rest = self.write_period(rest, out)?;
+        let (period, rest) = rest.split_at(part_length(Part::Period, rest));
+        let period = self.periods.get(period, || Period::read(period, &self.check, self.format))?;
+        self.check.days(self.day, period.day).ok()?;
+        out.extend_from_slice(&period.line);
         let (quantity, rest) = write_quantity(rest, out)?;
-        let attributes = self.attributes.get(rest, || Attributes::read(rest, self.format))?;
+        let attributes = self.attributes.get(rest, || Attributes::read(rest, &self.check, self.format))?;
         out.extend_from_slice(&attributes.line);
         let key = UsageKey { meter: self.meter, billing_region: attributes.billing_region, trial: attributes.trial };
         self.totals.add(&key, quantity);
+        self.day = period.day;
         Some(())
     }
 
-    fn meter_index(&mut self, meter: &Meter) -> usize {
-        self.meters.iter().position(|known| known.meter == *meter).unwrap_or_else(|| {
-            // Without encoded fields, the fast path never matches it.
-            self.meters.push(CachedMeter { part: CachedPart::default(), meter: meter.clone() });
-            self.meters.len() - 1
-        })
+    /// Reads the tenant, and checks it; returns what follows.
+    fn read_tenant<'a>(&mut self, record: &'a [u8]) -> Option<&'a [u8]> {
+        let (mut organization_id, mut tenant_id) = (None, None);
+        let mut part = std::mem::take(&mut self.tenant);
+        let after = part.replace(Part::Tenant, record, self.format, |column, value| match column {
+            Column::OrganizationId => organization_id = value.text(),
+            Column::TenantId => tenant_id = value.text(),
+            _ => {}
+        })?;
+        self.check.tenant(organization_id?.parse().ok()?, tenant_id?.parse().ok()?).ok()?;
+        self.tenant = part;
+        Some(after)
+    }
+
+    /// Reads the asset, and checks it; returns what follows. Assets change every few records.
+    fn read_asset<'a>(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        if !self.check.filters_assets() {
+            return self.asset.replace(Part::Asset, rest, self.format, |_, _| {});
+        }
+        let (mut id, mut code) = (None, None);
+        let mut part = std::mem::take(&mut self.asset);
+        let after = part.replace(Part::Asset, rest, self.format, |column, value| match (column, value) {
+            (Column::AssetId, _) => id = value.text(),
+            (Column::AssetType, WireValue::Varint(value)) => code = i32::try_from(value).ok(),
+            _ => {}
+        })?;
+        self.check.asset(AssetType::from_code(code?)?, id?).ok()?;
+        self.asset = part;
+        Some(after)
+    }
+
+    fn meter_index(&mut self, meter: &Meter) -> Result<usize, ClientError> {
+        if let Some(index) = self.meters.iter().position(|known| known.meter == *meter) {
+            return Ok(index);
+        }
+        if self.meters.len() == MAX_METERS {
+            return Err(ClientError::wrong(format!("it has more than {MAX_METERS} meters")));
+        }
+        // Without encoded fields, the fast path never matches it.
+        self.meters.push(CachedMeter { part: CachedPart::default(), meter: meter.clone() });
+        Ok(self.meters.len() - 1)
     }
 
     /// Finds the meter, or reads it; returns what follows.
@@ -184,20 +253,9 @@ impl CsvLines {
             _ => {}
         })?;
         let meter = Meter { id: id?.parse().ok()?, name: name?.to_owned(), unit: String::new() };
-        self.meter = self.meter_index(&meter);
+        self.check.meter(&meter.name).ok()?;
+        self.meter = self.meter_index(&meter).ok()?;
         self.meters[self.meter].part = part;
-        Some(after)
-    }
-
-    /// Writes the period; returns what follows.
-    fn write_period<'a>(&mut self, rest: &'a [u8], out: &mut Vec<u8>) -> Option<&'a [u8]> {
-        let (period, after) = rest.split_at(part_length(Part::Period, rest));
-        let line = self.periods.get(period, || {
-            let mut line = Vec::new();
-            read_part(Part::Period, &mut Fields::new(period), self.format, &mut line, |_, _| {})?;
-            Some(line)
-        })?;
-        out.extend_from_slice(line);
         Some(after)
     }
 }
@@ -214,14 +272,6 @@ fn write_quantity<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> Option<(Decimal, &'a
 // === impl CachedPart ===
 
 impl CachedPart {
-    /// Makes sure that this is the part that a record begins with; returns what follows.
-    fn read<'a>(&mut self, part: Part, record: &'a [u8], format: CsvFormat) -> Option<&'a [u8]> {
-        if let Some(rest) = self.strip(part, record) {
-            return Some(rest);
-        }
-        self.replace(part, record, format, |_, _| {})
-    }
-
     /// What follows the part in a record that begins with it, where all that follow are fields after the part.
     fn strip<'a>(&self, part: Part, record: &'a [u8]) -> Option<&'a [u8]> {
         if self.encoded.is_empty() {
@@ -252,10 +302,27 @@ impl CachedPart {
     }
 }
 
+// === impl Period ===
+
+impl Period {
+    fn read(period: &[u8], check: &RecordCheck, format: CsvFormat) -> Option<Self> {
+        let mut line = Vec::new();
+        let mut times: [Option<UtcTime>; 2] = [None; 2];
+        read_part(Part::Period, &mut Fields::new(period), format, &mut line, |column, value| {
+            if let WireValue::Bytes(encoded) = value {
+                times[usize::from(column == Column::End)] = read_time(encoded);
+            }
+        })?;
+        let [start, end] = times;
+        check.period(start?, end?).ok()?;
+        Some(Self { line, day: start?.day_number() })
+    }
+}
+
 // === impl Attributes ===
 
 impl Attributes {
-    fn read(rest: &[u8], format: CsvFormat) -> Option<Self> {
+    fn read(rest: &[u8], check: &RecordCheck, format: CsvFormat) -> Option<Self> {
         let mut fields = Fields::new(rest);
         let mut line = Vec::new();
         let (mut region, mut trial) = (0, false);
@@ -271,6 +338,7 @@ impl Attributes {
         line.pop();
         line.extend_from_slice(format.line_end.as_bytes());
         let billing_region = BillingRegion::from_code(i32::try_from(region).ok()?)?;
+        check.attributes(billing_region, trial).ok()?;
         Some(Self { line, billing_region, trial })
     }
 }

@@ -6,8 +6,14 @@ use tonic_types::StatusExt as _;
 use super::transient::is_transient;
 use crate::{
     contract::{InvalidMessage, Reason},
+    model::printable,
     network::causes,
 };
+
+/// The longest message that is read: what clients have by default in every language. Servers stay below it.
+pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// How much of a server's text is shown.
+const MAX_TEXT_BYTES: usize = 4096;
 
 /// A call failed, or its answer cannot be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +83,9 @@ pub enum ClientError {
     CannotResume(String),
     #[error("the checkpoint is of another report, filter or format; use the same options as before")]
     CheckpointMismatch,
+    /// The answer is not one to the request: of another tenant or month, out of order, without end.
+    #[error("the server's answer does not fit the request: {0}; do not use it")]
+    WrongAnswer(String),
     /// The server sent a message that violates the contract.
     #[error("the server sent an invalid {0}")]
     Malformed(String),
@@ -103,6 +112,15 @@ impl ClientError {
         }
     }
 
+    pub(super) fn wrong(answer: impl Into<String>) -> Self {
+        Self::WrongAnswer(answer.into())
+    }
+
+    /// Whether what was received must not be used, since the server is not to be trusted.
+    pub fn is_untrusted(&self) -> bool {
+        matches!(self, Self::Mismatch(_) | Self::WrongAnswer(_) | Self::Malformed(_))
+    }
+
     pub(super) fn from_status(server: &str, call: &'static str, status: &Status) -> Self {
         let code = status.code();
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
@@ -114,7 +132,11 @@ impl ClientError {
                     cause = format!("{cause}: {source}");
                 }
             }
-            return Self::NoAnswer { server: server.to_owned(), call, cause };
+            return Self::NoAnswer { server: server.to_owned(), call, cause: said(&cause) };
+        }
+        // The transport refuses a message by its length; servers do not use the code.
+        if code == Code::OutOfRange && reason.is_empty() {
+            return Self::wrong(format!("a message has more than {} MiB", MAX_MESSAGE_BYTES >> 20));
         }
         let message = match code {
             Code::Unauthenticated if reason == Reason::TokenMissing.as_str() => {
@@ -123,11 +145,20 @@ impl ClientError {
                     .to_owned()
             }
             Code::NotFound => {
-                format!("{}; `secure-connect-reports tenants` lists the tenants that you may see", status.message())
+                format!(
+                    "{}; `secure-connect-reports tenants` lists the tenants that you may see",
+                    said(status.message())
+                )
             }
             Code::Unimplemented => format!("{server} does not serve Secure Connect reports"),
-            _ => status.message().to_owned(),
+            _ => said(status.message()),
         };
-        Self::Refused { code, reason, message }
+        Self::Refused { code, reason: said(&reason), message }
     }
+}
+
+/// What a server says, fit for a terminal.
+fn said(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_TEXT_BYTES);
+    printable(&text[..end]).into_owned()
 }

@@ -18,11 +18,17 @@
 
 mod channel;
 mod checkpoint;
+mod costs;
 mod csv_lines;
 mod error;
+mod exact;
+mod pages;
 mod raw_codec;
+mod report_check;
+mod report_message;
 mod resuming;
 mod retry;
+mod tenants;
 mod transient;
 mod usage;
 mod usage_csv;
@@ -31,48 +37,39 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
+use prost::Message;
 use tonic::{Status, Streaming, client::Grpc, service::interceptor::InterceptedService, transport::Channel};
 
 use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
+pub use costs::CostsQuery;
 pub use csv_lines::CsvLines;
 pub use error::ClientError;
+use error::MAX_MESSAGE_BYTES;
 use raw_codec::RawCodec;
 pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 
 use crate::{
-    contract::{
-        CsvFormat, Reason,
-        proto::{self, reports_service_client::ReportsServiceClient},
-    },
-    model::{MonthRange, OrganizationId, TenantId, UtcTime, composed},
+    contract::{CsvFormat, proto},
+    model::{TenantId, composed, printable},
 };
 
-const PAGE_SIZE: i32 = 1000;
-/// Pages of costs with long names may grow past the default of 4 MiB.
-const MAX_MESSAGE_BYTES: usize = 64 << 20;
+const SERVICE: &str = "/secureconnect.reports.v1.ReportsService/";
 
-/// How often the pages of costs are read again from the first one, if names changed between two pages.
+/// How often a list is read again from the first page, if names changed between two pages.
 const MAX_RESTARTS: u32 = 5;
+
+/// How long a server may take to say whether it is SERVING.
+const HEALTH_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Client {
     channel: InterceptedService<Channel, Bearer>,
-    reports: ReportsServiceClient<InterceptedService<Channel, Bearer>>,
     server: String,
-    /// How long to retry a call that was not answered.
+    /// How long a call may go on without progress.
     retry_for: Duration,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct CostsQuery {
-    pub organization_id: OrganizationId,
-    pub tenant_id: Option<TenantId>,
-    pub months: MonthRange,
-    /// The usage and prices as they were at this time; `None`: now.
-    pub as_of: Option<UtcTime>,
 }
 
 // === impl Client ===
@@ -81,37 +78,7 @@ impl Client {
     pub async fn connect(config: &ClientConfig) -> Result<Self, ClientError> {
         let bearer = Bearer::new(config.token.as_ref())?;
         let channel = InterceptedService::new(config.connect().await?, bearer);
-        let reports = ReportsServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { channel, reports, server: config.server.clone(), retry_for: config.retry_for })
-    }
-
-    /// Lists all matching tenants. Reads all pages.
-    pub async fn tenants(
-        &mut self,
-        search: &str,
-        organization_id: Option<OrganizationId>,
-    ) -> Result<Vec<proto::Tenant>, ClientError> {
-        let organization_id = organization_id.map(|id| id.to_string()).unwrap_or_default();
-        let mut tenants = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let request = proto::ListTenantsRequest {
-                search: search.to_owned(),
-                organization_id: organization_id.clone(),
-                page_size: PAGE_SIZE,
-                page_token,
-            };
-            let list = || {
-                let (mut reports, request) = (self.reports.clone(), request.clone());
-                async move { reports.list_tenants(request).await }
-            };
-            let page = retry::call(&self.server, "ListTenants", self.retry_for, list).await?;
-            tenants.extend(page.tenants);
-            if page.next_page_token.is_empty() {
-                return Ok(tenants);
-            }
-            page_token = page.next_page_token;
-        }
+        Ok(Self { channel, server: config.server.clone(), retry_for: config.retry_for })
     }
 
     /// Finds a tenant by its id, or by a name that only one tenant has.
@@ -140,7 +107,7 @@ impl Client {
                 name: id_or_name.to_owned(),
                 candidates: several
                     .iter()
-                    .map(|tenant| format!("{} ({})", tenant.tenant_id, tenant.organization_name))
+                    .map(|tenant| format!("{} ({})", tenant.tenant_id, printable(&tenant.organization_name)))
                     .collect(),
             }),
         }
@@ -148,7 +115,7 @@ impl Client {
 
     /// Starts to download a detailed usage report. If the connection is lost, the download resumes by itself.
     pub async fn detailed_usage(&mut self, query: &UsageQuery) -> Result<UsageDownload, ClientError> {
-        UsageDownload::start(self.clone(), query.to_request()).await
+        UsageDownload::start(self.clone(), query).await
     }
 
     /// Starts to download a detailed usage report as CSV, which is faster than through records.
@@ -157,7 +124,7 @@ impl Client {
         query: &UsageQuery,
         format: CsvFormat,
     ) -> Result<CsvDownload, ClientError> {
-        CsvDownload::start(self.clone(), query.to_request(), format).await
+        CsvDownload::start(self.clone(), query, format).await
     }
 
     /// Resumes a download to CSV of another process, after the lines that its checkpoint counts.
@@ -172,71 +139,42 @@ impl Client {
         format: CsvFormat,
         from: &Checkpoint,
     ) -> Result<CsvDownload, ClientError> {
-        CsvDownload::resume(self.clone(), query.to_request(), format, from).await
+        CsvDownload::resume(self.clone(), query, format, from).await
     }
 
     /// The encoded messages of a report.
     async fn usage_stream(&self, request: proto::GetDetailedUsageRequest) -> Result<Streaming<Bytes>, Status> {
-        const PATH: PathAndQuery =
-            PathAndQuery::from_static("/secureconnect.reports.v1.ReportsService/GetDetailedUsage");
-        let mut raw = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        raw.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(raw.server_streaming(tonic::Request::new(request), PATH, RawCodec).await?.into_inner())
+        let (mut raw, path) = self.raw("GetDetailedUsage").await?;
+        Ok(raw.server_streaming(tonic::Request::new(request), path, RawCodec::default()).await?.into_inner())
     }
 
-    /// Gets what an organization owes. Reads all pages.
-    pub async fn monthly_costs(&mut self, query: &CostsQuery) -> Result<proto::GetMonthlyCostsResponse, ClientError> {
-        let mut request = proto::GetMonthlyCostsRequest {
-            organization_id: query.organization_id.to_string(),
-            tenant_id: query.tenant_id.map(|id| id.to_string()).unwrap_or_default(),
-            start_month: Some(query.months.start().into()),
-            end_month: Some(query.months.end().into()),
-            as_of: query.as_of.map(Into::into),
-            page_size: 0,
-            page_token: String::new(),
+    /// The encoded answer of a call with one answer.
+    async fn unary<T: Message + Clone + 'static>(&self, name: &'static str, request: &T) -> Result<Bytes, ClientError> {
+        let attempt = || async {
+            let (mut raw, path) = self.raw(name).await?;
+            let request = tonic::Request::new(request.clone());
+            Ok(raw.unary(request, path, RawCodec::default()).await?.into_inner())
         };
-        let mut costs = proto::GetMonthlyCostsResponse::default();
-        let mut restarts = 0;
-        loop {
-            let get = || {
-                let (mut reports, request) = (self.reports.clone(), request.clone());
-                async move { reports.get_monthly_costs(request).await }
-            };
-            let page = match retry::call(&self.server, "GetMonthlyCosts", self.retry_for, get).await {
-                // The lines have changed since the previous pages.
-                Err(ClientError::Refused { reason, .. })
-                    if reason == Reason::PageTokenExpired.as_str() && restarts < MAX_RESTARTS =>
-                {
-                    restarts += 1;
-                    request.page_token.clear();
-                    costs = proto::GetMonthlyCostsResponse::default();
-                    continue;
-                }
-                page => page?,
-            };
-            costs.lines.extend(page.lines);
-            for report in page.tenant_months {
-                // The lines of a report may be on two pages.
-                if costs.tenant_months.last() != Some(&report) {
-                    costs.tenant_months.push(report);
-                }
-            }
-            costs.unpriced_meters.extend(page.unpriced_meters);
-            costs.totals = page.totals;
-            if page.next_page_token.is_empty() {
-                return Ok(costs);
-            }
-            request.page_token = page.next_page_token;
-        }
+        retry::call(&self.server, name, self.retry_for, attempt).await
+    }
+
+    async fn raw(&self, name: &str) -> Result<(Grpc<InterceptedService<Channel, Bearer>>, PathAndQuery), Status> {
+        let path = PathAndQuery::try_from(format!("{SERVICE}{name}"));
+        let path = path.map_err(|error| Status::internal(error.to_string()))?;
+        let mut raw = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        raw.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok((raw, path))
     }
 }
 
-/// Whether the server is SERVING. Needs no token. Does not retry.
+/// Whether the server is SERVING. Needs no token. Does not retry, and takes at most 20 seconds.
 pub async fn is_serving(config: &ClientConfig) -> Result<bool, ClientError> {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
     let config = ClientConfig { token: None, retry_for: Duration::ZERO, ..config.clone() };
     let mut client = HealthClient::new(config.connect().await?);
-    let answer = client.check(HealthCheckRequest::default()).await;
+    let answer = tokio::time::timeout(HEALTH_LIMIT, client.check(HealthCheckRequest::default())).await;
+    let late = |_| Err(Status::deadline_exceeded(format!("nothing arrived for {} s", HEALTH_LIMIT.as_secs())));
+    let answer = answer.unwrap_or_else(late);
     let answer = answer.map_err(|status| ClientError::from_status(&config.server, "Health/Check", &status))?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }

@@ -1,30 +1,37 @@
-//! A codec that leaves the messages of a stream encoded.
+//! A codec that leaves responses encoded: what a server sends is looked at before it becomes values, which may be a hundred times
+//! as large.
+
+use std::marker::PhantomData;
 
 use bytes::{Buf as _, Bytes};
+use prost::Message;
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder},
 };
 use tonic_prost::{ProstCodec, ProstEncoder};
 
-use crate::contract::proto;
-
 /// Encodes requests, and returns responses as bytes.
-#[derive(Default)]
-pub(super) struct RawCodec;
+pub(super) struct RawCodec<T>(PhantomData<T>);
 
 pub(super) struct BytesDecoder;
 
 // === impl RawCodec ===
 
-impl Codec for RawCodec {
-    type Encode = proto::GetDetailedUsageRequest;
+impl<T> Default for RawCodec<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Message + 'static> Codec for RawCodec<T> {
+    type Encode = T;
     type Decode = Bytes;
-    type Encoder = ProstEncoder<proto::GetDetailedUsageRequest>;
+    type Encoder = ProstEncoder<T>;
     type Decoder = BytesDecoder;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<proto::GetDetailedUsageRequest, ()>::default().encoder()
+        ProstCodec::<T, ()>::default().encoder()
     }
 
     fn decoder(&mut self) -> BytesDecoder {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::{Response, Status};
+use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::error::ClientError;
@@ -14,40 +14,56 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// What the log says a call does next.
 pub(super) const RETRYING: &str = "retrying";
 
+/// The longest wait for an answer where nothing is tried again, so that such a call ends, too.
+const SINGLE_ATTEMPT: Duration = Duration::from_secs(30);
+
+/// How long a call may go on without progress: attempts and the pauses between them, but not the time that the caller
+/// takes to process what it got.
 #[derive(Debug)]
 pub(super) struct Backoff {
-    /// How long to retry without an answer.
     limit: Duration,
-    since: Option<Instant>,
+    /// How long it has waited since the last progress.
+    waited: Duration,
     tries: u32,
 }
 
 // === impl Backoff ===
 
 impl Backoff {
-    /// The limit starts at the first failure, since a call may take long.
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, since: None, tries: 0 }
+        Self { limit, waited: Duration::ZERO, tries: 0 }
     }
 
-    /// The limit starts now.
-    pub(super) fn started(limit: Duration) -> Self {
-        Self { since: Some(Instant::now()), ..Self::new(limit) }
+    /// Waits for an attempt, until the limit is reached.
+    ///
+    /// # Errors
+    ///
+    /// How long it waited in vain, for people.
+    pub(super) async fn attempt<T>(&mut self, attempt: impl Future<Output = T>) -> Result<T, String> {
+        let limit = if self.limit.is_zero() { SINGLE_ATTEMPT } else { self.limit.saturating_sub(self.waited) };
+        let started = Instant::now();
+        let result = tokio::time::timeout(limit, attempt).await;
+        self.waited += started.elapsed();
+        result.map_err(|_| format!("nothing arrived for {} s", self.waited.as_secs_f64().round()))
+    }
+
+    /// The same for a call.
+    pub(super) async fn call<T>(&mut self, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        self.attempt(call).await.unwrap_or_else(|waited| Err(Status::deadline_exceeded(waited)))
     }
 
     /// The delay before the next attempt, at least the one that the server asks for; `None` past the limit.
     pub(super) fn pause(&mut self, asked: Duration) -> Option<Duration> {
-        let since = *self.since.get_or_insert_with(Instant::now);
         let longest = FIRST_PAUSE.saturating_mul(1 << self.tries.min(16)).min(LONGEST_PAUSE);
         self.tries += 1;
         // Jitter: many clients may lose a server at the same time.
         let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked);
-        (since.elapsed() + pause <= self.limit).then_some(pause)
+        (self.waited.saturating_add(pause) <= self.limit).then_some(pause)
     }
 
-    /// Starts over after an answer.
+    /// Starts over after progress.
     pub(super) fn reset(&mut self) {
-        self.since = None;
+        self.waited = Duration::ZERO;
         self.tries = 0;
     }
 
@@ -57,21 +73,22 @@ impl Backoff {
         let Some(pause) = pause else { return Err(error) };
         tracing::warn!("{error}; {next} in {pause:.1?}");
         tokio::time::sleep(pause).await;
+        self.waited += pause;
         Ok(())
     }
 }
 
 /// Makes a call, and retries it until it is answered or the limit is reached.
-pub(super) async fn call<T, F: Future<Output = Result<Response<T>, Status>>>(
+pub(super) async fn call<T, F: Future<Output = Result<T, Status>>>(
     server: &str,
     name: &'static str,
     limit: Duration,
     attempt: impl Fn() -> F,
 ) -> Result<T, ClientError> {
-    let mut backoff = Backoff::started(limit);
+    let mut backoff = Backoff::new(limit);
     loop {
-        match attempt().await {
-            Ok(answer) => return Ok(answer.into_inner()),
+        match backoff.call(attempt()).await {
+            Ok(answer) => return Ok(answer),
             Err(status) => {
                 let error = ClientError::from_status(server, name, &status);
                 backoff.wait(error, requested_delay(&status), RETRYING).await?;
@@ -98,7 +115,7 @@ mod tests {
         }
         let asked = Duration::from_secs(20);
         assert_eq!(backoff.pause(asked), Some(asked));
-        backoff.since = Instant::now().checked_sub(Duration::from_secs(50));
+        backoff.waited = Duration::from_secs(50);
         assert_eq!(backoff.pause(asked), None, "that would be past the limit");
         backoff.reset();
         assert!(backoff.pause(Duration::ZERO).is_some_and(|pause| pause <= FIRST_PAUSE));

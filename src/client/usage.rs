@@ -1,15 +1,22 @@
 //! Downloads a detailed usage report and checks it against its summary.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use bigdecimal::BigDecimal;
 use prost::Message as _;
 
-use super::{Client, ClientError, resuming::ResumingStream};
+use super::{
+    Client, ClientError,
+    exact::exact,
+    report_check::RecordCheck,
+    report_message::MAX_SUMS,
+    resuming::{Received, ResumingStream},
+};
 use crate::{
-    contract::{InvalidMessage, RecordReader, billing_region, proto},
-    model::UsageFilter,
-    model::{Meter, Month, TenantId, Total, Totals, TotalsMismatch, UsageKey, UsageRecord, UtcTime, plain},
+    contract::{RecordReader, billing_region, proto},
+    model::{
+        Meter, Month, TenantId, Total, Totals, TotalsMismatch, UsageFilter, UsageKey, UsageRecord, UtcTime, plain,
+    },
 };
 
 #[derive(Clone, Debug)]
@@ -25,6 +32,9 @@ pub struct UsageQuery {
 pub struct UsageDownload {
     stream: ResumingStream,
     reader: RecordReader,
+    check: RecordCheck,
+    /// The usage day of the last record.
+    day: i32,
     totals: Totals<Arc<Meter>>,
     summary: Option<proto::ReportSummary>,
 }
@@ -58,9 +68,11 @@ impl UsageQuery {
 // === impl UsageDownload ===
 
 impl UsageDownload {
-    pub(super) async fn start(client: Client, request: proto::GetDetailedUsageRequest) -> Result<Self, ClientError> {
-        let stream = ResumingStream::start(client, request, 0).await?;
-        Ok(Self { stream, reader: RecordReader::default(), totals: Totals::default(), summary: None })
+    pub(super) async fn start(client: Client, query: &UsageQuery) -> Result<Self, ClientError> {
+        let stream = ResumingStream::start(client, query, String::new(), 0).await?;
+        let check = stream.record_check();
+        let (reader, totals) = (RecordReader::default(), Totals::default());
+        Ok(Self { stream, reader, check, day: i32::MIN, totals, summary: None })
     }
 
     /// What the report is about.
@@ -72,29 +84,33 @@ impl UsageDownload {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Mismatch`] if the records do not match the summary: the records so far must not be used.
+    /// [`ClientError::is_untrusted`]: the records so far must not be used.
     pub async fn next(&mut self) -> Result<Option<Vec<UsageRecord>>, ClientError> {
         while self.summary.is_none() {
-            let message = proto::GetDetailedUsageResponse::decode(self.stream.next().await?);
-            let message = message.map_err(|error| ClientError::malformed("message", error.to_string()))?;
-            self.summary = message.summary;
-            self.stream.record_progress(message.records.len() as u64, message.resume_token.as_bytes())?;
-            if !message.records.is_empty() {
-                return self.read_records(message.records).map(Some);
+            let mut records = Vec::new();
+            let Self { stream, reader, check, day, totals, .. } = self;
+            let read = |encoded: &[u8]| {
+                let record = proto::UsageRecord::decode(encoded);
+                let record = record.map_err(|error| ClientError::malformed("record", error.to_string()))?;
+                let record = reader.read(record)?;
+                check.record(&record)?;
+                let next_day = record.dimensions.start.day_number();
+                check.days(*day, next_day)?;
+                *day = next_day;
+                let UsageKey { meter, billing_region, trial } = record.dimensions.usage_key();
+                totals.add(&UsageKey { meter: Arc::clone(meter), billing_region, trial }, record.quantity);
+                records.push(record);
+                check_sums(totals.iter().len())
+            };
+            if let Received::Summary(_, summary) = stream.next(read).await? {
+                self.summary = Some(summary);
+            }
+            if !records.is_empty() {
+                return Ok(Some(records));
             }
         }
         self.check()?;
         Ok(None)
-    }
-
-    fn read_records(&mut self, records: Vec<proto::UsageRecord>) -> Result<Vec<UsageRecord>, ClientError> {
-        let records: Vec<UsageRecord> =
-            records.into_iter().map(|record| self.reader.read(record)).collect::<Result<_, InvalidMessage>>()?;
-        for record in &records {
-            let UsageKey { meter, billing_region, trial } = record.dimensions.usage_key();
-            self.totals.add(&UsageKey { meter: Arc::clone(meter), billing_region, trial }, record.quantity);
-        }
-        Ok(records)
     }
 
     /// Compares the received records with the header and the summary.
@@ -106,6 +122,11 @@ impl UsageDownload {
         });
         check_summary(self.stream.header(), summary, self.stream.received(), totals)
     }
+}
+
+/// Sums stay in memory, one for each meter, region and trial.
+fn check_sums(count: usize) -> Result<(), ClientError> {
+    if count <= MAX_SUMS { Ok(()) } else { Err(ClientError::wrong(format!("it has more than {MAX_SUMS} sums"))) }
 }
 
 /// Compares received records with the header and the summary.
@@ -126,6 +147,10 @@ pub(super) fn check_summary<'a>(
         found.resume(&key, total.record_count, total.quantity.total());
     }
     let expected = summary.totals.iter().map(expected_total).collect::<Result<Vec<_>, _>>()?;
+    let keys: HashSet<_> = expected.iter().map(|(key, ..)| key).collect();
+    if keys.len() != expected.len() {
+        return Err(ClientError::Mismatch("it has a sum twice".to_owned()));
+    }
     found.check(expected.into_iter()).map_err(|mismatch| {
         ClientError::Mismatch(match mismatch {
             TotalsMismatch::Keys => "it has other meters, regions or trial values".to_owned(),
@@ -150,6 +175,6 @@ fn expected_total(total: &proto::UsageTotal) -> Result<(UsageKey<Meter>, u64, Bi
         unit: String::new(),
     };
     let key = UsageKey { meter, billing_region: billing_region(total.billing_region)?, trial: total.trial };
-    let quantity = total.quantity.parse().map_err(|_| malformed("quantity"))?;
+    let quantity = exact(&total.quantity).ok_or_else(|| malformed("quantity"))?;
     Ok((key, total.record_count.cast_unsigned(), quantity))
 }

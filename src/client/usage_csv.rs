@@ -1,16 +1,17 @@
 //! Downloads a detailed usage report as CSV: the same report and the same check, without a value per field.
 
-use bytes::Bytes;
-use prost::Message as _;
-
 use super::{
-    Client, ClientError, checkpoint::Checkpoint, csv_lines::CsvLines, resuming::ResumingStream, usage::check_summary,
+    Client, ClientError, UsageQuery,
+    checkpoint::Checkpoint,
+    csv_lines::CsvLines,
+    resuming::{Received, ResumingStream},
+    usage::check_summary,
 };
-use crate::contract::{CsvFormat, Fields, RECORDS, RESUME_TOKEN, SUMMARY, WireValue, proto};
+use crate::contract::{CsvFormat, proto};
 
 /// A report that is being downloaded as lines of CSV. If the connection is lost, it resumes by itself.
 pub struct CsvDownload {
-    request: proto::GetDetailedUsageRequest,
+    query: UsageQuery,
     format: CsvFormat,
     stream: ResumingStream,
     lines: CsvLines,
@@ -20,31 +21,27 @@ pub struct CsvDownload {
 // === impl CsvDownload ===
 
 impl CsvDownload {
-    pub(super) async fn start(
-        client: Client,
-        request: proto::GetDetailedUsageRequest,
-        format: CsvFormat,
-    ) -> Result<Self, ClientError> {
-        let stream = ResumingStream::start(client, request.clone(), 0).await?;
-        Ok(Self { request, format, stream, lines: CsvLines::new(format), summary: None })
+    pub(super) async fn start(client: Client, query: &UsageQuery, format: CsvFormat) -> Result<Self, ClientError> {
+        let stream = ResumingStream::start(client, query, String::new(), 0).await?;
+        let lines = CsvLines::checked(format, stream.record_check());
+        Ok(Self { query: query.clone(), format, stream, lines, summary: None })
     }
 
     pub(super) async fn resume(
         client: Client,
-        mut request: proto::GetDetailedUsageRequest,
+        query: &UsageQuery,
         format: CsvFormat,
         from: &Checkpoint,
     ) -> Result<Self, ClientError> {
-        if !from.matches_request(&request, format) {
+        if !from.matches(query, format) {
             return Err(ClientError::CheckpointMismatch);
         }
-        let lines = CsvLines::resumed(format, &from.sums)?;
-        request.resume_token.clone_from(&from.resume_token);
-        let stream = ResumingStream::start(client, request.clone(), from.received).await?;
+        let stream = ResumingStream::start(client, query, from.resume_token.clone(), from.received).await?;
         if stream.header().revision != from.revision {
             return Err(ClientError::CannotResume("the report has another revision now".to_owned()));
         }
-        Ok(Self { request, format, stream, lines, summary: None })
+        let lines = CsvLines::resumed(format, stream.record_check(), &from.sums)?;
+        Ok(Self { query: query.clone(), format, stream, lines, summary: None })
     }
 
     /// What the report is about.
@@ -56,7 +53,7 @@ impl CsvDownload {
     pub fn checkpoint(&self) -> Checkpoint {
         let request = proto::GetDetailedUsageRequest {
             resume_token: self.stream.resume_token().to_owned(),
-            ..self.request.clone()
+            ..self.query.to_request()
         };
         let revision = self.stream.header().revision.clone();
         Checkpoint::new(&request, self.format, revision, self.stream.received(), self.lines.checkpoint())
@@ -67,35 +64,19 @@ impl CsvDownload {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Mismatch`] if the records do not match the summary: the lines so far must not be used.
+    /// [`ClientError::is_untrusted`]: the lines so far must not be used.
     pub async fn next(&mut self, out: &mut Vec<u8>) -> Result<Option<u64>, ClientError> {
         if let Some(summary) = &self.summary {
             check_summary(self.stream.header(), summary, self.stream.received(), self.lines.totals())?;
             return Ok(None);
         }
-        let message: Bytes = self.stream.next().await?;
-        let mut count = 0;
-        let mut token: &[u8] = &[];
-        let mut fields = Fields::new(&message);
-        while let Some((number, value)) = fields.next() {
-            match (number, value) {
-                (RECORDS, WireValue::Bytes(record)) => {
-                    self.lines.write(record, out)?;
-                    count += 1;
-                }
-                (RESUME_TOKEN, WireValue::Bytes(after)) => token = after,
-                (SUMMARY, WireValue::Bytes(summary)) => {
-                    let summary = proto::ReportSummary::decode(summary);
-                    self.summary = Some(summary.map_err(|error| ClientError::malformed("summary", error.to_string()))?);
-                }
-                // The header has been read.
-                _ => {}
+        let Self { stream, lines, .. } = self;
+        match stream.next(|record| lines.write(record, out)).await? {
+            Received::Records(count) => Ok(Some(count)),
+            Received::Summary(count, summary) => {
+                self.summary = Some(summary);
+                Ok(Some(count))
             }
         }
-        if !fields.rest.is_empty() {
-            return Err(ClientError::Malformed("message".to_owned()));
-        }
-        self.stream.record_progress(count, token)?;
-        Ok(Some(count))
     }
 }

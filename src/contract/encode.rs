@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        contract::{RECORDS, RESUME_TOKEN, SUMMARY, proto},
+        contract::{HEADER, RECORDS, RESUME_TOKEN, SUMMARY, proto},
         model::{arbitrary, tenant_values},
     };
 
@@ -105,7 +105,9 @@ mod tests {
     #[test]
     fn the_numbers_of_the_response_are_those_of_the_contract() {
         let fields = message("GetDetailedUsageResponse").field;
-        for (name, number) in [("records", RECORDS), ("resume_token", RESUME_TOKEN), ("summary", SUMMARY)] {
+        for (name, number) in
+            [("header", HEADER), ("records", RECORDS), ("resume_token", RESUME_TOKEN), ("summary", SUMMARY)]
+        {
             let field = fields.iter().find(|field| field.name() == name).expect(name);
             assert_eq!(field.number().unsigned_abs(), number, "{name}");
         }

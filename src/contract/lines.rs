@@ -58,8 +58,7 @@ fn write_column(column: Column, value: Option<WireValue<'_>>, format: CsvFormat,
         }
         (Form::Text { .. }, Some(WireValue::Bytes(text))) => format.write_text(std::str::from_utf8(text).ok()?, line),
         (Form::Time, Some(WireValue::Bytes(encoded))) => {
-            let time = prost_types::Timestamp::decode(encoded).ok()?;
-            UtcTime::from_unix(time.seconds, time.nanos).ok()?.write_to(line);
+            read_time(encoded)?.write_to(line);
         }
         (Form::Decimal, Some(WireValue::Bytes(digits))) => {
             write_decimal(digits, line)?;
@@ -67,6 +66,12 @@ fn write_column(column: Column, value: Option<WireValue<'_>>, format: CsvFormat,
         _ => return None,
     }
     Some(())
+}
+
+/// The time in an encoded timestamp.
+pub(crate) fn read_time(encoded: &[u8]) -> Option<UtcTime> {
+    let time = prost_types::Timestamp::decode(encoded).ok()?;
+    UtcTime::from_unix(time.seconds, time.nanos).ok()
 }
 
 /// Appends a decimal, and returns it.

@@ -16,7 +16,7 @@ pub use csv::{CsvFormat, CsvWriter, LineEnd};
 #[cfg(feature = "server")]
 pub(crate) use encode::{LENGTH_DELIMITED, put_key, put_part, put_varint};
 #[cfg(feature = "client")]
-pub(crate) use lines::{part_length, read_part, write_decimal};
+pub(crate) use lines::{part_length, read_part, read_time, write_decimal};
 #[cfg(test)]
 pub(crate) use reason::documented as documented_reasons;
 pub use reason::{REASON_DOMAIN, Reason, UnknownReason};
@@ -27,6 +27,8 @@ pub use record::{InvalidMessage, RecordReader};
 pub(crate) use wire::{Fields, WireValue};
 
 // Numbers of the fields of `GetDetailedUsageResponse`.
+#[cfg(feature = "client")]
+pub(crate) const HEADER: u32 = 1;
 pub(crate) const RECORDS: u32 = 2;
 #[cfg(feature = "client")]
 pub(crate) const RESUME_TOKEN: u32 = 3;

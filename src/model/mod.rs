@@ -14,6 +14,7 @@ mod folded;
 mod ids;
 mod month;
 mod price;
+mod printable;
 mod record;
 mod time;
 mod totals;
@@ -31,6 +32,7 @@ pub use folded::folded;
 pub use ids::{InvalidId, MeterId, OrganizationId, TenantId};
 pub use month::{InvalidMonth, InvalidMonthRange, Month, MonthRange};
 pub use price::{InvalidPricing, PriceTier, Pricing, PricingModel, RoundingMode};
+pub use printable::{is_deceptive, printable};
 pub use record::{
     Asset, InvalidText, Meter, RecordDimensions, Source, UsageKey, UsageRecord, checked_text, tenant_values,
 };

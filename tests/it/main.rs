@@ -52,6 +52,7 @@ mod scope;
 mod search;
 mod seen;
 mod start;
+mod strangers;
 mod support;
 mod tls;
 mod tokens;

@@ -42,8 +42,8 @@ pub(in crate::cli) struct ServerArgs {
 pub(in crate::cli) struct ReadArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// How long to retry without any progress, when the server cannot be reached or the connection is lost. 0: no
-    /// retries.
+    /// How long a call may go on without any progress, retries included: when the server cannot be reached, the
+    /// connection is lost, or no answer arrives. 0: no retries, and at most 30 seconds without an answer.
     #[arg(long, env = "SCR_RETRY_FOR", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
     retry_for: u64,
 }
