@@ -130,7 +130,7 @@ class Bench:
         out = self.folder / "out.csv"
         usage = [
             self.program, "usage", "--server", f"http://{server.address}", "--tenant", "large", "--month", dataset.MONTH,
-            "-o", str(out),
+            "--force", "-o", str(out),
         ]
 
         commands = {OURS: usage}

@@ -295,9 +295,13 @@ pub(super) struct UsageArgs {
     /// The month (UTC).
     #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
     pub(super) month: Month,
-    /// The file to write. `-` is standard output [default: `<tenant name>_detailed_usage_<YYYY-MM>.csv`].
+    /// The file to write, which must not exist. `-` is standard output [default: `<tenant
+    /// name>_detailed_usage_<YYYY-MM>.csv`, with what the report is restricted to].
     #[arg(short, long, env = "SCR_OUTPUT", value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    /// Replace the file if it exists, when the new report is complete.
+    #[arg(long, env = "SCR_FORCE", value_parser = FalseyValueParser::new())]
+    pub(super) force: bool,
     /// Show the report as it was at this moment, for instance `2022-03-01T00:00:00Z` [default: now].
     #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<UtcTime>,

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use super::output::Stdout;
 use crate::client::Checkpoint;
 
 /// The capacity of the queue to the thread.
@@ -32,7 +33,7 @@ pub(super) trait Output: Write + Send + 'static {
 }
 
 /// Standard output, devices and pipes.
-impl Output for io::Stdout {}
+impl Output for Stdout {}
 impl Output for File {}
 
 /// Writes lines and checkpoints in the order in which it gets them.

@@ -4,6 +4,7 @@ use super::{
     CommandError,
     args::{CatalogApplyArgs, MigrateArgs},
     database::Database,
+    output::say,
 };
 use crate::{
     catalog::{self, CatalogFormat},
@@ -14,22 +15,22 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
     let database = Database::connect(&args.database).await?;
     let applied = store::migrate(&database.url).await?;
     match applied.as_slice() {
-        [] => println!("the schema is up to date"),
-        applied => println!("applied {}", applied.join(", ")),
+        [] => say!("the schema is up to date")?,
+        applied => say!("applied {}", applied.join(", "))?,
     }
     if !args.grant_to.is_empty() {
         let new = store::grant(&database.url, &args.grant_to).await?;
         for Grant { access, role } in &args.grant_to {
             match access {
-                Access::Reader => println!("{role} may read, but not change anything"),
-                Access::Writer => println!("{role} may read, import usage and apply catalogs"),
+                Access::Reader => say!("{role} may read, but not change anything")?,
+                Access::Writer => say!("{role} may read, import usage and apply catalogs")?,
             }
         }
         for role in new {
-            println!(
+            say!(
                 "{role} is new and cannot log in: run ALTER ROLE {role} LOGIN PASSWORD '...', or GRANT {role} TO a \
                  role that can"
-            );
+            )?;
         }
     }
     Ok(())
@@ -42,7 +43,10 @@ pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
         Some("json") => CatalogFormat::Json,
         _ => return Err(format!("{path}: a catalog must be a .toml or .json file").into()),
     };
-    let text = std::fs::read_to_string(&args.file).map_err(|error| format!("{path}: {error}"))?;
+    // It may be a pipe, which has to be waited for.
+    let file = args.file.clone();
+    let text = tokio::task::spawn_blocking(|| std::fs::read_to_string(file)).await?;
+    let text = text.map_err(|error| format!("{path}: {error}"))?;
     let refused = |error: &dyn std::fmt::Display| format!("{path} was not applied, and nothing was changed:\n{error}");
     let catalog = catalog::read(&text, format).map_err(|error| refused(&error))?;
     let database = Database::open(&args.database).await?;
@@ -55,7 +59,7 @@ pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
         ("prices", changes.prices),
     ] {
         let Changes { created, updated, unchanged } = changes;
-        println!("{kind:<14}{created:>6} created {updated:>6} updated {unchanged:>6} unchanged");
+        say!("{kind:<14}{created:>6} created {updated:>6} updated {unchanged:>6} unchanged")?;
     }
     Ok(())
 }

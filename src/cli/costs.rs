@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::{
     CommandError,
     args::{CostsArgs, Format},
-    output::{Rows, month, print_json, text_or_null, time},
+    output::{Rows, month, note, print_json, text_or_null, time},
     tenants::connect,
 };
 use crate::{
     client::CostsQuery,
     contract::proto::{CostLine, CostTier, GetMonthlyCostsResponse},
-    model::{BillingRegion, MonthRange},
+    model::{BillingRegion, MonthRange, printable},
 };
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
@@ -73,15 +73,15 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
 /// Warns on standard error about usage that is not in the totals.
 fn warn_of_unpriced(costs: &GetMonthlyCostsResponse) {
     for unpriced in &costs.unpriced_meters {
-        eprintln!(
+        note(&format!(
             "warning: no price in {} covers {} of {} in {} ({}, tenant {}); it is not in the total",
-            unpriced.currency,
+            printable(&unpriced.currency),
             unpriced.quantity,
-            unpriced.meter_name,
+            printable(&unpriced.meter_name),
             region(unpriced.billing_region),
             month(unpriced.month),
             unpriced.tenant_id
-        );
+        ));
     }
 }
 
@@ -120,7 +120,7 @@ fn print_csv(lines: Vec<CostLine>) -> Result<(), CommandError> {
             line.record_count.to_string(),
         ]
     });
-    Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()
+    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
 }
 
 fn to_json(costs: GetMonthlyCostsResponse) -> Value {

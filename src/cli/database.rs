@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{CommandError, args::DatabaseArgs};
+use super::{CommandError, args::DatabaseArgs, output};
 use crate::{
     embedded::{PrivateServer, default_data_dir},
     store::{self, Store, StoreConfig},
@@ -22,7 +22,7 @@ impl Database {
             return Ok(Self { url: url.expose_secret().to_owned(), server: None });
         }
         let data_dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
-        eprintln!("DATABASE_URL is not set: using the private PostgreSQL in {}", data_dir.display());
+        output::note(&format!("DATABASE_URL is not set: using the private PostgreSQL in {}", data_dir.display()));
         let server = tokio::task::spawn_blocking(move || PrivateServer::start_or_join(&data_dir)).await??;
         Ok(Self { url: server.database_url(), server: Some(server) })
     }

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use super::{
     CommandError,
     args::{DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER, DemoArgs},
-    serve::stop_signal,
+    output::say,
+    signals::stop_signal,
 };
 use crate::{
     auth::{AuthConfig, DevelopmentKey, TokenConfig},
@@ -50,10 +51,10 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
     let output_dir = args.output_dir.as_path();
     std::fs::create_dir_all(output_dir).map_err(|error| format!("{}: {error}", output_dir.display()))?;
 
-    title("Starting a private PostgreSQL, which is removed when the demo ends");
+    title("Starting a private PostgreSQL, which is removed when the demo ends")?;
     let postgres = tokio::task::spawn_blocking(EphemeralServer::start).await??;
     let database_url = postgres.database_url("postgres");
-    println!("DATABASE_URL=\"{database_url}\"");
+    say!("DATABASE_URL=\"{database_url}\"")?;
     store::migrate(&database_url).await?;
 
     // Absolute, so that it works in a terminal in another folder.
@@ -66,14 +67,16 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), CommandError> {
     }));
     let demo = Demo { database_url, server: format!("http://{address}"), key_dir: key_dir.display().to_string() };
     let mut stop = std::pin::pin!(stop);
-    let steps = tokio::select! {
+    let mut steps = tokio::select! {
         steps = demo.steps(output_dir) => steps,
         () = &mut stop => Err("interrupted".into()),
     };
     if steps.is_ok() && !args.once {
-        demo.print_next_steps(address);
+        steps = demo.print_next_steps(address).map_err(Into::into);
+    }
+    if steps.is_ok() && !args.once {
         stop.await;
-        println!("\nStopping.");
+        steps = say!("\nStopping.").map_err(Into::into);
     }
     let _ = stop_server.send(());
     serving.await??;
@@ -99,7 +102,7 @@ async fn bind(
     };
     let server = match RunningServer::bind(config(listen)).await {
         Err(ServeError::Listen { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            println!("{listen} is in use; using a free port instead");
+            say!("{listen} is in use; using a free port instead")?;
             RunningServer::bind(config(SocketAddr::new(listen.ip(), 0))).await?
         }
         result => result?,
@@ -115,49 +118,49 @@ impl Demo {
         let path = |name: &str| output_dir.join(name).display().to_string();
         samples::write(output_dir)?;
 
-        title("Declaring organizations, tenants, meters and price lists");
+        title("Declaring organizations, tenants, meters and price lists")?;
         self.database_command(&["catalog", "apply", &path("catalog.toml")]).await?;
 
-        title("Importing three days of usage, and one of them again, which changes nothing");
+        title("Importing three days of usage, and one of them again, which changes nothing")?;
         let days = samples::USAGE_DAYS.map(path);
         let mut import = vec!["import"];
         import.extend(days.iter().map(String::as_str));
         self.database_command(&import).await?;
         self.database_command(&["import", &days[0]]).await?;
 
-        title("Importing a correction: it restates a day and lists what it changed");
+        title("Importing a correction: it restates a day and lists what it changed")?;
         self.database_command(&["import", &path(samples::CORRECTION)]).await?;
 
-        title("Generating and importing a large month");
+        title("Generating and importing a large month")?;
         let large = path("generated-2022-03.csv.gz");
         let rows = generate::write_month(Path::new(&large))?;
-        println!("{large}: {rows} rows");
+        say!("{large}: {rows} rows")?;
         self.timed(self.database_command(&["import", "--source", "generator", &large])).await?;
 
-        title("Creating a token for the provider's staff, who may see every organization");
+        title("Creating a token for the provider's staff, who may see every organization")?;
         let staff = self.token("*").await?;
 
-        title("Which tenants may I see?");
+        title("Which tenants may I see?")?;
         self.client_command(&["tenants"], &staff).await?;
 
-        title("What did each asset use?");
+        title("What did each asset use?")?;
         let sample = path("contoso-hq_detailed_usage_2022-02.csv");
-        let usage = ["usage", "--tenant", "contoso-hq", "--month", SAMPLE_MONTH, "-o", &sample];
+        let usage = ["usage", "--tenant", "contoso-hq", "--month", SAMPLE_MONTH, "-o", &sample, "--force"];
         self.client_command(&usage, &staff).await?;
         print_first_lines(Path::new(&sample))?;
         let report = path("contoso-global_detailed_usage_2022-03.csv");
-        let usage = ["usage", "--tenant", LARGE_TENANT, "--month", LARGE_MONTH, "-o", &report];
+        let usage = ["usage", "--tenant", LARGE_TENANT, "--month", LARGE_MONTH, "-o", &report, "--force"];
         self.timed(self.client_command(&usage, &staff)).await?;
         print_first_lines(Path::new(&report))?;
 
-        title("What does the organization owe, and why?");
+        title("What does the organization owe, and why?")?;
         let costs = ["costs", "--organization", CONTOSO, "--month", SAMPLE_MONTH, "--to", LARGE_MONTH];
         self.client_command(&costs, &staff).await?;
 
         title(
             "A customer sees its own tenants only; for others, it gets the same answer as for tenants that do not \
              exist",
-        );
+        )?;
         let customer = self.token(FABRIKAM).await?;
         self.client_command(&["tenants"], &customer).await?;
         let foreign = ["usage", "--tenant", CONTOSO_HQ, "--month", SAMPLE_MONTH, "-o", "-"];
@@ -169,7 +172,9 @@ impl Demo {
             _ => return Err("a customer could read the usage of another customer".into()),
         }
 
-        title("Does the detail reconcile with the bill? Adding up the CSV files and comparing the sums with the costs");
+        title(
+            "Does the detail reconcile with the bill? Adding up the CSV files and comparing the sums with the costs",
+        )?;
         let server = ClientConfig::new(&self.server).with_token(&*staff);
         reconcile::check(&server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample), SAMPLE_ROWS).await?;
         reconcile::check(&server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await
@@ -178,7 +183,7 @@ impl Demo {
     /// Creates a token for an organization, or for all (`*`).
     async fn token(&self, organization: &str) -> Result<String, CommandError> {
         let command = ["token", "--organization", organization, "--key-dir", &self.key_dir];
-        println!("$ export SCR_TOKEN=$(secure-connect-reports {})", quoted(&command));
+        say!("$ export SCR_TOKEN=$(secure-connect-reports {})", quoted(&command))?;
         let output = own_program()?.args(command).output().await?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
@@ -199,16 +204,16 @@ impl Demo {
     async fn timed(&self, command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
         let start = Instant::now();
         command.await?;
-        println!("({:.1} s)", start.elapsed().as_secs_f64());
+        say!("({:.1} s)", start.elapsed().as_secs_f64())?;
         Ok(())
     }
 
-    fn print_next_steps(&self, address: SocketAddr) {
-        title("The server keeps running. Paste these lines into another terminal. Ctrl-C ends the demo");
+    fn print_next_steps(&self, address: SocketAddr) -> std::io::Result<()> {
+        title("The server keeps running. Paste these lines into another terminal. Ctrl-C ends the demo")?;
         let Self { database_url, server, key_dir } = self;
         let program = std::env::current_exe()
             .map_or_else(|_| "secure-connect-reports".to_owned(), |path| path.display().to_string());
-        println!(
+        say!(
             r#"export SCR_TOKEN="$("{program}" token --organization '*' --key-dir '{key_dir}')"
 grpcurl -plaintext {address} list
 grpcurl -plaintext {address} describe secureconnect.reports.v1.ReportsService
@@ -220,13 +225,13 @@ export SCR_SERVER={server} DATABASE_URL="{database_url}"
 "{program}" tenants fabrikam
 "{program}" usage --tenant fabrikam-werk --month 2022-02 -o -
 "{program}" costs --organization {CONTOSO} --month 2022-02 --format json"#
-        );
+        )
     }
 }
 
 /// Runs this program with a command line that it prints first.
 async fn run_command(command: &[&str], variables: &[(&str, &str)]) -> Result<(), CommandError> {
-    println!("$ secure-connect-reports {}", quoted(command));
+    say!("$ secure-connect-reports {}", quoted(command))?;
     std::io::stdout().flush()?;
     let mut process = own_program()?;
     let status = process.args(command).envs(variables.iter().copied()).status().await?;
@@ -250,15 +255,15 @@ fn quoted(command: &[&str]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn title(text: &str) {
-    println!("\n== {text}");
+fn title(text: &str) -> std::io::Result<()> {
+    say!("\n== {text}")
 }
 
 fn print_first_lines(path: &Path) -> Result<(), CommandError> {
     let file = std::io::BufReader::new(std::fs::File::open(path)?);
     for line in std::io::BufRead::lines(file).take(SHOWN_LINES) {
-        println!("{}", line?);
+        say!("{}", line?)?;
     }
-    println!("...");
+    say!("...")?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod messages;
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -34,8 +35,8 @@ pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
     let imported = async { import.publish(import.read(inputs).await?, &delivery).await }.await;
     bar.abort();
     let report = imported.map_err(|error| messages::error(&error, &names))?;
-    messages::report(&report, &names, args.dry_run);
-    Ok(())
+    let printed = messages::report(&report, &names, args.dry_run);
+    Ok(printed.map_err(|error| unreported(args.dry_run, &error))?)
 }
 
 /// The file names as they are stored with the import.
@@ -51,8 +52,12 @@ pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {
     let delivery = Delivery { name: "withdraw", is_complete: false, dry_run: args.dry_run };
     let report = import.withdraw(args.tenant, args.day.into(), &delivery).await;
     let report = report.map_err(|error| format!("nothing was withdrawn: {error}"))?;
-    messages::withdrawal(&report, args.dry_run);
-    Ok(())
+    let printed = messages::withdrawal(&report, args.dry_run);
+    Ok(printed.map_err(|error| unreported(args.dry_run, &error))?)
+}
+
+fn unreported(dry_run: bool, error: &io::Error) -> String {
+    if dry_run { error.to_string() } else { format!("all of it was done, but not reported: {error}") }
 }
 
 async fn open(

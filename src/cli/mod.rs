@@ -10,7 +10,9 @@ mod import;
 mod output;
 mod partial;
 mod purge;
+mod report_name;
 mod serve;
+mod signals;
 mod tenants;
 mod token;
 mod usage;
@@ -19,6 +21,7 @@ use std::{error::Error, process::ExitCode};
 
 use args::{Args, Command};
 use clap::CommandFactory as _;
+use signals::interruptible;
 
 use crate::telemetry::{
     lines::Lines,
@@ -38,7 +41,7 @@ pub fn run() -> ExitCode {
     let runtime = match runtime(&args.command) {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            output::note(&format!("error: cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -49,7 +52,7 @@ pub fn run() -> ExitCode {
     let log = match log {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("error: {error}");
+            output::note(&format!("error: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -60,11 +63,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The reader of our output has stopped reading, for instance `head`.
-            if is_broken_pipe(error.as_ref()) {
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("error: {error}");
+            output::note(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -116,19 +115,4 @@ async fn dispatch(args: Args, audit: Option<Lines>) -> Result<(), CommandError> 
         Command::Token(command) => token::run(command),
         Command::Demo(command) => demo::run(command).await,
     }
-}
-
-/// Ends a command cleanly at a signal: its transaction is rolled back, its temporary file is removed, and its private
-/// server stops.
-async fn interruptible(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
-    let stop = serve::stop_signal()?;
-    tokio::select! {
-        result = command => result,
-        () = stop => Err("interrupted".into()),
-    }
-}
-
-fn is_broken_pipe(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
-    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -1,11 +1,22 @@
 //! Tables, CSV and JSON for the client commands.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::CommandError;
-use crate::{contract::proto, model::UtcTime};
+use crate::{
+    contract::proto,
+    model::{UtcTime, is_deceptive, printable},
+};
+
+/// What errors call standard output.
+pub(super) const STDOUT: &str = "standard output";
+
+/// Prints a line to standard output, as `println!`, which would panic where that is not possible.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::output::print_lines(&format!("{}\n", format_args!($($part)*))) };
+}
+pub(super) use say;
 
 /// A table. Numbers are aligned to the right.
 pub(super) struct Rows {
@@ -29,31 +40,93 @@ impl Rows {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        let mut out = io::stdout().lock();
-        for line in table.lines() {
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        Ok(())
+        let lines: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        print(&lines)
     }
 
-    pub(super) fn print_csv(&self) -> Result<(), CommandError> {
-        let mut out = csv::Writer::from_writer(io::stdout().lock());
-        out.write_record(&self.headers).map_err(io::Error::from)?;
+    /// To a file or pipe byte by byte as it is; to a terminal without what that would obey.
+    pub(super) fn print_csv(&self) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(&self.headers).map_err(io::Error::from)?;
         for row in &self.rows {
-            out.write_record(row).map_err(io::Error::from)?;
+            csv.write_record(row).map_err(io::Error::from)?;
         }
-        out.flush()?;
-        Ok(())
+        let text = csv.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+        Stdout::new().write_all(&text).map_err(|error| unwritten(&error))
     }
 }
 
+/// Prints JSON, in which escapes stand for what a terminal would obey.
 pub(super) fn print_json(value: &serde_json::Value) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{value:#}")
+    let mut text = String::new();
+    for character in format!("{value:#}\n").chars() {
+        if character != '\n' && is_deceptive(character) {
+            let mut units = [0; 2];
+            text.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            text.push(character);
+        }
+    }
+    print(&text)
 }
 
-/// Replaces control characters, which could move the cursor of a terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+/// Writes a text to standard output.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| unwritten(&error))
+}
+
+/// Writes lines to standard output, without what a terminal would obey.
+pub(super) fn print_lines(text: &str) -> io::Result<()> {
+    print(&printable_lines(text))
+}
+
+fn unwritten(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{STDOUT}: {error}"))
+}
+
+/// Writes lines to standard error, as far as that is possible, and without what a terminal would obey.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable_lines(text));
+}
+
+/// What lines of a text are on a terminal.
+fn printable_lines(text: &str) -> String {
+    let line = |line: &str| match line.strip_suffix('\r') {
+        Some(line) => format!("{}\r", printable(line)),
+        None => printable(line).into_owned(),
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Standard output, for lines of CSV: as they are, but for a terminal.
+pub(super) struct Stdout {
+    out: io::Stdout,
+    is_terminal: bool,
+}
+
+impl Stdout {
+    pub(super) fn new() -> Self {
+        let out = io::stdout();
+        Self { is_terminal: out.is_terminal(), out }
+    }
+}
+
+/// Each write has whole lines.
+impl Write for Stdout {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        if self.is_terminal {
+            self.out.write_all(printable_lines(&String::from_utf8_lossy(lines)).as_bytes())?;
+        } else {
+            self.out.write_all(lines)?;
+        }
+        self.out.flush()?;
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 pub(super) fn month(month: Option<proto::YearMonth>) -> String {

@@ -3,12 +3,13 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, TryLockError},
+    fs::{File, Metadata, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
+use nix::{fcntl::OFlag, unistd::geteuid};
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, background::Output};
@@ -17,6 +18,8 @@ use crate::client::Checkpoint;
 const PART: &str = ".part";
 const STATE: &str = ".part.json";
 const NEW_STATE: &str = ".part.json.new";
+/// More than the sums of any report take.
+const MAX_STATE_BYTES: u64 = 16 << 20;
 /// The longest file name whose temporary names fit into the 255 bytes that file systems allow.
 pub(super) const MAX_NAME_BYTES: usize = 255 - NEW_STATE.len();
 
@@ -41,11 +44,17 @@ struct State {
 // === impl PartialFile ===
 
 impl PartialFile {
-    /// An empty file. Replaces what an earlier download has left.
+    /// An empty file of our own. Replaces what an earlier download has left.
     pub(super) fn create(target: &Path) -> Result<Self, CommandError> {
-        let file = open(target)?;
+        let path = with_suffix(target, PART);
+        // Held until there is a new one, so that no other download begins meanwhile.
+        let earlier = open(&path, false)?;
         remove(&with_suffix(target, STATE))?;
-        file.set_len(0)?;
+        remove(&path)?;
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(|error| format!("{}: {error}", target.display()))?;
+        lock(&file, &path)?;
+        drop(earlier);
         sync_folder(target)?;
         Ok(Self { target: target.to_owned(), file, bytes: 0, crc: crc32fast::Hasher::new() })
     }
@@ -53,12 +62,11 @@ impl PartialFile {
     /// The file of an earlier download, truncated to its checkpoint, and the checkpoint; `None` if there is none.
     pub(super) fn reopen(target: &Path) -> Result<Option<(Self, Checkpoint)>, CommandError> {
         let Some(state) = read_state(&with_suffix(target, STATE))? else { return Ok(None) };
-        if !with_suffix(target, PART).exists() {
+        let Some(mut file) = open(&with_suffix(target, PART), true)? else {
             // The file was completed or removed.
             remove(&with_suffix(target, STATE))?;
             return Ok(None);
-        }
-        let mut file = open(target)?;
+        };
         let mut crc = crc32fast::Hasher::new();
         let mut buffer = vec![0; 1 << 20];
         let mut bytes = 0;
@@ -97,10 +105,15 @@ impl PartialFile {
         Ok(None)
     }
 
-    /// Syncs the file to disk, then renames it to its target.
-    pub(super) fn finish(self) -> io::Result<()> {
+    /// Syncs the file to disk, then gives it its target's name, which another file has only if that may be replaced.
+    pub(super) fn finish(self, replace: bool) -> io::Result<()> {
         self.file.sync_all()?;
-        std::fs::rename(with_suffix(&self.target, PART), &self.target)?;
+        let part = with_suffix(&self.target, PART);
+        if replace {
+            std::fs::rename(&part, &self.target)?;
+        } else {
+            rename_new(&part, &self.target)?;
+        }
         remove(&with_suffix(&self.target, STATE))?;
         sync_folder(&self.target)
     }
@@ -141,35 +154,73 @@ impl Output for PartialFile {
         let state = State { bytes: self.bytes, crc32: self.crc.clone().finalize(), download: download.clone() };
         let path = with_suffix(&self.target, STATE);
         let new = with_suffix(&self.target, NEW_STATE);
-        std::fs::write(&new, serde_json::to_vec_pretty(&state)?)?;
+        remove(&new)?;
+        File::create_new(&new)?.write_all(&serde_json::to_vec_pretty(&state)?)?;
         std::fs::rename(new, path)
     }
 }
 
-/// Opens and locks the file under its temporary name.
-fn open(target: &Path) -> Result<File, CommandError> {
-    let path = with_suffix(target, PART);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|error| format!("{}: {error}", target.display()))?;
-    let busy = || format!("{}: another download is writing to it, or it is a link", path.display());
+/// Opens and locks what is there under a temporary name; `None` if nothing is.
+fn open(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
+    let Some(file) = open_own(path, write)? else { return Ok(None) };
+    lock(&file, path)?;
+    Ok(Some(file))
+}
+
+/// Opens a file that this account has left; `None` if there is none. Others may have put anything else in its place: a
+/// link to a file of theirs or ours, a pipe that nobody reads, a device.
+fn open_own(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
+    let refused =
+        |what: &dyn std::fmt::Display| format!("{}: {what}; remove it, or use another --output", path.display());
+    let own = |metadata: &Metadata| {
+        if !metadata.is_file() || (write && metadata.nlink() > 1) {
+            return Err(refused(&"a download was expected here, but it is a link, a folder, a pipe or a device"));
+        }
+        if metadata.uid() != geteuid().as_raw() {
+            return Err(refused(&"it belongs to another account"));
+        }
+        Ok(())
+    };
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display()).into()),
+        // Opening a device may do something.
+        Ok(metadata) => own(&metadata)?,
+    }
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = File::options().read(true).write(write).custom_flags(flags.bits()).open(path);
+    let file = file.map_err(|error| refused(&error))?;
+    own(&file.metadata()?)?;
+    Ok(Some(file))
+}
+
+/// Locks a file that was opened by a path.
+fn lock(file: &File, path: &Path) -> Result<(), CommandError> {
+    let busy = || format!("{}: another download is writing to it", path.display());
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(busy().into()),
         Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
     }
-    // Between opening and locking, another process may have renamed the file. A link may point anywhere.
+    // Between opening and locking, another process may have renamed the file.
     let (opened, found) = (file.metadata()?, path.symlink_metadata().map_err(|_| busy())?);
-    if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
-        return Err(busy().into());
+    if (opened.dev(), opened.ino()) == (found.dev(), found.ino()) { Ok(()) } else { Err(busy().into()) }
+}
+
+/// Renames a file, if no other one has the new name. A link is made in one step, where the file system has links.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => std::fs::rename(from, to),
     }
-    Ok(file)
 }
 
 fn read_state(path: &Path) -> Result<Option<State>, CommandError> {
-    let content = match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        content => content.map_err(|error| format!("{}: {error}", path.display()))?,
-    };
+    let Some(file) = open_own(path, false)? else { return Ok(None) };
+    let mut content = Vec::new();
+    file.take(MAX_STATE_BYTES).read_to_end(&mut content).map_err(|error| format!("{}: {error}", path.display()))?;
     let damaged = |error| format!("{}: {error}; run the command without --resume to start again", path.display());
     Ok(Some(serde_json::from_slice(&content).map_err(damaged)?))
 }
@@ -207,7 +258,9 @@ fn sync_folder(target: &Path) -> io::Result<()> {
 
 fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        }
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CommandError, args::PurgeArgs, database::Database};
+use super::{CommandError, args::PurgeArgs, database::Database, output::say};
 use crate::{
     model::Month,
     store::{PurgeRules, present_month, purge},
@@ -20,17 +20,17 @@ pub(super) async fn run(args: PurgeArgs) -> Result<(), CommandError> {
     let purged = purge(&database.url, rules, args.dry_run).await?;
     let done = if args.dry_run { "would be purged" } else { "purged" };
     for (month, records) in &purged.months {
-        println!("{month}: {} records of {} loads {done}", records.records, records.loads);
+        say!("{month}: {} records of {} loads {done}", records.records, records.loads)?;
     }
     if args.keep_months.is_some() && purged.months.is_empty() {
-        println!("there are no old months to purge");
+        say!("there are no old months to purge")?;
     }
     if args.superseded_days.is_some() {
         let records = purged.superseded;
-        println!("superseded: {} records of {} loads {done}", records.records, records.loads);
+        say!("superseded: {} records of {} loads {done}", records.records, records.loads)?;
     }
     if purged.assets > 0 {
-        println!("assets: {} without records purged", purged.assets);
+        say!("assets: {} without records purged", purged.assets)?;
     }
     Ok(())
 }

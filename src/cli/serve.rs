@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     CommandError,
     args::{ServeArgs, ServerArgs},
     database::Database,
+    output::say,
+    signals::stop_signal,
 };
 use crate::{
     client::is_serving,
@@ -51,22 +52,9 @@ pub(super) async fn run(args: ServeArgs, audit: Option<Lines>) -> Result<(), Com
     Ok(())
 }
 
-/// Completes at the first SIGTERM or SIGINT.
-pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
 pub(super) async fn healthcheck(args: &ServerArgs) -> Result<(), CommandError> {
     if is_serving(&args.config()?).await? {
-        println!("SERVING");
-        return Ok(());
+        return Ok(say!("SERVING")?);
     }
     Err(format!("{} is NOT_SERVING", args.url()).into())
 }

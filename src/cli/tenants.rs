@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     CommandError,
     args::{Format, ReadArgs, TenantsArgs},
-    output::{Rows, month, print_json, text_or_null, time},
+    output::{Rows, month, note, print_json, text_or_null, time},
 };
 use crate::{client::Client, contract::proto::Tenant, model::TenantStatus};
 
@@ -31,7 +31,7 @@ pub(super) fn print(tenants: Vec<Tenant>, format: Format) -> Result<(), CommandE
             });
             let headers = vec!["ORGANIZATION", "TENANT", "TENANT ID", "STATUS", "PLAN", "USAGE"];
             Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_table()?;
-            eprintln!("{count} tenants");
+            note(&format!("{count} tenants"));
             Ok(())
         }
         Format::Csv => {
@@ -63,7 +63,7 @@ pub(super) fn print(tenants: Vec<Tenant>, format: Format) -> Result<(), CommandE
                     last,
                 ]
             });
-            Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
         }
         Format::Json => Ok(print_json(&tenants.iter().map(to_json).collect())?),
     }

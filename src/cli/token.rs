@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{CommandError, args::TokenArgs, import::account};
+use super::{CommandError, args::TokenArgs, import::account, output};
 use crate::{
     auth::{DevelopmentKey, TokenRequest},
     embedded::default_data_dir,
@@ -20,15 +20,14 @@ pub(super) fn run(args: TokenArgs) -> Result<(), CommandError> {
         organizations: organizations.collect(),
         lifetime: Duration::from_secs(args.expires_in_seconds),
     })?;
-    eprintln!(
+    output::note(&format!(
         "This token is for development. A server accepts it if it is started with:\n  --oidc-issuer {} --audience {} \
          --jwks '{}'",
         args.issuer,
         args.audience.join(","),
         key.jwks_file().display()
-    );
-    println!("{token}");
-    Ok(())
+    ));
+    Ok(output::print(&format!("{token}\n"))?)
 }
 
 fn default_key_dir() -> PathBuf {

@@ -1,6 +1,7 @@
 //! `usage`: downloads a report to a CSV file, complete or not at all.
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -13,13 +14,13 @@ use super::{
     args::UsageArgs,
     background::{BackgroundWriter, Output},
     output,
-    partial::{MAX_NAME_BYTES, PartialFile, shortened},
+    partial::PartialFile,
+    report_name::default_path,
 };
 use crate::{
     client::{Client, ClientError, CsvDownload, UsageQuery},
-    contract::proto::ReportHeader,
     contract::{CsvFormat, CsvWriter, LineEnd},
-    model::UsageFilter,
+    model::{UsageFilter, printable},
 };
 
 /// Lines are written when at least this much is buffered.
@@ -27,60 +28,93 @@ const WRITE_BYTES: usize = 256 << 10;
 /// How often the state of a download is written.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Where a report is written.
+enum Destination {
+    Stdout,
+    /// A device or pipe.
+    Stream(PathBuf),
+    File(PathBuf),
+    /// A file with a name that says what it is.
+    Default,
+}
+
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
-    let mut client = Client::connect(&args.server.config()?).await?;
-    let tenant_id = client.find_tenant(&args.tenant).await?;
-    let query = UsageQuery {
-        tenant_id,
-        month: args.month,
-        filter: UsageFilter {
-            asset_types: args.asset_type,
-            asset_ids: args.asset_id,
-            meter_names: args.meter,
-            billing_regions: args.region,
-            trial: args.trial,
-        },
-        as_of: args.as_of,
+    let filter = UsageFilter {
+        asset_types: args.asset_type,
+        asset_ids: args.asset_id,
+        meter_names: args.meter,
+        billing_regions: args.region,
+        trial: args.trial,
     };
     let format = CsvFormat {
         line_end: if args.crlf { LineEnd::Crlf } else { LineEnd::Lf },
         neutralize_formulas: args.neutralize_formulas,
         byte_order_mark: args.bom,
     };
-    let output = args.output;
-    if args.resume {
-        if output.as_deref().is_some_and(|path| path.as_os_str() == "-" || is_device(path)) {
+    let mut destination = Destination::of(args.output);
+    match &destination {
+        Destination::File(path) => check_free(path, args.force)?,
+        Destination::Stdout | Destination::Stream(_) if args.resume => {
             return Err("--resume needs a file, but --output is standard output or a device".into());
         }
-        let target = match &output {
-            Some(path) => Some(path.clone()),
-            None => PartialFile::find(Path::new("."), |checkpoint| checkpoint.matches(&query, format))?,
+        _ => {}
+    }
+    let mut client = Client::connect(&args.server.config()?).await?;
+    let tenant_id = client.find_tenant(&args.tenant).await?;
+    let query = UsageQuery { tenant_id, month: args.month, filter, as_of: args.as_of };
+    if args.resume {
+        let target = match &destination {
+            Destination::File(path) => Some(path.clone()),
+            _ => PartialFile::find(Path::new("."), |checkpoint| checkpoint.matches(&query, format))?,
         };
         if let Some(target) = target
             && let Some((file, checkpoint)) = PartialFile::reopen(&target)?
         {
+            check_free(&target, args.force)?;
             let download = client.resume_detailed_usage_csv(&query, format, &checkpoint).await;
             let download = download.map_err(|error| cannot_resume(&error, &file))?;
-            return save(download, file, &target).await;
+            return save(download, file, &target, args.force).await;
         }
-        eprintln!("there is no download to resume, so it starts from the first row");
+        output::note("there is no download to resume, so it starts from the first row");
+    }
+    if let Destination::Default = destination
+        && let Some(path) = default_path(&mut client, &query).await?
+    {
+        check_free(&path, args.force)?;
+        destination = Destination::File(path);
     }
     let download = client.detailed_usage_csv(&query, format).await?;
-    match output {
-        Some(path) if path.as_os_str() == "-" => copy(download, format, io::stdout()).await,
-        // Devices and pipes are written to, not replaced.
-        Some(path) if is_device(&path) => {
-            let file = std::fs::File::options().write(true).open(&path);
-            copy(download, format, file.map_err(|error| failed(&path, &error))?).await
+    match destination {
+        Destination::Stdout => copy(download, format, output::Stdout::new(), output::STDOUT).await,
+        Destination::Stream(path) => {
+            let name = path.display().to_string();
+            // Opening a pipe waits for its reader.
+            let file = tokio::task::spawn_blocking(move || File::options().append(true).open(&path)).await?;
+            copy(download, format, file.map_err(|error| format!("{name}: {error}"))?, &name).await
         }
-        path => {
-            let path = path.unwrap_or_else(|| default_path(download.header()));
-            if path.file_name().is_none() || path.is_dir() {
-                return Err(failed(&path, &io::ErrorKind::IsADirectory.into()).into());
-            }
+        Destination::File(path) => {
             let mut file = PartialFile::create(&path)?;
             write_names(&mut file, format)?;
-            save(download, file, &path).await
+            save(download, file, &path, args.force).await
+        }
+        // Without a tenant there is no report.
+        Destination::Default => Err(ClientError::UnknownTenant(args.tenant).into()),
+    }
+}
+
+// === impl Destination ===
+
+impl Destination {
+    fn of(output: Option<PathBuf>) -> Self {
+        let Some(path) = output else { return Self::Default };
+        // What has no name of its own is written to, not replaced.
+        let is_special = path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+        if path == Path::new("-") || path == Path::new("/dev/stdout") {
+            Self::Stdout
+        } else if is_special || ["/dev/stderr", "/dev/fd", "/proc"].iter().any(|open| path.starts_with(open)) {
+            Self::Stream(path)
+        } else {
+            Self::File(path)
         }
     }
 }
@@ -89,23 +123,15 @@ fn failed(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-fn is_device(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
-}
-
-/// `<tenant name>_detailed_usage_<YYYY-MM>.csv`, without characters that file names cannot contain, and short enough.
-fn default_path(header: &ReportHeader) -> PathBuf {
-    let safe =
-        |character: char| if character.is_control() || r#"/\:*?"<>|"#.contains(character) { '_' } else { character };
-    let name: String = header.tenant_name.chars().map(safe).collect();
-    let name = name.trim_start_matches('.');
-    let end = format!("_detailed_usage_{}.csv", output::month(header.month));
-    let short_name = shortened(name, MAX_NAME_BYTES - end.len());
-    let path = PathBuf::from(format!("{short_name}{end}"));
-    if short_name != name {
-        eprintln!("the tenant's name is too long for a file name, so the file is {}", path.display());
+/// Refuses to replace a file that nobody said may be replaced.
+fn check_free(path: &Path, force: bool) -> Result<(), String> {
+    if path.file_name().is_none() || path.is_dir() {
+        return Err(failed(path, &io::ErrorKind::IsADirectory.into()));
     }
-    path
+    if force || path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(format!("{} exists; use --force to replace it, or --output to write another file", path.display()))
 }
 
 fn cannot_resume(error: &ClientError, file: &PartialFile) -> String {
@@ -136,17 +162,19 @@ fn write_names(out: &mut impl io::Write, format: CsvFormat) -> io::Result<()> {
 }
 
 /// Writes to an output that cannot be discarded: standard output, a pipe or a device.
-async fn copy(mut download: CsvDownload, format: CsvFormat, mut out: impl Output) -> Result<(), CommandError> {
-    write_names(&mut out, format)?;
+async fn copy(mut download: CsvDownload, format: CsvFormat, out: impl Output, name: &str) -> Result<(), CommandError> {
+    let mut names = Vec::new();
+    write_names(&mut names, format)?;
     let mut writer = BackgroundWriter::start(out);
+    writer.write(&mut names).await;
     let downloaded = write(&mut download, &mut writer, &ProgressBar::hidden()).await;
     let (_, written) = writer.finish().await?;
-    downloaded?;
-    Ok(written?)
+    written.map_err(|error| format!("{name}: {error}"))?;
+    Ok(downloaded?)
 }
 
 /// Writes the rest of a file, and renames it to its target when the report is complete.
-async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Result<(), CommandError> {
+async fn save(mut download: CsvDownload, file: PartialFile, path: &Path, replace: bool) -> Result<(), CommandError> {
     let header = download.header().clone();
     let bar = progress_bar(header.record_count.cast_unsigned(), header.resumed_record_count.cast_unsigned());
     let mut writer = BackgroundWriter::start(file);
@@ -170,19 +198,27 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path) -> Resu
         )
         .into());
     }
-    file.finish().map_err(|error| failed(path, &error))?;
+    let part = file.path();
+    file.finish(replace).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => format!(
+            "{} exists now; the new report is in {}, and the same command with --resume --force puts it in its place",
+            path.display(),
+            part.display()
+        ),
+        _ => failed(path, &error),
+    })?;
     bar.finish_and_clear();
     let path = path.display();
     let header = download.header();
     if header.record_count == 0 {
-        eprintln!(
+        output::note(&format!(
             "{path}: {} has no matching usage in {}; the file has only the header line",
-            output::printable(&header.tenant_name),
+            printable(&header.tenant_name),
             output::month(header.month)
-        );
+        ));
     } else {
         let count = HumanCount(header.record_count.cast_unsigned());
-        eprintln!("{path}: {count} rows, revision {}", header.revision);
+        output::note(&format!("{path}: {count} rows, revision {}", header.revision));
     }
     Ok(())
 }

@@ -181,7 +181,9 @@ impl CsvLines {
         out.extend_from_slice(&self.meters[self.meter].part.line);
         let (period, rest) = rest.split_at(part_length(Part::Period, rest));
         let period = self.periods.get(period, || Period::read(period, &self.check, self.format))?;
-        self.check.days(self.day, period.day).ok()?;
+        if !self.check.may_follow(self.day, period.day) {
+            return None;
+        }
         out.extend_from_slice(&period.line);
         let (quantity, rest) = write_quantity(rest, out)?;
         let attributes = self.attributes.get(rest, || Attributes::read(rest, &self.check, self.format))?;

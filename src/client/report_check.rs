@@ -105,12 +105,15 @@ impl RecordCheck {
         Err(ClientError::wrong(format!("a record is of {start} to {end}, which is not in {month}")))
     }
 
-    /// The days of records that follow each other. (Within a day, the order starts again with each source.)
+    /// Whether a record of this day may follow one of the day before. (Within a day, the order starts again with each source.)
+    #[inline]
+    pub(super) fn may_follow(&self, before: i32, day: i32) -> bool {
+        before <= day || self.month.is_none()
+    }
+
     pub(super) fn days(&self, before: i32, day: i32) -> Result<(), ClientError> {
-        if self.month.is_none() || before <= day {
-            return Ok(());
-        }
-        Err(ClientError::wrong("its records are not in the order of their days"))
+        let is_in_order = self.may_follow(before, day);
+        if is_in_order { Ok(()) } else { Err(ClientError::wrong("its records are not in the order of their days")) }
     }
 
     pub(super) fn attributes(&self, billing_region: BillingRegion, trial: bool) -> Result<(), ClientError> {

@@ -154,7 +154,7 @@ async fn a_download_outlives_its_server() {
         let (serving, address) = serve(&database);
         let mut proxy = Proxy::start(address, |_| Fate { cut_after: u64::MAX, pause: Duration::from_millis(2) }).await;
         let file = folder.path().join("report.csv");
-        let child = download(&proxy.url, &file, &[]).spawn().unwrap();
+        let child = download(&proxy.url, &file, &["--force"]).spawn().unwrap();
         wait_for(|| with_suffix(&file, ".part.json").exists()).await;
         tokio::time::sleep(Duration::from_millis(rng.u64(0..200))).await;
         drop(serving);
@@ -335,7 +335,7 @@ async fn only_what_was_left_as_it_is_goes_on() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 
     // Where nothing was left, it is a download like any other.
-    let (ok, log) = resumed(&[]).await;
+    let (ok, log) = resumed(&["--force"]).await;
     assert!(ok && log.contains("there is no download to resume"), "{log}");
 
     // Two of the same at once do not write to one file.
@@ -353,7 +353,7 @@ async fn only_what_was_left_as_it_is_goes_on() {
     let (ok, log) = finished(download(&server.url(), &file, &[]).spawn().unwrap()).await;
     assert!(ok, "{log}");
     std::fs::write(&state, "{").unwrap();
-    let (ok, log) = resumed(&[]).await;
+    let (ok, log) = resumed(&["--force"]).await;
     assert!(!ok && log.contains("report.csv.part.json: ") && log.contains("without --resume"), "{log}");
 }
 

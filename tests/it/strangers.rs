@@ -1,6 +1,10 @@
-//! Client commands among strangers: servers that answer something else or nothing.
+//! Client commands among strangers: servers that answer something else or nothing, files that others put in the way, outputs that
+//! nobody reads, texts that a terminal would obey.
 
+mod files;
 mod lists;
+mod outputs;
 mod reports;
 mod server;
 mod stalls;
+mod terminal;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use bigdecimal::BigDecimal;
 
 use crate::{
-    cli::{CommandError, output},
+    cli::{CommandError, output::say},
     client::{Client, ClientConfig, CostsQuery},
     model::{BillingRegion, Month, MonthRange},
 };
@@ -50,13 +50,13 @@ pub(super) async fn check(
         return Err(format!("{tenant} {month}: {rows} rows were downloaded, but {expected_rows} were imported").into());
     }
     let total = costs.totals.first().map(|total| format!("{} {}", total.cost, total.currency));
-    println!(
+    say!(
         "{tenant} {month}: {rows} rows add up to all {} lines of the bill, exactly: {}",
         billed.len(),
         total.unwrap_or_default()
-    );
+    )?;
     let revision = costs.tenant_months.first().map(|report| report.revision.as_str()).unwrap_or_default();
-    println!("  revision {} of {}", revision, output::printable(tenant));
+    say!("  revision {} of {}", revision, tenant)?;
     Ok(())
 }
 

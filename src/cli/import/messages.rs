@@ -1,12 +1,25 @@
 //! The messages of `import` and `withdraw`.
 
-use crate::ingest::{
-    ImportError, ImportReport, InvalidUsage, LoadOutcome, LoadReport, Restatement, UsageProblem, UsageWarning,
-    WarningKind,
+use std::io;
+
+use crate::{
+    cli::output::{note, print_lines},
+    ingest::{
+        ImportError, ImportReport, InvalidUsage, LoadOutcome, LoadReport, Restatement, UsageProblem, UsageWarning,
+        WarningKind,
+    },
 };
 
 /// The maximum number of restatements, notes or warnings that are printed one by one.
 const MAX_SHOWN: usize = 20;
+
+/// Appends a line.
+macro_rules! line {
+    ($out:expr, $($part:tt)*) => {{
+        $out.push_str(&format!($($part)*));
+        $out.push('\n');
+    }};
+}
 
 /// Why files were not imported.
 pub(super) fn error(error: &ImportError, names: &[String]) -> String {
@@ -19,35 +32,49 @@ pub(super) fn error(error: &ImportError, names: &[String]) -> String {
 }
 
 /// Prints what an import did.
-pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) {
+///
+/// # Errors
+///
+/// What was done is done, but standard output does not say so.
+pub(super) fn report(report: &ImportReport, names: &[String], dry_run: bool) -> io::Result<()> {
     let name = delivery_name(names);
     if report.record_count == 0 {
         let has = if names.len() == 1 { "has" } else { "have" };
-        eprintln!("warning: {name} {has} no records, so nothing was imported, and no day was withdrawn");
+        note(&format!("warning: {name} {has} no records, so nothing was imported, and no day was withdrawn"));
     }
-    counts(&name, report, dry_run);
+    let mut out = String::new();
+    counts(&mut out, &name, report, dry_run);
     let changed = || report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Restated(_)));
-    changed().take(MAX_SHOWN).for_each(restatement);
-    print_remaining_count(changed().count(), "restatements");
+    changed().take(MAX_SHOWN).for_each(|load| restatement(&mut out, load));
     // All of them, since the files do not show which they are.
-    report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Withdrawn(_))).for_each(restatement);
+    let withdrawn = report.loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Withdrawn(_)));
+    withdrawn.for_each(|load| restatement(&mut out, load));
+    let printed = print_lines(&out);
+    print_remaining_count(changed().count(), "restatements");
     omitted(report);
     duplicate_days(report);
     for warning in &report.warnings {
-        eprintln!("warning: {}", warning_text(warning, names));
+        note(&format!("warning: {}", warning_text(warning, names)));
     }
+    printed
 }
 
 /// Prints what a withdrawal did.
-pub(super) fn withdrawal(report: &ImportReport, dry_run: bool) {
+///
+/// # Errors
+///
+/// What was done is done, but standard output does not say so.
+pub(super) fn withdrawal(report: &ImportReport, dry_run: bool) -> io::Result<()> {
+    let mut out = String::new();
     for load in &report.loads {
         if let LoadOutcome::Withdrawn(_) = load.outcome {
-            println!("{}", if dry_run { "dry run; this would be withdrawn:" } else { "withdrawn:" });
-            restatement(load);
+            line!(out, "{}", if dry_run { "dry run; this would be withdrawn:" } else { "withdrawn:" });
+            restatement(&mut out, load);
         } else {
-            println!("tenant {} on {}: there is nothing left to withdraw", load.tenant_id, load.usage_day);
+            line!(out, "tenant {} on {}: there is nothing left to withdraw", load.tenant_id, load.usage_day);
         }
     }
+    print_lines(&out)
 }
 
 fn delivery_name(names: &[String]) -> String {
@@ -93,41 +120,46 @@ fn location((input, line): (usize, u64), names: &[String]) -> String {
     }
 }
 
-fn counts(name: &str, report: &ImportReport, dry_run: bool) {
+fn counts(out: &mut String, name: &str, report: &ImportReport, dry_run: bool) {
     let count = |wanted: &str| report.loads.iter().filter(|load| load.outcome.name() == wanted).count();
     let [published, restated, withdrawn, unchanged] = ["published", "restated", "withdrawn", "unchanged"].map(count);
     let records = report.record_count;
     if published + restated + withdrawn == 0 {
-        println!("{name}: unchanged ({records} records, {unchanged} loads)");
+        line!(out, "{name}: unchanged ({records} records, {unchanged} loads)");
         return;
     }
     let (mode, published_as) = if dry_run { ("dry run: ", "would be published") } else { ("", "published") };
     let withdrawn_text = if withdrawn > 0 { format!(", {withdrawn} withdrawn") } else { String::new() };
-    println!(
+    line!(
+        out,
         "{name}: {records} records; {mode}{published} loads {published_as}, {restated} restated{withdrawn_text}, \
          {unchanged} unchanged"
     );
 }
 
-fn restatement(load: &LoadReport) {
+fn restatement(out: &mut String, load: &LoadReport) {
     let Some(restatement) = load.outcome.restatement() else { return };
     let Restatement { superseded_record_count, superseded_published_at, returns_to, quantities } = restatement;
     let verb = if matches!(load.outcome, LoadOutcome::Withdrawn(_)) { "withdraws" } else { "supersedes" };
-    println!(
+    line!(
+        out,
         "  tenant {} on {}: {verb} the load of {superseded_published_at}: {superseded_record_count} -> {} rows",
-        load.tenant_id, load.usage_day, load.record_count
+        load.tenant_id,
+        load.usage_day,
+        load.record_count
     );
     if let Some(earlier) = returns_to {
-        println!(
+        line!(
+            out,
             "    note: the same content was published at {earlier} and has been corrected since; check that this is \
              not an old file"
         );
     }
     for (meter, before, after) in quantities {
         if before == after {
-            println!("    {meter}: {after}, as before");
+            line!(out, "    {meter}: {after}, as before");
         } else {
-            println!("    {meter}: {before} -> {after}");
+            line!(out, "    {meter}: {before} -> {after}");
         }
     }
 }
@@ -135,11 +167,11 @@ fn restatement(load: &LoadReport) {
 /// Usage that moved from one tenant to another would be billed twice.
 fn omitted(report: &ImportReport) {
     for load in report.omitted.iter().take(MAX_SHOWN) {
-        eprintln!(
+        note(&format!(
             "note: this delivery has no rows of tenant {} on {}, but an earlier one of this source had {}, which stay \
              in force (`import --complete` or `withdraw` withdraws them)",
             load.tenant_id, load.usage_day, load.record_count
-        );
+        ));
     }
     let count = usize::try_from(report.omitted_count).unwrap_or(usize::MAX);
     print_remaining_count(count, "tenants' days that were delivered before");
@@ -149,18 +181,18 @@ fn omitted(report: &ImportReport) {
 fn duplicate_days(report: &ImportReport) {
     let duplicates = || report.loads.iter().filter_map(|load| Some((load, load.also_from.as_ref()?)));
     for (load, source) in duplicates().take(MAX_SHOWN) {
-        eprintln!(
+        note(&format!(
             "warning: tenant {} on {}: source {source} has delivered the same rows, so they count twice; did you mean \
              --source {source}?",
             load.tenant_id, load.usage_day
-        );
+        ));
     }
     print_remaining_count(duplicates().count(), "days that count twice");
 }
 
 fn print_remaining_count(count: usize, what: &str) {
     if count > MAX_SHOWN {
-        eprintln!("... and {} more {what}", count - MAX_SHOWN);
+        note(&format!("... and {} more {what}", count - MAX_SHOWN));
     }
 }
 

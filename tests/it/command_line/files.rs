@@ -137,6 +137,7 @@ async fn a_report_that_was_cut_is_not_there() {
             "0",
             "--server",
             &proxy.url,
+            "--force",
             "-o",
         ]);
         command.arg(&file);

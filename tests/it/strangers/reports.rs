@@ -83,6 +83,14 @@ pub(super) fn sound() -> Report {
     vec![first, records(&[record(27, "a")]), summary(vec![total()])]
 }
 
+/// The report after its first message.
+pub(super) fn rest() -> Report {
+    let mut rest = sound();
+    rest.remove(0);
+    rest[0].header = Some(ReportHeader { resumed_record_count: 2, ..header() });
+    rest
+}
+
 fn head(report: &mut Report) -> &mut ReportHeader {
     report[0].header.as_mut().unwrap()
 }
@@ -200,12 +208,6 @@ async fn a_report_that_was_not_asked_for_is_not_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_goes_on_as_another_one_is_not_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let rest = || {
-        let mut rest = sound();
-        rest.remove(0);
-        rest[0].header = Some(ReportHeader { resumed_record_count: 2, ..header() });
-        rest
-    };
     let cases: [(Change, &str); 9] = [
         (|_| {}, ""),
         (|rest| head(rest).tenant_id = TENANT_2.to_owned(), "it is of tenant"),
