@@ -17,4 +17,7 @@ CREATE DATABASE reports OWNER reports_owner;
 \connect reports
 -- PostgreSQL 14 lets everyone create tables and functions there; from 15 on it is the owner of the database who may.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+-- Everyone may create large objects and temporary tables, readers too, and so fill a disk.
+REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC;
+REVOKE TEMPORARY ON DATABASE reports FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO reports_owner;

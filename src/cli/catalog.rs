@@ -19,14 +19,17 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
         applied => say!("applied {}", applied.join(", "))?,
     }
     if !args.grant_to.is_empty() {
-        let new = store::grant(&database.url, &args.grant_to).await?;
+        let granted = store::grant(&database.url, &args.grant_to).await?;
         for Grant { access, role } in &args.grant_to {
             match access {
                 Access::Reader => say!("{role} may read, but not change anything")?,
                 Access::Writer => say!("{role} may read, import usage and apply catalogs")?,
             }
         }
-        for role in new {
+        for (role, what, revoke) in granted.left {
+            say!("{role} may still {what}, as everyone may: have an administrator run {revoke}")?;
+        }
+        for role in granted.new {
             say!(
                 "{role} is new and cannot log in: run ALTER ROLE {role} LOGIN PASSWORD '...', or GRANT {role} TO a \
                  role that can"

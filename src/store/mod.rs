@@ -17,8 +17,8 @@ mod tenants;
 mod usage_key;
 
 pub use admin::{
-    Access, Grant, GrantError, PurgeError, PurgeRules, Purged, Records, SchemaError, check_schema, grant, migrate,
-    present_month, purge,
+    Access, Grant, GrantError, Granted, PurgeError, PurgeRules, Purged, Records, SchemaError, check_schema, grant,
+    migrate, present_month, purge,
 };
 pub use blocks::{
     AssetKey, BLOCK_ROWS, BlockRange, RecordBlock, RecordFilter, RecordRow, RecordRows, StoredDimensions, block_of,

@@ -33,10 +33,7 @@ impl Accounts {
         let [reader, writer] = ["reader", "writer"].map(|kind| format!("{name} {kind}"));
         let grants = [format!("reader={reader}"), format!("writer={writer}")].map(|grant| grant.parse().unwrap());
         store::grant(&database.url, &grants).await.unwrap();
-        // The last as in examples/database-accounts.sql; PostgreSQL 15 and later begin so.
-        let logins = format!(
-            "ALTER ROLE \"{reader}\" LOGIN; ALTER ROLE \"{writer}\" LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
-        );
+        let logins = format!("ALTER ROLE \"{reader}\" LOGIN; ALTER ROLE \"{writer}\" LOGIN");
         database.sql().await.batch_execute(&logins).await.unwrap();
         Self { database, reader, writer }
     }
@@ -100,6 +97,17 @@ async fn a_reader_serves_every_report_and_can_change_nothing() {
         "SELECT nextval('load_id_seq')",
         "SELECT ensure_usage_month('2050-01-01')",
         "SELECT discard_unpublished_records(1, '2022-02-01', 1)",
+        "SELECT bring_back_publication_clock()",
+        "CREATE TEMPORARY TABLE mine (number integer)",
+        "CREATE TABLE mine (number integer)",
+        "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "SELECT lo_creat(-1)",
+        "SELECT lo_create(0)",
+        "SELECT lo_from_bytea(0, 'text')",
+        "SELECT lo_import('/etc/hostname')",
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "CREATE SCHEMA mine",
+        "COMMENT ON TABLE tenant IS 'mine'",
         OWNERS_TRIGGER,
     ] {
         let error = reader.batch_execute(statement).await.unwrap_err();
@@ -245,4 +253,29 @@ async fn migrate_gives_the_rights_and_takes_those_that_are_no_longer_meant() {
     sql.batch_execute("CREATE ROLE m_owner LOGIN; ALTER TABLE usage_block OWNER TO m_owner").await.unwrap();
     let error = store::grant(&url, &["reader=m_three".parse().unwrap()]).await.unwrap_err();
     assert!(error.to_string().contains("CREATE ROLE m_three"), "{error}");
+}
+
+/// Large objects are the superuser's to keep from everyone.
+#[tokio::test]
+async fn what_an_owner_may_not_take_from_everyone_is_said() {
+    let database = Database::empty();
+    let sql = database.sql().await;
+    let name: String = sql.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    let owner = format!(
+        "CREATE ROLE left_owner LOGIN CREATEROLE; ALTER DATABASE {name} OWNER TO left_owner;
+         GRANT ALL ON SCHEMA public TO left_owner"
+    );
+    sql.batch_execute(&owner).await.unwrap();
+    let url = database.url.replace("user=postgres", "user=left_owner");
+    let mut migrate = program();
+    migrate.args(["migrate", "--grant-to", "reader=left_reader"]).env("DATABASE_URL", url);
+    let output = migrate.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let left = "left_reader may still create large objects, as everyone may: have an administrator run REVOKE EXECUTE ON FUNCTION \
+        lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC\n";
+    assert!(text.contains(left), "{text}");
+    assert!(!text.contains("temporary"), "{text}");
+    let temporary = "SELECT has_database_privilege('left_reader', current_database(), 'TEMPORARY')";
+    assert!(!sql.query_one(temporary, &[]).await.unwrap().get::<_, bool>(0));
 }

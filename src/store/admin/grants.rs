@@ -4,6 +4,7 @@ use std::{fmt::Write as _, str::FromStr, time::Duration};
 
 use tokio_postgres::error::SqlState;
 
+use super::public::revoke_public_rights;
 use crate::{
     database::{Scripts as _, Statements as _, connect},
     store::StoreError,
@@ -24,6 +25,15 @@ pub struct Grant {
     pub access: Access,
     /// The role's name in the database.
     pub role: String,
+}
+
+/// What came with grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// Roles that were missing and were created, without a login.
+    pub new: Vec<String>,
+    /// What a role may still do because everyone may: the role, what that is, and the statement that an administrator has to run.
+    pub left: Vec<(String, &'static str, String)>,
 }
 
 /// A grant did not come to be; nothing was changed.
@@ -93,15 +103,15 @@ impl FromStr for Grant {
     }
 }
 
-/// Gives roles exactly the rights of what they are for. A role that is missing is created, without a login; returns those
-/// that were.
-pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, GrantError> {
+/// Gives roles exactly the rights of what they are for, and takes from everyone what they must not do. A role that is missing
+/// is created, without a login.
+pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Granted, GrantError> {
     for (index, grant) in grants.iter().enumerate() {
         if grants[..index].iter().any(|other| other.role == grant.role) {
             return Err(GrantError::Twice { role: grant.role.clone() });
         }
     }
-    let mut new = Vec::new();
+    let mut granted = Granted::default();
     let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     let transaction = client.transaction().await.map_err(StoreError::from)?;
     for grant in grants {
@@ -129,7 +139,7 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
                 }
                 _ => StoreError::from(error).into(),
             })?;
-            new.push(role.clone());
+            granted.new.push(role.clone());
         }
         transaction.run_script(&statements(grant.access, &role, &schema)).await.map_err(|error| {
             match error.code() {
@@ -145,9 +155,11 @@ pub async fn grant(database_url: &str, grants: &[Grant]) -> Result<Vec<String>, 
         if !row.try_get::<_, bool>("usable").map_err(StoreError::from)? {
             return Err(GrantError::NoSchema { role, schema });
         }
+        let left = revoke_public_rights(&transaction, &grant.role).await.map_err(StoreError::from)?;
+        granted.left.extend(left.into_iter().map(|(what, revoke)| (role.clone(), what, revoke)));
     }
     transaction.commit().await.map_err(StoreError::from)?;
-    Ok(new)
+    Ok(granted)
 }
 
 fn statements(access: Access, role: &str, schema: &str) -> String {

@@ -2,8 +2,9 @@
 
 mod grants;
 mod migrate;
+mod public;
 mod purge;
 
-pub use grants::{Access, Grant, GrantError, grant};
+pub use grants::{Access, Grant, GrantError, Granted, grant};
 pub use migrate::{SchemaError, check_schema, migrate};
 pub use purge::{PurgeError, PurgeRules, Purged, Records, present_month, purge};
