@@ -2,13 +2,18 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use http::Request;
 use tokio::sync::oneshot;
-use tonic::transport::Server;
+use tonic::{body::Body, transport::Server};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapRequestLayer,
+};
 
 use super::{
     config::{ConnectionLimits, ServeError},
     health,
-    layers::{Ends, Layers, OpenCalls},
+    layers::{Ends, Layers, OpenCalls, note_arrival},
     listener::{self, Acceptor},
     metrics_endpoint::MetricsServer,
     rpc::{Reports, ReportsServer},
@@ -112,7 +117,10 @@ impl Stop {
     }
 }
 
-fn transport(limits: &ConnectionLimits) -> Server {
+/// What stands above all services.
+type Above = Stack<MapRequestLayer<fn(Request<Body>) -> Request<Body>>, Identity>;
+
+fn transport(limits: &ConnectionLimits) -> Server<Above> {
     let mut builder = Server::builder();
     if let Some(age) = limits.age {
         // With a grace of its own, the transport would not ask.
@@ -127,6 +135,7 @@ fn transport(limits: &ConnectionLimits) -> Server {
         .max_concurrent_streams(limits.calls)
         .http2_max_pending_accept_reset_streams(Some(limits.resets))
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+        .layer(MapRequestLayer::new(note_arrival as fn(_) -> _))
 }
 
 fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {

@@ -97,12 +97,18 @@ async fn wait_for<T>(
     locked.await
 }
 
-/// Waits for a turn, which lasts to the end of the transaction.
-async fn wait_for_turn(transaction: &Transaction<'_>, lock: i64, what: &str, observer: &Client) -> Result<(), Error> {
+/// Waits for a turn, which lasts to the end of the transaction. `statement` takes the lock.
+async fn wait_for_turn(
+    transaction: &Transaction<'_>,
+    lock: i64,
+    statement: &str,
+    what: &str,
+    observer: &Client,
+) -> Result<(), Error> {
     let limit = format!("-- lock: limit\nSET LOCAL lock_timeout = {}", TURN_LIMIT.as_millis());
     transaction.run_script(&limit).await?;
     let binds: Binds<'_> = &[&lock];
-    let locked = transaction.run("-- lock: turn\nSELECT pg_advisory_xact_lock($1)", binds);
+    let locked = transaction.run(statement, binds);
     wait_for(lock, what, observer, locked).await?;
     Ok(())
 }
@@ -118,13 +124,15 @@ async fn be_quick(transaction: &Transaction<'_>) -> Result<(), Error> {
 
 /// Takes the publish lock for the rest of the transaction, which should be short.
 pub(super) async fn lock_publishing(transaction: &Transaction<'_>, observer: &Client) -> Result<(), Error> {
-    wait_for_turn(transaction, PUBLISH, "publish", observer).await?;
+    let statement = "-- lock_publishing\nSELECT pg_advisory_xact_lock($1)";
+    wait_for_turn(transaction, PUBLISH, statement, "publish", observer).await?;
     be_quick(transaction).await
 }
 
 /// Waits for other catalogs, and keeps them away for the rest of the transaction.
 pub(super) async fn lock_catalog(transaction: &Transaction<'_>, observer: &Client) -> Result<(), Error> {
-    wait_for_turn(transaction, CATALOG, "apply its catalog", observer).await
+    let statement = "-- lock_catalog\nSELECT pg_advisory_xact_lock($1)";
+    wait_for_turn(transaction, CATALOG, statement, "apply its catalog", observer).await
 }
 
 /// Waits for other migrations, and keeps them away for the rest of the session.

@@ -102,7 +102,7 @@ async fn search_takes_every_character_as_itself() {
     assert_eq!(found(&server, "").await, everything);
     assert_eq!(found(&server, "STRASSE").await, [""; 0], "ß and ss are two things");
     assert_eq!(found(&server, "söhne").await, everything);
-    assert_eq!(found(&server, &"%_\\'".repeat(2500)).await, [""; 0]);
+    assert_eq!(found(&server, &"%_\\'".repeat(64)).await, [""; 0]);
 
     let status =
         list(&server, ListTenantsRequest { search: "a\0b".to_owned(), ..Default::default() }).await.unwrap_err();

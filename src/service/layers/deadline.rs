@@ -14,7 +14,8 @@ use super::{
 };
 use crate::service::status;
 
-/// The transport ends a call at its deadline, too, and calls that CANCELLED. So the call ends a little before.
+/// The transport ends a call at its deadline, too, and calls that CANCELLED. So the call ends a little before, and its time counts
+/// from before the transport's.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(1);
 /// Deadlines beyond this are none.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -26,6 +27,16 @@ pub(super) struct Deadlines;
 #[derive(Clone, Copy)]
 pub(super) struct Deadline(pub(super) Option<Instant>);
 
+/// When a call arrived.
+#[derive(Clone, Copy)]
+struct Arrival(Instant);
+
+/// Tells [`Deadlines`] when a call arrived. The transport calls this, and then begins to count.
+pub(in crate::service) fn note_arrival(mut request: Request<Body>) -> Request<Body> {
+    request.extensions_mut().insert(Arrival(Instant::now()));
+    request
+}
+
 impl Middleware for Deadlines {
     async fn handle(self, mut request: Request<Body>, next: Next<impl CallService>) -> Response<Body> {
         let call: Arc<Call> = match extension(&request) {
@@ -34,7 +45,11 @@ impl Middleware for Deadlines {
         };
         let timeout = timeout(request.headers()).filter(|timeout| *timeout < LONGEST_TIMEOUT);
         timeout.into_iter().for_each(|timeout| call.set_timeout(timeout));
-        let deadline = timeout.map(|timeout| Instant::now() + timeout.saturating_sub(DEADLINE_MARGIN));
+        let Arrival(arrival) = match extension(&request) {
+            Ok(arrival) => arrival,
+            Err(status) => return refuse(request, status).await,
+        };
+        let deadline = timeout.map(|timeout| arrival + timeout.saturating_sub(DEADLINE_MARGIN));
         request.extensions_mut().insert(Deadline(deadline));
         tokio::select! {
             response = next.run(request) => response,

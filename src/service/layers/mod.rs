@@ -29,5 +29,6 @@ mod stack;
 mod unread_answer;
 
 pub(in crate::service) use caller::Caller;
+pub(in crate::service) use deadline::note_arrival;
 pub(in crate::service) use record::{Notes, OpenCalls};
 pub(in crate::service) use stack::{Ends, Layers};

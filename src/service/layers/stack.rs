@@ -120,7 +120,11 @@ mod tests {
     use tower::Service as _;
 
     use super::*;
-    use crate::{auth::AuthConfig, service::layers::for_test::TestService, telemetry::metrics::Metrics};
+    use crate::{
+        auth::AuthConfig,
+        service::layers::{for_test::TestService, note_arrival},
+        telemetry::metrics::Metrics,
+    };
 
     #[tokio::test]
     async fn a_panic_is_of_its_call_alone() {
@@ -143,7 +147,7 @@ mod tests {
         {
             let path = format!("/secureconnect.reports.v1.ReportsService/{rpc}");
             let request = Request::post(path).header(CONTENT_TYPE, "application/grpc").body(Body::empty()).unwrap();
-            let response = service.call(request).await.unwrap();
+            let response = service.call(note_arrival(request)).await.unwrap();
             assert_eq!(Status::from_header_map(response.headers()).unwrap().code(), code, "{rpc}");
         }
         // Their permits are free again, and they are counted as what they are.
