@@ -1,6 +1,7 @@
 //! The account that runs PostgreSQL, which refuses to run as root.
 
 use std::{
+    env,
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
@@ -36,10 +37,14 @@ impl Account {
             .ok_or(ServerError::NoAccount)
     }
 
-    /// A command that runs as this account, in `/`, which every account can enter.
+    /// A command that runs as this account, in `/`, which every account can enter. Variables that PostgreSQL reads, such as
+    /// `PGPORT`, are meant for other servers; messages are not translated.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir("/").stdin(Stdio::null());
+        command.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C");
+        for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
+            command.env_remove(name);
+        }
         if let Some(user) = &self.run_as {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", "/");
         }

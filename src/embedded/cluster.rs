@@ -5,12 +5,24 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
-use super::{Account, Binaries, ServerError, io_error};
+use super::{
+    Account, Binaries, ServerError, io_error,
+    postmaster::{self, State},
+};
 
 /// The longest path of a unix socket on all systems, minus the name of PostgreSQL's socket.
 const MAX_SOCKET_FOLDER_BYTES: usize = 80;
+/// Of the socket, which has no other use here.
+const PORT: u16 = 5432;
+/// How long a server may take to start, also after a crash, or to stop.
+const START_LIMIT: Duration = Duration::from_secs(300);
+/// How long a server may be unknown to the system and not listen, before its file counts as left behind.
+const DOUBT_LIMIT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub(super) struct Cluster {
@@ -96,15 +108,44 @@ impl Cluster {
         &self.socket_folder
     }
 
-    pub(super) fn is_running(&self) -> Result<bool, ServerError> {
-        let mut status = self.pg_ctl("status");
-        let output = status.output().map_err(|error| io_error(&self.binaries.program("pg_ctl"), error))?;
-        Ok(output.status.success())
+    /// Starts the server unless it runs, and waits until it takes connections. Clears away what a crash has left behind.
+    /// Returns whether it was started.
+    pub(super) fn start_unless_running(&self) -> Result<bool, ServerError> {
+        let begin = Instant::now();
+        loop {
+            match self.state() {
+                State::Ready => return Ok(false),
+                State::Stopped => return self.start().map(|()| true),
+                State::Doubtful if begin.elapsed() < DOUBT_LIMIT => {}
+                // PostgreSQL would take the process for a server, and not start.
+                State::Stale | State::Doubtful => {
+                    tracing::warn!("{}: postmaster.pid is of a server that crashed", self.folder.display());
+                    postmaster::remove_pid_file(&self.folder).map_err(|error| io_error(&self.folder, error))?;
+                }
+                State::Busy if begin.elapsed() < START_LIMIT => {}
+                State::Busy => return Err(ServerError::Busy { log: self.log.display().to_string() }),
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Whether the server takes connections, or will.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state(), State::Ready | State::Busy)
+    }
+
+    /// Whether its process has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        postmaster::is_gone(&self.folder)
+    }
+
+    fn state(&self) -> State {
+        postmaster::state(&self.folder, &self.socket_folder.join(format!(".s.PGSQL.{PORT}")))
     }
 
     pub(super) fn start(&self) -> Result<(), ServerError> {
         let mut options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c log_min_messages=warning",
+            "-c listen_addresses= -c port={PORT} -c unix_socket_directories={} -c log_min_messages=warning",
             shell_quoted(&self.socket_folder)
         );
         // Sized for a small machine and large imports.
@@ -116,7 +157,13 @@ impl Cluster {
             options.push_str(&format!(" -c {name}={}", shell_quoted(Path::new(value))));
         }
         let mut start = self.pg_ctl("start");
-        start.arg("-w").arg("-l").arg(&self.log).arg("-o").arg(options);
+        start
+            .arg("-w")
+            .arg(format!("--timeout={}", START_LIMIT.as_secs()))
+            .arg("-l")
+            .arg(&self.log)
+            .arg("-o")
+            .arg(options);
         run("pg_ctl start", &mut start).map_err(|error| match error {
             ServerError::Program { program, output } => {
                 let log = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -128,8 +175,12 @@ impl Cluster {
         })
     }
 
-    /// Stops the server in a mode of `pg_ctl`: `fast` or `immediate`.
+    /// Stops the server in a mode of `pg_ctl`: `fast` or `immediate`. One that is not running has no process to signal:
+    /// whatever has its number is something else.
     pub(super) fn stop(&self, mode: &str) -> Result<(), ServerError> {
+        if !self.is_running() {
+            return Ok(());
+        }
         run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", mode]))
     }
 
@@ -147,7 +198,7 @@ impl Cluster {
 
     pub(super) fn database_url(&self, database: &str) -> String {
         let folder = self.socket_folder.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
-        format!("host='{folder}' user=postgres dbname={database}")
+        format!("host='{folder}' port={PORT} user=postgres dbname={database}")
     }
 
     fn pg_ctl(&self, action: &str) -> Command {

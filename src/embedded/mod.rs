@@ -5,17 +5,19 @@ mod account;
 mod binaries;
 mod cluster;
 mod ephemeral;
+mod keeper;
+mod lock;
+mod postmaster;
 
-use std::{
-    fs::{File, OpenOptions, TryLockError},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 pub use ephemeral::EphemeralServer;
+pub use keeper::Keeper;
 
 use account::Account;
 use binaries::Binaries;
 use cluster::Cluster;
+use lock::LockFile;
 
 /// Its presence marks a folder as a data directory of this program.
 const START_LOCK: &str = "start.lock";
@@ -43,6 +45,12 @@ pub enum ServerError {
          directory before"
     )]
     NotEmpty(String),
+    /// Something is wrong with it, or with the disk.
+    #[error("PostgreSQL has been starting or stopping for 5 minutes; {log} may say why")]
+    Busy {
+        /// Its log file.
+        log: String,
+    },
     #[error("{program} failed: {output}")]
     Program { program: String, output: String },
     #[error("{path}: {error}")]
@@ -54,9 +62,9 @@ pub enum ServerError {
 pub struct PrivateServer {
     cluster: Cluster,
     /// Locked while the server is started or stopped.
-    start_lock: File,
+    start_lock: LockFile,
     /// Every program holds a shared lock. The one that gets an exclusive lock is the last.
-    users_lock: Option<File>,
+    users_lock: LockFile,
 }
 
 // === impl PrivateServer ===
@@ -76,38 +84,47 @@ impl PrivateServer {
         let data_dir = data_dir.canonicalize().map_err(|error| io_error(data_dir, error))?;
         account.chown(&data_dir)?;
         account.check_access(&data_dir)?;
-        let start_lock = lock_file(&data_dir.join(START_LOCK))?;
-        start_lock.lock().map_err(|error| io_error(&data_dir, error))?;
-        let users_lock = lock_file(&data_dir.join("users.lock"))?;
-        users_lock.lock_shared().map_err(|error| io_error(&data_dir, error))?;
+        let start_lock = LockFile::open(data_dir.join(START_LOCK), &account)?;
+        start_lock.lock()?;
+        let users_lock = LockFile::open(data_dir.join("users.lock"), &account)?;
+        users_lock.lock_shared()?;
         let cluster = Cluster::new(binaries, account, &data_dir, true)?;
         cluster.create()?;
-        if !cluster.is_running()? {
-            cluster.start()?;
+        cluster.start_unless_running()?;
+        start_lock.unlock()?;
+        Ok(Self { cluster, start_lock, users_lock })
+    }
+
+    /// Starts the server again if it has gone, as after a crash. Returns whether it had.
+    ///
+    /// # Errors
+    ///
+    /// It does not start yet: other processes of it may have to end first.
+    pub fn restart_if_gone(&self) -> Result<bool, ServerError> {
+        if !self.cluster.is_gone() {
+            return Ok(false);
         }
-        start_lock.unlock().map_err(|error| io_error(&data_dir, error))?;
-        Ok(Self { cluster, start_lock, users_lock: Some(users_lock) })
+        self.start_lock.lock()?;
+        let started = self.cluster.start_unless_running();
+        self.start_lock.unlock()?;
+        started
     }
 
     pub fn database_url(&self) -> String {
         self.cluster.database_url("postgres")
     }
+
+    fn leave(&self) -> Result<(), ServerError> {
+        self.start_lock.lock()?;
+        self.users_lock.unlock()?;
+        if self.users_lock.try_lock()? { self.cluster.stop("fast") } else { Ok(()) }
+    }
 }
 
 impl Drop for PrivateServer {
     fn drop(&mut self) {
-        let Some(users_lock) = self.users_lock.take() else { return };
-        if self.start_lock.lock().is_err() || users_lock.unlock().is_err() {
-            return;
-        }
-        match users_lock.try_lock() {
-            Ok(()) => {
-                if let Err(error) = self.cluster.stop("fast") {
-                    tracing::warn!(%error, "the private PostgreSQL could not be stopped");
-                }
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => tracing::warn!(%error, "users.lock"),
+        if let Err(error) = self.leave() {
+            tracing::warn!(%error, "the private PostgreSQL could not be stopped");
         }
     }
 }
@@ -133,10 +150,6 @@ fn check_is_ours(data_dir: &Path) -> Result<(), ServerError> {
         return Ok(());
     }
     Err(ServerError::NotEmpty(data_dir.display().to_string()))
-}
-
-fn lock_file(path: &Path) -> Result<File, ServerError> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(|error| io_error(path, error))
 }
 
 fn io_error(path: &Path, error: std::io::Error) -> ServerError {

@@ -4,28 +4,18 @@ mod files;
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{self, Signal},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
 use crate::support::{
     Database,
     builder::{CATALOG, ORG, Row, TENANT, csv},
-    program,
+    program, run,
     serving::Serving,
 };
-
-fn run(command: &mut Command) -> (bool, String, String) {
-    let Output { status, stdout, stderr } = command.output().expect("the program");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (status.success(), text(stdout), text(stderr))
-}
 
 /// A served database with a catalog and these rows.
 async fn served(rows: &[Row]) -> (Database, crate::support::Server) {
@@ -210,58 +200,6 @@ async fn a_catalog_is_applied_from_the_command_line() {
     );
     let (ok, _, log) = apply("catalog.yaml", CATALOG);
     assert!(!ok && log.contains("a catalog must be a .toml or .json file"), "{log}");
-}
-
-/// Without DATABASE_URL the commands share a private server: the first starts it, the last stops it.
-#[test]
-fn a_private_server_is_shared_and_goes_away_with_its_last_user() {
-    // In a folder that the account which runs PostgreSQL can reach, with a space in its name.
-    let parent = tempfile::Builder::new().prefix("scr test ").tempdir_in("/tmp").unwrap();
-    std::fs::set_permissions(parent.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let data_dir = parent.path().join("data dir");
-    let with_data = |arguments: &[&str]| {
-        let mut command = program();
-        command.args(arguments).env("SCR_DATA_DIR", &data_dir);
-        command
-    };
-    let catalog = parent.path().join("catalog.toml");
-    std::fs::write(&catalog, CATALOG).unwrap();
-    let usage = parent.path().join("usage.csv");
-    std::fs::write(&usage, csv(&[Row::on("2022-02-01", "1")])).unwrap();
-
-    let (ok, out, log) = run(with_data(&["catalog", "apply"]).arg(&catalog));
-    assert!(ok && out.contains("tenants            3 created"), "{log}");
-    assert!(!is_running(&data_dir), "the only user has left");
-    let mut serving = Serving::open(&mut with_data(&[]));
-    assert!(is_running(&data_dir));
-    let (ok, out, log) = run(with_data(&["import"]).arg(&usage));
-    assert!(ok && out.contains("1 loads published"), "{log}");
-    assert!(is_running(&data_dir), "the server still needs it");
-    let url = serving.url.clone();
-    let (_, out, _) =
-        run(program().args(["usage", "--tenant", "acme-hq", "--month", "2022-02", "-o", "-", "--server", &url]));
-    assert_eq!(out, csv(&[Row::on("2022-02-01", "1")]));
-    serving.signal(Signal::SIGTERM);
-    assert!(serving.child.wait().unwrap().success());
-    assert!(!is_running(&data_dir), "the last user has left");
-
-    // What a killed user left running is joined by the next one, and stopped.
-    let mut serving = Serving::open(&mut with_data(&[]));
-    serving.child.kill().unwrap();
-    serving.child.wait().unwrap();
-    assert!(is_running(&data_dir));
-    let (ok, out, log) = run(with_data(&["import"]).arg(&usage));
-    assert!(ok && out.contains("unchanged"), "{log}");
-    assert!(!is_running(&data_dir));
-}
-
-/// Whether a postmaster is alive on a cluster.
-fn is_running(data_dir: &Path) -> bool {
-    let pid_file = data_dir.join("cluster/postmaster.pid");
-    let Ok(text) = std::fs::read_to_string(pid_file) else { return false };
-    let pid = text.lines().next().unwrap_or_default();
-    // No signal: it only asks whether one could be sent.
-    pid.parse().is_ok_and(|pid| signal::kill(Pid::from_raw(pid), None).is_ok())
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod months;
 mod overload;
 mod plans;
 mod pricing;
+mod private_postgresql;
 mod properties;
 mod publication;
 mod purge;

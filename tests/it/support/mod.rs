@@ -332,3 +332,10 @@ pub(crate) async fn settle(database: &Database) {
     }
     panic!("what a killed program began is still running in the database");
 }
+
+/// Success, and what a program wrote to standard output and standard error.
+pub(crate) fn run(command: &mut std::process::Command) -> (bool, String, String) {
+    let std::process::Output { status, stdout, stderr } = command.output().expect("the program");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.success(), text(stdout), text(stderr))
+}
