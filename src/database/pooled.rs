@@ -2,10 +2,11 @@
 //!
 //! When a call is cancelled (its client is gone, its deadline has passed) its statement goes on in the database. Handed
 //! back as it is, the connection would make the next caller wait for that statement. So it is taken out of the pool, the
-//! statement is cancelled, and the connection is closed: a cancel that comes late hits nobody else.
+//! statement is cancelled, and the connection is closed: a cancel that comes late hits nobody else. So is one in the middle of
+//! a transaction.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -24,8 +25,9 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct PooledConnection {
     /// There until the connection is given back.
     object: Option<Object>,
-    /// Whether a statement was sent whose answer has not come.
-    pending: AtomicBool,
+    /// How many statements were sent whose answers have not come.
+    pending: AtomicUsize,
+    is_frozen: bool,
     tls: MakeRustlsConnect,
 }
 
@@ -33,7 +35,7 @@ pub(crate) struct PooledConnection {
 
 impl PooledConnection {
     pub(crate) fn new(object: Object, tls: &MakeRustlsConnect) -> Self {
-        Self { object: Some(object), pending: AtomicBool::new(false), tls: tls.clone() }
+        Self { object: Some(object), pending: AtomicUsize::new(0), is_frozen: false, tls: tls.clone() }
     }
 
     /// Reads what a COPY TO STDOUT sends, piece by piece: PostgreSQL puts a row into each.
@@ -43,7 +45,7 @@ impl PooledConnection {
         mut take: impl FnMut(Bytes) -> Result<(), E>,
     ) -> Result<(), E> {
         let object = self.object()?;
-        self.pending.store(true, Ordering::Relaxed);
+        self.pending.fetch_add(1, Ordering::Relaxed);
         let copy = async {
             let stream = object.copy_out(sql).await.map_err(DatabaseError::from)?;
             let mut stream = std::pin::pin!(stream);
@@ -53,7 +55,9 @@ impl PooledConnection {
             }
             Ok(())
         };
-        copy.instrument(traces::statement(sql)).await.inspect(|()| self.pending.store(false, Ordering::Relaxed))
+        copy.instrument(traces::statement(sql)).await.inspect(|()| {
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+        })
     }
 
     /// For what works on any client, such as the comparison of schemas. It must not be cancelled while it runs.
@@ -71,11 +75,26 @@ impl PooledConnection {
         sql: &str,
         statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, DatabaseError> {
-        self.pending.store(true, Ordering::Relaxed);
+        self.pending.fetch_add(1, Ordering::Relaxed);
         let result = statement.instrument(traces::statement(sql)).await;
         // Not reached when this future is dropped before the answer.
-        self.pending.store(false, Ordering::Relaxed);
+        self.pending.fetch_sub(1, Ordering::Relaxed);
         Ok(result?)
+    }
+
+    /// From the next statement on, the database stays as it is then, for this connection.
+    pub(crate) async fn freeze(&mut self) -> Result<(), DatabaseError> {
+        self.is_frozen = true;
+        self.run("-- freeze\nBEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &[]).await.map(drop)
+    }
+
+    /// Ends what [`freeze`](Self::freeze) began, if it did.
+    pub(crate) async fn thaw(mut self) -> Result<(), DatabaseError> {
+        if self.is_frozen {
+            self.run("-- thaw\nCOMMIT", &[]).await?;
+            self.is_frozen = false;
+        }
+        Ok(())
     }
 }
 
@@ -107,7 +126,8 @@ impl Statements for PooledConnection {
 impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        if !self.pending.load(Ordering::Relaxed) {
+        let pending = self.pending.load(Ordering::Relaxed) > 0;
+        if !pending && !self.is_frozen {
             return;
         }
         let client = Object::take(object);
@@ -115,7 +135,7 @@ impl Drop for PooledConnection {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let cancel = client.cancel_token();
-            if tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(tls)).await.is_err() {
+            if pending && tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(tls)).await.is_err() {
                 tracing::warn!("a statement could not be cancelled in time");
             }
             drop(client);

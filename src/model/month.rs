@@ -141,6 +141,10 @@ impl MonthRange {
         self.end
     }
 
+    pub fn contains(self, month: Month) -> bool {
+        (self.start..=self.end).contains(&month)
+    }
+
     /// Every month of the range, in order.
     pub fn iter(self) -> impl Iterator<Item = Month> {
         (0..=self.end.ordinal() - self.start.ordinal()).filter_map(move |months| self.start.shifted(months))

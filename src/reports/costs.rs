@@ -1,9 +1,16 @@
-//! What an organization owes: stored totals, rated.
+//! What an organization owes: stored totals, rated. A bill is gone over part by part, and of its lines, those of the page are
+//! kept.
 
 mod compute;
+mod page;
 mod page_token;
+mod totals;
+
+use std::sync::Arc;
 
 use bigdecimal::BigDecimal;
+
+pub use totals::CostTotals;
 
 use super::{
     PageSize, RatedTier, ReportError,
@@ -12,9 +19,12 @@ use super::{
 use crate::{
     auth::TenantScope,
     model::{BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, TenantId, UtcTime},
-    store::{Hidden, Store},
+    store::{CostReader, Hidden, Store, StoreError},
 };
+use compute::Rates;
+use page::Page;
 use page_token::PageToken;
+use totals::{Bill, Sums};
 
 #[derive(Clone, Debug)]
 pub struct CostsRequest {
@@ -35,7 +45,7 @@ pub struct Costs {
     /// By month, tenant name, tenant id, meter name and region.
     pub lines: Vec<CostLine>,
     /// The sum of the lines of each month, over all pages.
-    pub totals: Vec<CostTotal>,
+    pub totals: Arc<[CostTotal]>,
     /// The reports that the lines are from.
     pub tenant_months: Vec<TenantMonth>,
     /// Empty on the last page.
@@ -79,38 +89,43 @@ pub struct TenantMonth {
     pub data_as_of: Option<UtcTime>,
 }
 
-/// The approximate size limit of a page: clients refuse messages of more than 4 MiB by default.
-const PAGE_BYTES: usize = 2 << 20;
-
-/// The end of a page that starts at a line.
-fn page_end(lines: &[CostLine], start: usize, size: PageSize) -> usize {
-    let mut bytes = 0;
-    let mut end = start;
-    for line in lines.iter().skip(start).take(size.get().into()) {
-        let names = line.tenant_name.len() + line.plan.len() + 2 * line.meter.name.len() + line.meter.unit.len();
-        // Fixed fields, also of an unpriced meter and of the tenant's month; then names and tiers.
-        bytes += 768 + names + 256 * line.tiers.len();
-        if bytes > PAGE_BYTES && end > start {
-            break;
-        }
-        end += 1;
-    }
-    end
+/// Why an organization has no such tenant: that of another one is out of its scope.
+async fn hidden(store: &Store, scope: &TenantScope, tenant: TenantId) -> Result<Hidden, ReportError> {
+    let found = store.find_tenant(scope, tenant).await?.visible();
+    Ok(found.map_or_else(|hidden| hidden, |_| Hidden::OutOfScope))
 }
 
-/// Why an organization has no such tenant: that of another one is out of its scope.
-async fn hidden(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Hidden, ReportError> {
-    let Some(tenant_id) = request.tenant_id else { return Ok(Hidden::Unknown) };
-    let tenant = store.find_tenant(scope, tenant_id).await?.visible();
-    Ok(tenant.map_or_else(|hidden| hidden, |_| Hidden::OutOfScope))
+/// Goes over a bill until there is nothing left to be found out.
+async fn go_over(
+    reader: &mut CostReader,
+    rates: &Rates,
+    page: &mut Page,
+    mut sums: Option<&mut Sums>,
+) -> Result<(), StoreError> {
+    while let Some(part) = reader.next_part().await? {
+        let reports = compute::tenant_months(&part);
+        for line in rates.lines(&part)? {
+            sums.iter_mut().for_each(|sums| sums.add(&line));
+            page.take(line, &reports);
+        }
+        if page.has_more() && sums.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Computes what an organization owes.
 ///
 /// # Errors
 ///
-/// [`ReportError::PageTokenExpired`] if names or lines have changed since the previous page.
-pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsRequest) -> Result<Costs, ReportError> {
+/// [`ReportError::PageTokenExpired`] if names have changed since the previous page.
+pub async fn get_costs(
+    store: &Store,
+    known: &CostTotals,
+    scope: &TenantScope,
+    request: &CostsRequest,
+) -> Result<Costs, ReportError> {
     let query = PageToken::query(request);
     let token = PageToken::open(&request.page_token, query)?;
     let snapshot = async {
@@ -123,29 +138,39 @@ pub async fn get_costs(store: &Store, scope: &TenantScope, request: &CostsReques
         tokio::join!(store.find_organization(scope, request.organization_id), snapshot, store.meters());
     let organization = organization?.visible().map_err(ReportError::OrganizationNotFound)?;
     let (snapshot, meters) = (snapshot?, meters?);
-    let data = store.organization_costs(&organization, request.tenant_id, request.months, snapshot).await?;
-    if request.tenant_id.is_some() && data.tenants.is_empty() {
-        return Err(ReportError::TenantNotFound(hidden(store, scope, request).await?));
+    let mut reader = store.read_costs(&organization, request.tenant_id, request.months, snapshot).await?;
+    if let Some(tenant) = request.tenant_id
+        && !reader.has_tenant(tenant).await?
+    {
+        reader.end().await?;
+        return Err(ReportError::TenantNotFound(hidden(store, scope, tenant).await?));
     }
-    let currency = organization.currency();
-    let lines = compute::lines(&data, &meters, currency)?;
-    let totals = compute::totals(&lines, request.months, currency);
-
-    let order = page_token::order_digest(&lines);
-    let start = match &token {
-        None => 0,
-        Some(token) => token.offset(order).ok_or(ReportError::PageTokenExpired)?,
+    let bill = Bill { epoch: store.epoch(), query, snapshot: snapshot.time(), names: reader.names() };
+    let known_totals = known.get(&bill);
+    let after = match &token {
+        Some(token) => Some(token.position(request, &mut reader, &meters).await?),
+        None => None,
     };
-    let end = page_end(&lines, start, request.page_size);
-    let next_page_token =
-        if end < lines.len() { PageToken::new(query, snapshot, order, end).seal() } else { String::new() };
-    let lines: Vec<CostLine> = lines.into_iter().skip(start).take(end - start).collect();
-    Ok(Costs {
-        organization_id: organization.id(),
-        currency,
-        tenant_months: compute::tenant_months(&data, &lines),
-        lines,
-        totals,
-        next_page_token,
-    })
+    let currency = organization.currency();
+    let rates = Rates::new(meters, reader.take_prices(), currency);
+    let mut page = Page::new(request.page_size, after);
+    let totals = if let Some(totals) = known_totals {
+        go_over(&mut reader, &rates, &mut page, None).await?;
+        totals
+    } else {
+        reader.rewind();
+        let mut sums = Sums::new(request.months, currency);
+        go_over(&mut reader, &rates, &mut page, Some(&mut sums)).await?;
+        sums.totals()
+    };
+    reader.end().await?;
+    let has_more = page.has_more();
+    let (lines, tenant_months) = page.into_parts();
+    let last = lines.last().filter(|_| has_more);
+    let next = last.map(|last| PageToken::new(query, snapshot, bill.names, last));
+    if next.is_some() {
+        known.keep(bill, &totals);
+    }
+    let next_page_token = next.map_or_else(String::new, |token| token.seal());
+    Ok(Costs { organization_id: organization.id(), currency, lines, totals, tenant_months, next_page_token })
 }

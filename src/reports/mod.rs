@@ -9,7 +9,7 @@ mod tenants;
 mod token;
 mod usage;
 
-pub use costs::{CostLine, CostTotal, Costs, CostsRequest, TenantMonth, get_costs};
+pub use costs::{CostLine, CostTotal, CostTotals, Costs, CostsRequest, TenantMonth, get_costs};
 pub use error::{InvalidField, ReportError};
 pub use manifest::Revision;
 pub use page::{InvalidPageSize, PageSize};

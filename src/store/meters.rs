@@ -53,6 +53,11 @@ impl Meters {
         self.by_name.get(position)
     }
 
+    /// The name of the meter of an id.
+    pub fn name_of(&self, id: MeterId) -> Option<&str> {
+        self.by_name.iter().find(|(_, meter)| meter.id == id).map(|(_, meter)| meter.name.as_str())
+    }
+
     /// The position of a name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.by_name.binary_search_by(|(_, meter)| meter.name.as_str().cmp(name)).ok()

@@ -25,7 +25,7 @@ pub use blocks::{
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, SnapshotTime};
-pub use costs::{CostMonth, CostTenant, MonthUsage, OrganizationCosts, Price};
+pub use costs::{CostMonth, CostPart, CostReader, CostTenant, MonthUsage, Price};
 pub use error::{ClockError, StoreError};
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};

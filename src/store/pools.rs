@@ -88,10 +88,10 @@ impl Store {
         Ok(())
     }
 
-    /// Tells apart the databases that connections for exports lead to: behind a new one may be another than before, one that
-    /// was restored, say. Whoever keeps what exports read keeps it for one epoch.
+    /// Tells apart the databases that connections lead to: behind a new one may be another than before, one that was
+    /// restored, say. Whoever keeps what was read keeps it for one epoch.
     pub fn epoch(&self) -> u64 {
-        self.export.identity()
+        self.export.identity().rotate_left(1) ^ self.short.identity()
     }
 
     /// How the connections to the database are used.

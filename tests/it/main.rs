@@ -34,6 +34,7 @@ mod import_bounds;
 mod import_usage;
 mod in_force;
 mod kill;
+mod large_bills;
 mod layers;
 mod limits;
 mod listing;

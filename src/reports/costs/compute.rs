@@ -1,18 +1,25 @@
 //! Computes the lines of a bill from stored totals and prices. Reads nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use bigdecimal::{BigDecimal, Zero as _};
 
-use super::{CostLine, CostTotal, TenantMonth};
+use super::{CostLine, TenantMonth};
 use crate::{
-    model::{BillingRegion, Currency, Month, MonthRange},
+    model::{BillingRegion, Currency, Month, TenantId},
     reports::{
         manifest::Revision,
         rating::{Rating, rate},
     },
-    store::{CostTenant, MeterKey, Meters, OrganizationCosts, Price, StoreError, TenantKey},
+    store::{CostPart, CostTenant, MeterKey, Meters, Price, StoreError, TenantKey},
 };
+
+/// What lines are computed with.
+pub(super) struct Rates {
+    meters: Meters,
+    prices: HashMap<MeterKey, Vec<Price>>,
+    currency: Currency,
+}
 
 /// The usage of a line.
 #[derive(Default)]
@@ -22,102 +29,82 @@ struct Usage {
     record_count: i64,
 }
 
-/// The lines of a bill, in order.
-pub(super) fn lines(
-    data: &OrganizationCosts,
-    meters: &Meters,
-    currency: Currency,
-) -> Result<Vec<CostLine>, StoreError> {
-    // Tenants and meters are sorted by name, so positions give the order of the lines.
-    let tenants: HashMap<TenantKey, usize> =
-        data.tenants.iter().enumerate().map(|(position, tenant)| (tenant.key, position)).collect();
-    let mut usage: BTreeMap<(Month, usize, usize, BillingRegion), Usage> = BTreeMap::new();
-    for part in &data.usage {
-        let tenant = tenants
-            .get(&part.tenant)
-            .ok_or_else(|| StoreError::Corrupt("usage of another organization's tenant".to_owned()))?;
-        let meter = meters.position(part.key.meter)?;
-        let line = usage.entry((part.month, *tenant, meter, part.key.billing_region)).or_default();
-        let sum = if part.key.trial { &mut line.trial } else { &mut line.billable };
-        *sum += &part.quantity;
-        line.record_count += part.record_count;
-    }
-    let prices = by_meter(&data.prices);
-    let lines = usage.into_iter().filter_map(|((month, tenant, meter, region), usage)| {
-        let (key, meter) = meters.at(meter)?;
-        let CostTenant { id, name, plan, .. } = data.tenants.get(tenant)?;
-        let price = prices.get(key).and_then(|prices| effective_price(prices, region, month));
-        let rating = match price {
-            Some(price) => Some(rate(&usage.billable, &price.pricing, currency)),
-            // A zero quantity needs no price.
-            None if usage.billable.is_zero() => Some(Rating::nothing(currency)),
-            None => None,
-        };
-        let (tiers, cost) = rating.map_or((Vec::new(), None), |rating| (rating.tiers, Some(rating.cost)));
-        Some(CostLine {
-            month,
-            tenant_id: *id,
-            tenant_name: name.clone(),
-            plan: plan.clone(),
-            meter: std::sync::Arc::clone(meter),
-            billing_region: region,
-            quantity: usage.billable,
-            trial_quantity: usage.trial,
-            tiers,
-            cost,
-            record_count: usage.record_count,
-        })
-    });
-    Ok(lines.collect())
-}
+// === impl Rates ===
 
-fn by_meter(prices: &[Price]) -> HashMap<MeterKey, Vec<&Price>> {
-    let mut by_meter: HashMap<MeterKey, Vec<&Price>> = HashMap::new();
-    for price in prices {
-        by_meter.entry(price.meter).or_default().push(price);
+impl Rates {
+    pub(super) fn new(meters: Meters, prices: Vec<Price>, currency: Currency) -> Self {
+        let mut by_meter: HashMap<MeterKey, Vec<Price>> = HashMap::new();
+        for price in prices {
+            by_meter.entry(price.meter).or_default().push(price);
+        }
+        Self { meters, prices: by_meter, currency }
     }
-    by_meter
+
+    /// The lines of a part of a bill, in order.
+    pub(super) fn lines(&self, part: &CostPart) -> Result<Vec<CostLine>, StoreError> {
+        // Tenants and meters are sorted by name, so positions give the order of the lines.
+        let tenants: HashMap<TenantKey, usize> =
+            part.tenants.iter().enumerate().map(|(position, tenant)| (tenant.key, position)).collect();
+        let mut usage: BTreeMap<(Month, usize, usize, BillingRegion), Usage> = BTreeMap::new();
+        for used in &part.usage {
+            let tenant = tenants
+                .get(&used.tenant)
+                .ok_or_else(|| StoreError::Corrupt("usage of another organization's tenant".to_owned()))?;
+            let meter = self.meters.position(used.key.meter)?;
+            let line = usage.entry((used.month, *tenant, meter, used.key.billing_region)).or_default();
+            let sum = if used.key.trial { &mut line.trial } else { &mut line.billable };
+            *sum += &used.quantity;
+            line.record_count += used.record_count;
+        }
+        let lines = usage.into_iter().filter_map(|((month, tenant, meter, region), usage)| {
+            let (key, meter) = self.meters.at(meter)?;
+            let CostTenant { id, name, plan, .. } = part.tenants.get(tenant)?;
+            let (tiers, cost) = self
+                .rating(*key, region, month, &usage.billable)
+                .map_or_else(|| (Vec::new(), None), |rating| (rating.tiers, Some(rating.cost)));
+            Some(CostLine {
+                month,
+                tenant_id: *id,
+                tenant_name: name.clone(),
+                plan: plan.clone(),
+                meter: std::sync::Arc::clone(meter),
+                billing_region: region,
+                quantity: usage.billable,
+                trial_quantity: usage.trial,
+                tiers,
+                cost,
+                record_count: usage.record_count,
+            })
+        });
+        Ok(lines.collect())
+    }
+
+    /// `None`: no price covers it.
+    fn rating(&self, meter: MeterKey, region: BillingRegion, month: Month, billable: &BigDecimal) -> Option<Rating> {
+        match self.prices.get(&meter).and_then(|prices| effective_price(prices, region, month)) {
+            Some(price) => Some(rate(billable, &price.pricing, self.currency)),
+            // A zero quantity needs no price.
+            None => billable.is_zero().then(|| Rating::nothing(self.currency)),
+        }
+    }
 }
 
 /// The price of a region in a month: a price for the region takes precedence over one for all regions, then the latest.
-fn effective_price<'p>(prices: &[&'p Price], region: BillingRegion, month: Month) -> Option<&'p Price> {
+fn effective_price(prices: &[Price], region: BillingRegion, month: Month) -> Option<&Price> {
     prices
         .iter()
         .filter(|price| price.effective_from <= month)
         .filter(|price| price.billing_region.is_none_or(|of| of == region))
         .max_by_key(|price| (price.billing_region.is_some(), price.effective_from))
-        .copied()
 }
 
-/// The sum of each month's lines; months without lines have one too.
-pub(super) fn totals(lines: &[CostLine], months: MonthRange, currency: Currency) -> Vec<CostTotal> {
-    let mut sums: BTreeMap<Month, BigDecimal> = months.iter().map(|month| (month, currency.zero())).collect();
-    for line in lines {
-        if let (Some(sum), Some(cost)) = (sums.get_mut(&line.month), &line.cost) {
-            *sum += cost;
-        }
-    }
-    sums.into_iter().map(|(month, cost)| CostTotal { month, cost }).collect()
-}
-
-/// The reports that lines come from, in the lines' order.
-pub(super) fn tenant_months(data: &OrganizationCosts, lines: &[CostLine]) -> Vec<TenantMonth> {
-    let ids: HashMap<TenantKey, _> = data.tenants.iter().map(|tenant| (tenant.key, tenant.id)).collect();
-    let mut months = HashMap::new();
-    for month in &data.months {
-        if let Some(&tenant_id) = ids.get(&month.tenant) {
-            months.insert((month.month, tenant_id), month);
-        }
-    }
-    let mut seen = HashSet::new();
-    lines
-        .iter()
-        .map(|line| (line.month, line.tenant_id))
-        .filter(|key| seen.insert(*key))
-        .filter_map(|(month, tenant_id)| {
-            let stored = months.get(&(month, tenant_id))?;
-            let (revision, data_as_of) = (Revision(stored.revision), Some(stored.data_as_of));
-            Some(TenantMonth { month, tenant_id, revision, data_as_of })
-        })
-        .collect()
+/// The reports that a part of a bill comes from.
+pub(super) fn tenant_months(part: &CostPart) -> HashMap<(Month, TenantId), TenantMonth> {
+    let ids: HashMap<TenantKey, TenantId> = part.tenants.iter().map(|tenant| (tenant.key, tenant.id)).collect();
+    let reports = part.months.iter().filter_map(|stored| {
+        let (month, tenant_id) = (stored.month, *ids.get(&stored.tenant)?);
+        let (revision, data_as_of) = (Revision(stored.revision), Some(stored.data_as_of));
+        Some(((month, tenant_id), TenantMonth { month, tenant_id, revision, data_as_of }))
+    });
+    reports.collect()
 }

@@ -1,27 +1,46 @@
-//! Tokens for pages of costs: the query, the snapshot, and how many lines came before.
+//! Tokens for pages of costs: the query, the snapshot, the names, and the line that came last.
 
-use super::{CostLine, CostsRequest};
+use uuid::Uuid;
+
+use super::{CostLine, CostsRequest, page::LinePosition};
 use crate::{
-    model::UtcTime,
+    model::{BillingRegion, MeterId, Month, TenantId, UtcTime},
     reports::{
-        InvalidField,
+        InvalidField, ReportError,
         token::{self, InvalidToken, Kind, short_digest, take},
     },
-    store::SnapshotTime,
+    store::{CostReader, Meters, SnapshotTime},
 };
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageToken {
     query: [u8; 8],
     snapshot: UtcTime,
-    /// Which lines there are, in which order: names may change between two pages, and the snapshot does not fix them.
-    order: [u8; 8],
-    offset: u32,
+    /// A digest of the tenants and their names, which may change between two pages: the snapshot does not fix them.
+    names: i64,
+    last: LastLine,
 }
 
+/// The last line of a page.
+#[derive(Clone, Copy, Debug)]
+struct LastLine {
+    month: Month,
+    tenant: TenantId,
+    meter: MeterId,
+    billing_region: BillingRegion,
+}
+
+const BYTES: usize = 8 + 8 + 8 + 4 + 4 + 16 + 16 + 2;
+
 impl PageToken {
-    pub(super) fn new(query: [u8; 8], snapshot: SnapshotTime, order: [u8; 8], offset: usize) -> Self {
-        Self { query, snapshot: snapshot.time(), order, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
+    pub(super) fn new(query: [u8; 8], snapshot: SnapshotTime, names: i64, last: &CostLine) -> Self {
+        let last = LastLine {
+            month: last.month,
+            tenant: last.tenant_id,
+            meter: last.meter.id,
+            billing_region: last.billing_region,
+        };
+        Self { query, snapshot: snapshot.time(), names, last }
     }
 
     /// A digest that identifies the query.
@@ -34,11 +53,16 @@ impl PageToken {
     }
 
     pub(super) fn seal(&self) -> String {
-        let mut payload = Vec::with_capacity(28);
-        payload.extend_from_slice(&self.query);
-        payload.extend_from_slice(&self.snapshot.unix_micros().to_be_bytes());
-        payload.extend_from_slice(&self.order);
-        payload.extend_from_slice(&self.offset.to_be_bytes());
+        let Self { query, snapshot, names, last } = self;
+        let mut payload = Vec::with_capacity(BYTES);
+        payload.extend_from_slice(query);
+        payload.extend_from_slice(&snapshot.unix_micros().to_be_bytes());
+        payload.extend_from_slice(&names.to_be_bytes());
+        payload.extend_from_slice(&last.month.year().to_be_bytes());
+        payload.extend_from_slice(&last.month.number().to_be_bytes());
+        payload.extend_from_slice(last.tenant.as_uuid().as_bytes());
+        payload.extend_from_slice(last.meter.as_uuid().as_bytes());
+        payload.extend_from_slice(&last.billing_region.code().to_be_bytes());
         token::seal(Kind::Costs, &payload)
     }
 
@@ -57,12 +81,22 @@ impl PageToken {
 
     fn parse(token: &str) -> Result<Self, InvalidToken> {
         let payload = token::open(Kind::Costs, token)?;
+        if payload.len() != BYTES {
+            return Err(InvalidToken::Version);
+        }
         let payload = &mut payload.as_slice();
+        let damaged = InvalidToken::Damaged;
         Ok(Self {
             query: take(payload)?,
-            snapshot: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(InvalidToken::Damaged)?,
-            order: take(payload)?,
-            offset: u32::from_be_bytes(take(payload)?),
+            snapshot: UtcTime::from_unix_micros(i64::from_be_bytes(take(payload)?)).ok_or(damaged)?,
+            names: i64::from_be_bytes(take(payload)?),
+            last: LastLine {
+                month: Month::new(i32::from_be_bytes(take(payload)?), i32::from_be_bytes(take(payload)?))
+                    .map_err(|_| damaged)?,
+                tenant: TenantId::from_uuid(Uuid::from_bytes(take(payload)?)),
+                meter: MeterId::from_uuid(Uuid::from_bytes(take(payload)?)),
+                billing_region: BillingRegion::from_code(i16::from_be_bytes(take(payload)?).into()).ok_or(damaged)?,
+            },
         })
     }
 
@@ -70,18 +104,23 @@ impl PageToken {
         self.snapshot
     }
 
-    /// How many lines came before; `None` if the lines have changed.
-    pub(super) fn offset(&self, order: [u8; 8]) -> Option<usize> {
-        if self.order == order { usize::try_from(self.offset).ok() } else { None }
+    /// The last line of the page before, from which `reader` goes on.
+    pub(super) async fn position(
+        &self,
+        request: &CostsRequest,
+        reader: &mut CostReader,
+        meters: &Meters,
+    ) -> Result<LinePosition, ReportError> {
+        if self.names != reader.names() {
+            return Err(ReportError::PageTokenExpired);
+        }
+        let LastLine { month, tenant, meter, billing_region } = self.last;
+        let made_up = || InvalidField::new("page_token", "a token of a line that the bill does not have");
+        let meter_name = meters.name_of(meter).ok_or_else(made_up)?.to_owned();
+        if !request.months.contains(month) {
+            return Err(made_up().into());
+        }
+        let tenant = reader.seek(month, tenant).await?.ok_or_else(made_up)?;
+        Ok(LinePosition { month, tenant_name: tenant.name, tenant_id: tenant.id, meter_name, billing_region })
     }
-}
-
-/// A digest that identifies the list of lines.
-pub(super) fn order_digest(lines: &[CostLine]) -> [u8; 8] {
-    let mut content = String::new();
-    for line in lines {
-        let CostLine { month, tenant_id, meter, billing_region, .. } = line;
-        content.push_str(&format!("{month} {tenant_id} {} {billing_region}\n", meter.name));
-    }
-    short_digest(content.as_bytes())
 }

@@ -3,19 +3,19 @@
 use tonic::{Request, Status};
 
 use super::parse::{missing, moment, month, optional, page_size, required, token};
+use super::services::Reports;
 use crate::{
     contract::proto,
     model::{MonthRange, plain},
     reports::{CostLine, Costs, CostsRequest, InvalidField, RatedTier, get_costs},
     service::layers::Caller,
-    store::Store,
 };
 
 /// The default, and the largest.
 const PAGE_SIZES: (u16, u16) = (5000, 5000);
 
 pub(super) async fn handle(
-    store: &Store,
+    service: &Reports,
     request: Request<proto::GetMonthlyCostsRequest>,
 ) -> Result<proto::GetMonthlyCostsResponse, Status> {
     let caller = Caller::of(&request)?;
@@ -23,7 +23,7 @@ pub(super) async fn handle(
     caller.notes.organization(request.organization_id);
     request.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
     caller.notes.months(request.months.start(), request.months.end());
-    let costs = caller.answer(get_costs(store, &caller.scope, &request).await)?;
+    let costs = caller.answer(get_costs(&service.store, &service.cost_totals, &caller.scope, &request).await)?;
     caller.notes.add_rows(costs.lines.len());
     Ok(costs.into())
 }

@@ -36,6 +36,6 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
-        Ok(Response::new(monthly_costs::handle(&self.store, request).await?))
+        Ok(Response::new(monthly_costs::handle(self, request).await?))
     }
 }

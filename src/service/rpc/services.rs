@@ -6,6 +6,7 @@ use super::usage::AssetCache;
 use crate::{
     ingest::{Import, ImportError, ImportLimits, ImportReport},
     model::Source,
+    reports::CostTotals,
     service::layers::Caller,
     store::{Store, StoreConfig},
     telemetry::metrics::Metrics,
@@ -16,6 +17,7 @@ use crate::{
 pub(in crate::service) struct Reports {
     pub(super) store: Store,
     pub(super) assets: Arc<AssetCache>,
+    pub(super) cost_totals: Arc<CostTotals>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -32,7 +34,7 @@ pub(in crate::service) struct ImportBounds {
 
 impl Reports {
     pub(in crate::service) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
-        Self { store, assets: Arc::default(), metrics }
+        Self { store, assets: Arc::default(), cost_totals: Arc::default(), metrics }
     }
 }
 

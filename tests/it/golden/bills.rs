@@ -38,8 +38,12 @@ fn shown(answer: GetMonthlyCostsResponse) -> String {
             ("kind", 1),
             ("query", 8),
             ("time (masked)", 8),
-            ("order", 8),
-            ("offset", 4),
+            ("names", 8),
+            ("year", 4),
+            ("month", 4),
+            ("tenant", 16),
+            ("meter", 16),
+            ("region", 2),
             ("check (masked)", 8),
         ] {
             let (part, others) = rest.split_at(length);

@@ -1,0 +1,289 @@
+//! Reads what costs are made of, part by part, so that the costs of an organization of any size take bounded memory.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use tokio_postgres::Row;
+
+use super::{CostMonth, CostTenant, MonthUsage, Price, month, prices};
+use crate::{
+    database::{Binds, PooledConnection, Statements as _, numeric::parse_sum},
+    model::{Month, MonthRange, OrganizationId, TenantId, UtcTime},
+    store::{SnapshotTime, Store, StoreError, tenants::TenantKey, tenants::VisibleOrganization, usage_key::usage_key},
+};
+
+/// How many months of tenants are read at once.
+const PART: usize = 500;
+
+/// Some tenants and months of a bill.
+#[derive(Clone, Debug)]
+pub struct CostPart {
+    /// Ordered by name and id.
+    pub tenants: Arc<[CostTenant]>,
+    /// The months that have usage.
+    pub months: Vec<CostMonth>,
+    /// The usage, in no order.
+    pub usage: Vec<MonthUsage>,
+}
+
+/// Reads the usage of an organization's tenants, or of one of them, by month, tenant name and tenant id. Names stay as they
+/// were at the beginning.
+pub struct CostReader {
+    connection: PooledConnection,
+    query: Query,
+    /// How many tenants have usage in the months.
+    tenant_count: usize,
+    /// A digest of their ids and names.
+    names: i64,
+    /// The first of them: all, where a part holds them.
+    first: Arc<[CostTenant]>,
+    /// The prices in the organization's currency.
+    prices: Vec<Price>,
+    /// Where the next part begins; `None` after the last.
+    next: Option<(Month, Start)>,
+}
+
+struct Query {
+    organization: OrganizationId,
+    tenant: Option<TenantId>,
+    months: MonthRange,
+    snapshot: SnapshotTime,
+}
+
+/// The first of a part's tenants.
+#[derive(Clone, Debug)]
+enum Start {
+    First,
+    At(CostTenant),
+    After(CostTenant),
+}
+
+/// Tenants of a bill: those that have usage. Without OFFSET, the planner might look at all months of everyone.
+fn tenants_statement(name: &str, columns: &str, condition: &str) -> String {
+    format!(
+        "-- {name}
+        SELECT tenant_key, tenant_id, name, plan{columns}
+        FROM tenant
+        WHERE organization_id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND EXISTS (
+            SELECT FROM usage_month m
+            WHERE m.tenant_key = tenant.tenant_key AND m.usage_month BETWEEN $3 AND $4 AND m.published_at <= $5
+            OFFSET 0
+        ){condition}
+        ORDER BY name, tenant_id
+        LIMIT {PART}"
+    )
+}
+
+// === impl CostTenant ===
+
+impl CostTenant {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: TenantKey(row.try_get("tenant_key")?),
+            id: TenantId::from_uuid(row.try_get("tenant_id")?),
+            name: row.try_get("name")?,
+            plan: row.try_get("plan")?,
+        })
+    }
+}
+
+impl Store {
+    /// Begins to read what the costs of an organization, or of one of its tenants, are made of.
+    pub async fn read_costs(
+        &self,
+        organization: &VisibleOrganization,
+        tenant: Option<TenantId>,
+        months: MonthRange,
+        snapshot: SnapshotTime,
+    ) -> Result<CostReader, StoreError> {
+        // One connection for everything: calls that had one each and waited for another would wait for each other.
+        let mut connection = self.short().await?;
+        let query = Query { organization: organization.id(), tenant, months, snapshot };
+        let (mut rows, prices) = tokio::try_join!(
+            query.first_tenants(&connection),
+            prices(&connection, organization.currency(), months, snapshot),
+        )?;
+        // The rest must be of the same moment.
+        if rows.len() == PART {
+            connection.freeze().await?;
+            rows = query.first_tenants(&connection).await?;
+        }
+        let first = rows.iter().map(CostTenant::from_row).collect::<Result<_, _>>()?;
+        let (tenant_count, names): (i64, i64) = match rows.first() {
+            None => (0, 0),
+            Some(row) => (row.try_get("tenant_count")?, row.try_get("names")?),
+        };
+        let tenant_count = usize::try_from(tenant_count).unwrap_or(usize::MAX);
+        let mut reader = CostReader { connection, query, tenant_count, names, first, prices, next: None };
+        reader.rewind();
+        Ok(reader)
+    }
+}
+
+// === impl Query ===
+
+impl Query {
+    /// Each row also tells of all tenants.
+    async fn first_tenants(&self, connection: &PooledConnection) -> Result<Vec<Row>, StoreError> {
+        let columns = ", count(*) OVER () AS tenant_count,
+               bit_xor(hashtextextended(concat_ws(chr(31), tenant_id, name), 0)) OVER () AS names";
+        let statement = tenants_statement("first_cost_tenants", columns, "");
+        let (start, end) = (self.months.start().first_day(), self.months.end().first_day());
+        let (organization, tenant) = (self.organization.as_uuid(), self.tenant.map(TenantId::as_uuid));
+        let snapshot = self.snapshot.time().as_chrono();
+        Ok(connection.fetch_all(&statement, &[&organization, &tenant, &start, &end, &snapshot]).await?)
+    }
+
+    async fn find(&self, connection: &PooledConnection, tenant: TenantId) -> Result<Option<CostTenant>, StoreError> {
+        let statement = tenants_statement("cost_tenant", "", "");
+        let (start, end) = (self.months.start().first_day(), self.months.end().first_day());
+        let snapshot = self.snapshot.time().as_chrono();
+        let binds: Binds<'_> = &[&self.organization.as_uuid(), &Some(tenant.as_uuid()), &start, &end, &snapshot];
+        connection.fetch_optional(&statement, binds).await?.as_ref().map(CostTenant::from_row).transpose()
+    }
+
+    /// Tenants by names and ids that compare so with these.
+    async fn tenants(
+        &self,
+        connection: &PooledConnection,
+        comparison: &str,
+        (name, id): (&str, TenantId),
+    ) -> Result<Arc<[CostTenant]>, StoreError> {
+        let condition = format!(" AND (name, tenant_id) {comparison} ($6, $7)");
+        let statement = tenants_statement("cost_tenants", "", &condition);
+        let (start, end) = (self.months.start().first_day(), self.months.end().first_day());
+        let (organization, tenant) = (self.organization.as_uuid(), self.tenant.map(TenantId::as_uuid));
+        let snapshot = self.snapshot.time().as_chrono();
+        let binds: Binds<'_> = &[&organization, &tenant, &start, &end, &snapshot, &name, &id.as_uuid()];
+        let rows = connection.fetch_all(&statement, binds).await?;
+        rows.iter().map(CostTenant::from_row).collect()
+    }
+
+    /// The months as they stood at the snapshot, and what they add up to.
+    async fn usage(
+        &self,
+        connection: &PooledConnection,
+        tenants: &[CostTenant],
+        first_days: &[NaiveDate],
+    ) -> Result<(Vec<CostMonth>, Vec<MonthUsage>), StoreError> {
+        let statement = "-- month_usage
+            SELECT m.usage_month, m.tenant_key, m.revision, m.published_at, t.meter_key, t.billing_region, t.trial,
+                   t.quantity::text AS quantity, t.record_count
+            FROM unnest($1::bigint[]) AS tenant (key)
+            CROSS JOIN unnest($2::date[]) AS month (first_day)
+            CROSS JOIN LATERAL (
+                SELECT * FROM usage_month m
+                WHERE m.tenant_key = tenant.key AND m.usage_month = month.first_day AND m.published_at <= $3
+                ORDER BY m.published_at DESC
+                LIMIT 1
+            ) m
+            JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
+                                    AND t.published_at = m.published_at
+            ORDER BY m.usage_month, m.tenant_key";
+        let keys: Vec<i64> = tenants.iter().map(|tenant| tenant.key.0).collect();
+        let rows = connection.fetch_all(statement, &[&keys, &first_days, &self.snapshot.time().as_chrono()]).await?;
+        let mut months: Vec<CostMonth> = Vec::new();
+        let mut usage = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (month, tenant) = (month(row.try_get("usage_month")?)?, TenantKey(row.try_get("tenant_key")?));
+            if months.last().is_none_or(|last| (last.month, last.tenant) != (month, tenant)) {
+                let revision: &[u8] = row.try_get("revision")?;
+                months.push(CostMonth {
+                    month,
+                    tenant,
+                    revision: revision.try_into().map_err(|_| StoreError::corrupt("a revision is not of 32 bytes"))?,
+                    data_as_of: UtcTime::from_chrono(row.try_get("published_at")?),
+                });
+            }
+            usage.push(MonthUsage {
+                month,
+                tenant,
+                key: usage_key(row)?,
+                quantity: parse_sum(row.try_get("quantity")?)?,
+                record_count: row.try_get("record_count")?,
+            });
+        }
+        Ok((months, usage))
+    }
+}
+
+// === impl CostReader ===
+
+impl CostReader {
+    /// Whether the organization has this tenant, with or without usage.
+    pub async fn has_tenant(&self, tenant: TenantId) -> Result<bool, StoreError> {
+        if self.first.iter().any(|first| first.id == tenant) {
+            return Ok(true);
+        }
+        let statement = "-- has_tenant\nSELECT FROM tenant WHERE organization_id = $1 AND tenant_id = $2";
+        let binds: Binds<'_> = &[&self.query.organization.as_uuid(), &tenant.as_uuid()];
+        Ok(self.connection.fetch_optional(statement, binds).await?.is_some())
+    }
+
+    /// A digest of which tenants there are and how they are named: their order.
+    pub fn names(&self) -> i64 {
+        self.names
+    }
+
+    pub fn take_prices(&mut self) -> Vec<Price> {
+        std::mem::take(&mut self.prices)
+    }
+
+    /// Goes on at a month of a tenant, which is returned; `None`: it has no usage here.
+    pub async fn seek(&mut self, month: Month, tenant: TenantId) -> Result<Option<CostTenant>, StoreError> {
+        let found = match self.first.iter().find(|first| first.id == tenant) {
+            Some(found) => Some(found.clone()),
+            None if self.has_all() => None,
+            None => self.query.find(&self.connection, tenant).await?,
+        };
+        if let Some(tenant) = &found {
+            self.next = Some((month, Start::At(tenant.clone())));
+        }
+        Ok(found)
+    }
+
+    /// Goes on at the beginning.
+    pub fn rewind(&mut self) {
+        self.next = (self.tenant_count > 0).then_some((self.query.months.start(), Start::First));
+    }
+
+    fn has_all(&self) -> bool {
+        self.tenant_count <= self.first.len()
+    }
+
+    /// The next part; `None` after the last.
+    pub async fn next_part(&mut self) -> Result<Option<CostPart>, StoreError> {
+        let Some((month, start)) = self.next.take() else { return Ok(None) };
+        let last = self.query.months.end();
+        let (tenants, months) = if self.has_all() {
+            let count = i32::try_from(PART / self.tenant_count.max(1)).unwrap_or(1);
+            let until = month.shifted(count - 1).map_or(last, |until| until.min(last));
+            self.next = until.shifted(1).filter(|next| *next <= last).map(|next| (next, Start::First));
+            (Arc::clone(&self.first), month..=until)
+        } else {
+            let tenants = match start {
+                Start::First => Arc::clone(&self.first),
+                Start::At(CostTenant { name, id, .. }) => {
+                    self.query.tenants(&self.connection, ">=", (&name, id)).await?
+                }
+                Start::After(CostTenant { name, id, .. }) => {
+                    self.query.tenants(&self.connection, ">", (&name, id)).await?
+                }
+            };
+            self.next = match tenants.last().filter(|_| tenants.len() == PART) {
+                Some(tenant) => Some((month, Start::After(tenant.clone()))),
+                None => month.shifted(1).filter(|next| *next <= last).map(|next| (next, Start::First)),
+            };
+            (tenants, month..=month)
+        };
+        let first_days: Vec<NaiveDate> =
+            self.query.months.iter().filter(|month| months.contains(month)).map(Month::first_day).collect();
+        let (months, usage) = self.query.usage(&self.connection, &tenants, &first_days).await?;
+        Ok(Some(CostPart { tenants, months, usage }))
+    }
+
+    /// Gives the connection back.
+    pub async fn end(self) -> Result<(), StoreError> {
+        Ok(self.connection.thaw().await?)
+    }
+}
