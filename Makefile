@@ -8,7 +8,7 @@ ROWS ?= 2700000
 RUNS ?= 5
 ROUNDS ?= 200
 # What `make torture` repeats; `make test` has a short version of each.
-BROKEN := resume:: kill:: deliveries::complete limits:: overload:: floods:: database_loss:: purge:: fuzz:: start:: tls::a_peer tls::whoever concurrency:: strangers:: private_postgresql::
+BROKEN := resume:: kill:: deliveries::complete limits:: overload:: unread:: floods:: database_loss:: purge:: fuzz:: start:: tls::a_peer tls::whoever concurrency:: strangers:: private_postgresql::
 # What `make plans` forces the planner to, one after the other, and the tests that it runs.
 PLANS := enable_bitmapscan=off enable_hashagg=off enable_hashjoin=off enable_indexonlyscan=off enable_indexscan=off \
     enable_material=off enable_memoize=off enable_mergejoin=off enable_nestloop=off enable_seqscan=off enable_sort=off \

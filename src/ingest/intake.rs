@@ -9,7 +9,7 @@ use super::{
     Checker, InvalidUsage, Prepared, Progress, Row,
     findings::Findings,
     limits::{ImportLimits, ImportTooLarge},
-    plan,
+    plan::Planner,
     record_location::{LocationNames, RecordLocation},
     row::{RawRecord, RowReader},
     sort::Sorter,
@@ -26,6 +26,7 @@ pub struct Intake {
     /// The index of the input that is being read.
     input: usize,
     max_rows: u64,
+    max_loads: usize,
 }
 
 impl Intake {
@@ -44,6 +45,7 @@ impl Intake {
             location_names,
             input: 0,
             max_rows: limits.rows,
+            max_loads: limits.loads,
         }
     }
 
@@ -98,10 +100,16 @@ impl Intake {
         self.findings.refuse(RecordLocation::new(self.input, number), column, value, reason);
     }
 
-    /// Sorts the rows, finds duplicates, and adds up.
-    pub(super) fn finish(mut self) -> io::Result<Result<Prepared, InvalidUsage>> {
+    /// Sorts the rows, finds duplicates, and adds up; gives up when nobody waits for it any more.
+    pub(super) fn finish(mut self, is_wanted: impl Fn() -> bool) -> io::Result<Result<Prepared, InvalidUsage>> {
         let mut sorted = self.sorter.finish()?;
-        let plan = plan::plan(&mut sorted, &self.checker, &self.location_names, &mut self.findings)?;
+        let planner = Planner {
+            checker: &self.checker,
+            location_names: &self.location_names,
+            max_loads: self.max_loads,
+            is_wanted: &is_wanted,
+        };
+        let plan = planner.plan(&mut sorted, &mut self.findings)?;
         let record_count = self.record_count;
         Ok(self.findings.into_result().map(|warnings| Prepared { sorted, plan, record_count, warnings }))
     }

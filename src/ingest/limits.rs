@@ -18,6 +18,8 @@ pub struct ImportLimits {
     pub newest_month: Option<Month>,
     /// The maximum number of rows.
     pub rows: u64,
+    /// The maximum number of loads: days of tenants.
+    pub loads: usize,
     /// The maximum size of temporary files, in bytes.
     pub disk_bytes: u64,
 }
@@ -27,6 +29,8 @@ pub struct ImportLimits {
 pub enum ImportTooLarge {
     #[error("the import has more than {0} rows; send less at a time (--max-import-rows)")]
     Rows(u64),
+    #[error("the import has more than {0} days of tenants; send less at a time (--max-import-loads)")]
+    Loads(usize),
     #[error("sorting the import takes more than {0} bytes of disk; send less at a time (--max-import-disk-bytes)")]
     Disk(u64),
 }
@@ -49,7 +53,7 @@ pub(super) enum MonthRefused {
 
 impl Default for ImportLimits {
     fn default() -> Self {
-        Self { oldest_month: None, newest_month: None, rows: u64::MAX, disk_bytes: u64::MAX }
+        Self { oldest_month: None, newest_month: None, rows: u64::MAX, loads: usize::MAX, disk_bytes: u64::MAX }
     }
 }
 

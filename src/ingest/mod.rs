@@ -191,19 +191,22 @@ impl Import {
                     ReadError::UnsupportedFormat(error) => ImportError::UnsupportedFormat { file: input.name(), error },
                 })?;
             }
-            finish(intake)
+            finish(intake, || true)
         })
         .await
     }
 
     /// Sorts and adds up the collected rows.
     pub async fn prepare(&self, intake: Intake) -> Result<Prepared, ImportError> {
-        blocking("sorting", move || finish(intake)).await
+        // Dropped with this call: a caller who has gone must not have the server sort on.
+        let wanted = Arc::new(());
+        let waits = Arc::downgrade(&wanted);
+        blocking("sorting", move || finish(intake, || waits.strong_count() > 0)).await
     }
 }
 
-fn finish(intake: Intake) -> Result<Prepared, ImportError> {
-    Ok(intake.finish().map_err(ImportError::sorting)??)
+fn finish(intake: Intake, is_wanted: impl Fn() -> bool) -> Result<Prepared, ImportError> {
+    Ok(intake.finish(is_wanted).map_err(ImportError::sorting)??)
 }
 
 /// Runs blocking work on a separate thread. `step` names it in errors.

@@ -9,6 +9,7 @@ use super::{
     codec::{CheckedRow, load_of},
     digest::Digester,
     findings::Findings,
+    limits::ImportTooLarge,
     record_location::{LocationNames, RecordLocation},
     sort::Sorted,
     unicode_ids::UnicodeIds,
@@ -64,43 +65,57 @@ impl LastAsset {
     }
 }
 
-/// Adds up every load, and finds duplicate rows.
-pub(super) fn plan(
-    sorted: &mut Sorted,
-    checker: &Checker,
-    location_names: &LocationNames,
-    findings: &mut Findings,
-) -> io::Result<Plan> {
-    let mut loads = Vec::new();
-    let mut unicode_ids = UnicodeIds::default();
-    let mut open: Option<OpenLoad> = None;
-    let mut assets = LastAsset::default();
-    let mut previous = Previous::default();
-    sorted.scan(|key, rest| {
-        let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
-        if let Some(location) = previous.location.filter(|_| previous.key == key) {
-            let reason = format!(
-                "has the same asset, meter, period, region, platform and trial as {}; add up the quantities, or give \
-                 each row its own period",
-                location_names.name(location, row.location)
-            );
-            findings.refuse(row.location, "assetId", row.asset_id, &reason);
-            return Ok(true);
-        }
-        if load_of(&previous.key) != load_of(key) {
-            loads.extend(open.take().map(|load| load.close(checker)).transpose()?);
-        }
-        previous.set(key, row.location);
-        let load = match &mut open {
-            Some(load) => load,
-            none => none.insert(OpenLoad::new(&row, checker)?),
-        };
-        load.add(&row, assets.of(&row), checker)?;
-        unicode_ids.add(&row);
-        Ok(true)
-    })?;
-    loads.extend(open.map(|load| load.close(checker)).transpose()?);
-    Ok(Plan { loads, unicode_ids })
+/// What loads are planned with.
+pub(super) struct Planner<'a> {
+    pub(super) checker: &'a Checker,
+    pub(super) location_names: &'a LocationNames,
+    pub(super) max_loads: usize,
+    /// Whether somebody waits for the plan.
+    pub(super) is_wanted: &'a dyn Fn() -> bool,
+}
+
+// === impl Planner ===
+
+impl Planner<'_> {
+    /// Adds up every load, and finds duplicate rows.
+    pub(super) fn plan(&self, sorted: &mut Sorted, findings: &mut Findings) -> io::Result<Plan> {
+        let mut loads = Vec::new();
+        let mut unicode_ids = UnicodeIds::default();
+        let mut open: Option<OpenLoad> = None;
+        let mut assets = LastAsset::default();
+        let mut previous = Previous::default();
+        sorted.scan(|key, rest| {
+            if !(self.is_wanted)() {
+                return Err(io::Error::other("nobody waits for it any more"));
+            }
+            let row = CheckedRow::read(key, rest).ok_or_else(broken)?;
+            if let Some(location) = previous.location.filter(|_| previous.key == key) {
+                let reason = format!(
+                    "has the same asset, meter, period, region, platform and trial as {}; add up the quantities, or give \
+                     each row its own period",
+                    self.location_names.name(location, row.location)
+                );
+                findings.refuse(row.location, "assetId", row.asset_id, &reason);
+                return Ok(true);
+            }
+            if load_of(&previous.key) != load_of(key) {
+                loads.extend(open.take().map(|load| load.close(self.checker)).transpose()?);
+                if loads.len() == self.max_loads {
+                    return Err(ImportTooLarge::Loads(self.max_loads).into());
+                }
+            }
+            previous.set(key, row.location);
+            let load = match &mut open {
+                Some(load) => load,
+                none => none.insert(OpenLoad::new(&row, self.checker)?),
+            };
+            load.add(&row, assets.of(&row), self.checker)?;
+            unicode_ids.add(&row);
+            Ok(true)
+        })?;
+        loads.extend(open.map(|load| load.close(self.checker)).transpose()?);
+        Ok(Plan { loads, unicode_ids })
+    }
 }
 
 #[derive(Default)]

@@ -54,6 +54,8 @@ pub struct ConnectionLimits {
     pub calls: u32,
     /// Of one call.
     pub header_bytes: u32,
+    /// What a client may send before the server has read it.
+    pub window_bytes: u32,
     /// Calls that a client may reset before the server has begun them; beyond, the connection is closed.
     pub resets: usize,
 }
@@ -153,6 +155,7 @@ impl Default for ConnectionLimits {
             calls: 100,
             // Room for the longest token that is accepted, and for other headers.
             header_bytes: 64 << 10,
+            window_bytes: 64 << 10,
             resets: 100,
         }
     }

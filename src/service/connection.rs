@@ -34,7 +34,8 @@ pub(super) struct Connection {
     /// Until it has come: a client that connects and sends nothing is not waited for.
     preface: Option<Preface>,
     lifetime: Option<Lifetime>,
-    turns: TurnReader,
+    /// Until a call was admitted.
+    turns: Option<TurnReader>,
     _permit: ConnectionPermit,
 }
 
@@ -97,7 +98,15 @@ impl Connection {
     ) -> Self {
         let preface = Some(Preface { missing: PREFACE_BYTES, limit: Box::pin(tokio::time::sleep(limit)) });
         let lifetime = max_age.map(|max_age| Lifetime::new(max_age, &peer));
-        Self { io: Box::pin(io), peer, preface, lifetime, turns: TurnReader::new(turns), _permit: permit }
+        Self { io: Box::pin(io), peer, preface, lifetime, turns: Some(TurnReader::new(turns)), _permit: permit }
+    }
+
+    /// The transport does not read while it cannot write.
+    fn or_step_back<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        if written.is_pending() {
+            self.turns.iter_mut().for_each(TurnReader::step_back);
+        }
+        written
     }
 
     fn check_age(&mut self, context: &mut Context<'_>) -> io::Result<()> {
@@ -123,10 +132,12 @@ impl AsyncRead for Connection {
         self.check_age(context)?;
         let before = buffer.filled().len();
         let this = &mut *self;
-        let read = if this.peer.is_known() {
-            this.io.as_mut().poll_read(context, buffer)
-        } else {
-            this.turns.poll_read(this.io.as_mut(), context, buffer)
+        if this.peer.is_known() {
+            this.turns = None;
+        }
+        let read = match &mut this.turns {
+            None => this.io.as_mut().poll_read(context, buffer),
+            Some(turns) => turns.poll_read(this.io.as_mut(), context, buffer),
         };
         if let Some(preface) = &mut self.preface {
             preface.missing = preface.missing.saturating_sub(buffer.filled().len() - before);
@@ -143,7 +154,8 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check_age(context)?;
-        self.io.as_mut().poll_write(context, bytes)
+        let written = self.io.as_mut().poll_write(context, bytes);
+        self.or_step_back(written)
     }
 
     fn poll_write_vectored(
@@ -152,7 +164,8 @@ impl AsyncWrite for Connection {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_age(context)?;
-        self.io.as_mut().poll_write_vectored(context, slices)
+        let written = self.io.as_mut().poll_write_vectored(context, slices);
+        self.or_step_back(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -160,7 +173,8 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.as_mut().poll_flush(context)
+        let flushed = self.io.as_mut().poll_flush(context);
+        self.or_step_back(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -54,12 +54,15 @@ pub(super) struct Permits {
     unread_bytes: Arc<Pool>,
 }
 
+/// Of a caller with more organizations, so many count: each call takes a look at each of them.
+const MAX_ORGANIZATIONS: usize = 16;
+
 /// Whose permits count together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     Caller(String),
-    /// Callers with the same organizations.
-    Organizations(Vec<OrganizationId>),
+    /// Callers that may see this organization.
+    Organization(OrganizationId),
 }
 
 /// A caller, and its organizations unless they are all.
@@ -92,7 +95,7 @@ pub(super) enum LimitExceeded {
     Server { calls: &'static str, limit: usize },
     /// This caller alone has as many.
     Caller { calls: &'static str, limit: usize },
-    /// The callers of this caller's organizations have as many.
+    /// The callers of one of this caller's organizations have as many.
     Organizations { calls: &'static str, limit: usize },
     /// This connection alone has as many as one may have.
     Connection { calls: &'static str, limit: usize },
@@ -110,7 +113,7 @@ impl Default for CallLimits {
             stall: Duration::from_secs(120),
             import_idle: Duration::from_secs(60),
             import_duration: Duration::from_secs(3600),
-            import: ImportLimits { rows: 20_000_000, disk_bytes: 8 << 30, ..ImportLimits::default() },
+            import: ImportLimits { rows: 20_000_000, loads: 100_000, disk_bytes: 8 << 30, ..ImportLimits::default() },
             request_bytes: 4 << 20,
         }
     }
@@ -157,8 +160,8 @@ impl Permits {
 impl Holders {
     /// `scope`: `None` for a call that needs none.
     pub(super) fn new(subject: &str, scope: Option<&TenantScope>) -> Self {
-        let organizations = scope.and_then(TenantScope::organizations);
-        let organizations = organizations.map(|organizations| Holder::Organizations(organizations.to_vec()));
+        let organizations = scope.and_then(TenantScope::organizations).unwrap_or_default();
+        let organizations = organizations.iter().take(MAX_ORGANIZATIONS).map(|&id| Holder::Organization(id));
         Self(std::iter::once(Holder::Caller(subject.to_owned())).chain(organizations).collect())
     }
 }
@@ -185,7 +188,7 @@ impl Pool {
                     let limit = self.limit.per_caller;
                     (limit, LimitExceeded::Caller { calls, limit })
                 }
-                Holder::Organizations(_) => {
+                Holder::Organization(_) => {
                     let limit = self.limit.per_organization();
                     (limit, LimitExceeded::Organizations { calls, limit })
                 }
@@ -221,9 +224,9 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    fn holders(subject: &str, organization: Option<u128>) -> Holders {
-        let organization = organization.map(|id| OrganizationId::from_uuid(uuid::Uuid::from_u128(id)));
-        let organizations = organization.map(|id| Holder::Organizations(vec![id]));
+    fn holders(subject: &str, organizations: &[u128]) -> Holders {
+        let organizations =
+            organizations.iter().map(|&id| Holder::Organization(OrganizationId::from_uuid(uuid::Uuid::from_u128(id))));
         Holders(std::iter::once(Holder::Caller(subject.to_owned())).chain(organizations).collect())
     }
 
@@ -231,13 +234,13 @@ mod tests {
     fn permits_are_limited_in_all_and_for_each_caller_and_come_back() {
         let downloads = CallLimit { total: 3, per_caller: 2 };
         let permits = Permits::new(&CallLimits { downloads, ..CallLimits::default() });
-        let acquire = |caller| permits.acquire(CallClass::Download, holders(caller, None));
+        let acquire = |caller| permits.acquire(CallClass::Download, holders(caller, &[]));
         let first = acquire("ann").expect("a permit");
         let _second = acquire("ann").expect("a permit");
         assert_eq!(acquire("ann").err(), Some(LimitExceeded::Caller { calls: "downloads", limit: 2 }));
         let _third = acquire("bob").expect("a permit");
         assert_eq!(acquire("bob").err(), Some(LimitExceeded::Server { calls: "downloads", limit: 3 }));
-        assert!(permits.acquire(CallClass::Short, holders("bob", None)).is_ok(), "each class has its own limit");
+        assert!(permits.acquire(CallClass::Short, holders("bob", &[])).is_ok(), "each class has its own limit");
         drop(first);
         assert!(acquire("bob").is_ok());
         assert!(acquire("ann").is_ok());
@@ -248,20 +251,24 @@ mod tests {
     fn callers_of_an_organization_share_half() {
         let downloads = CallLimit { total: 6, per_caller: 2 };
         let permits = Permits::new(&CallLimits { downloads, ..CallLimits::default() });
-        let acquire = |caller, organization| permits.acquire(CallClass::Download, holders(caller, organization));
-        let kept: Vec<_> = ["ann", "ann", "bob"].map(|caller| acquire(caller, Some(1)).expect("a permit")).into();
+        let acquire =
+            |caller, organizations: &[u128]| permits.acquire(CallClass::Download, holders(caller, organizations));
+        let kept = [acquire("ann", &[1]), acquire("ann", &[1]), acquire("bob", &[1, 3])]
+            .map(|permit| permit.expect("a permit"));
         let exceeded = Some(LimitExceeded::Organizations { calls: "downloads", limit: 3 });
-        assert_eq!(acquire("carol", Some(1)).err(), exceeded);
-        let _others = [acquire("dave", Some(2)).expect("a permit"), acquire("staff", None).expect("a permit")];
+        for organizations in [&[1][..], &[2, 1], &[1, 4]] {
+            assert_eq!(acquire("carol", organizations).err(), exceeded, "{organizations:?}");
+        }
+        let _others = [acquire("dave", &[2]).expect("a permit"), acquire("staff", &[]).expect("a permit")];
         drop(kept);
-        assert!(acquire("carol", Some(1)).is_ok());
+        assert!(acquire("carol", &[1]).is_ok());
     }
 
     #[test]
     fn bytes_are_counted() {
         let unread_bytes = CallLimit { total: 250, per_caller: 100 };
         let permits = Permits::new(&CallLimits { unread_bytes, ..CallLimits::default() });
-        let acquire = |bytes, caller| permits.acquire_bytes(bytes, holders(caller, None));
+        let acquire = |bytes, caller| permits.acquire_bytes(bytes, holders(caller, &[]));
         let first = acquire(60, "ann").expect("room");
         let exceeded = LimitExceeded::Caller { calls: "bytes of unread answers", limit: 100 };
         assert_eq!(acquire(41, "ann").err(), Some(exceeded));

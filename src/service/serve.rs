@@ -127,8 +127,9 @@ fn transport(limits: &ConnectionLimits) -> Server<Above> {
         builder = builder.max_connection_age(age);
     }
     builder
-        // What a connection sends unread is 64 KiB, and more only where what it sent was read.
-        .http2_adaptive_window(Some(true))
+        // Not adaptive: clients decide how far such a window grows, by when they answer pings.
+        .initial_connection_window_size(Some(limits.window_bytes))
+        .initial_stream_window_size(Some(limits.window_bytes))
         .http2_keepalive_interval(Some(limits.keepalive))
         .http2_keepalive_timeout(Some(limits.keepalive))
         .http2_max_header_list_size(limits.header_bytes)

@@ -70,6 +70,11 @@ impl TurnReader {
         self.last = Some(tokio::spawn(end(turn)));
         Poll::Ready(Ok(()))
     }
+
+    /// Leaves the queue, or gives a turn back that came and was not taken: whoever does not read now must not keep it from others.
+    pub(super) fn step_back(&mut self) {
+        self.turns = PollSemaphore::new(self.turns.clone_inner());
+    }
 }
 
 async fn end(turn: OwnedSemaphorePermit) {
@@ -123,6 +128,21 @@ mod tests {
             Poll::Ready(reader.poll_read(idle.as_mut(), context, &mut ReadBuf::new(&mut part)))
         });
         assert!(read.await.is_pending());
+        assert_eq!(turns.0.available_permits(), TURNS);
+    }
+
+    #[tokio::test]
+    async fn whoever_steps_back_keeps_no_turn_from_others() {
+        let turns = Turns::default();
+        let taken = Arc::clone(&turns.0).acquire_many_owned(TURNS as u32).await.unwrap();
+        let mut readers: Vec<_> = (0..TURNS).map(|_| Reader(b"abc", TurnReader::new(&turns))).collect();
+        let mut part = [0; 8];
+        for reader in &mut readers {
+            assert!(futures_util::poll!(std::pin::pin!(reader.read(&mut part))).is_pending());
+        }
+        drop(taken);
+        assert_eq!(turns.0.available_permits(), 0, "they are given to those in the queue");
+        readers.iter_mut().for_each(|Reader(_, reader)| reader.step_back());
         assert_eq!(turns.0.available_permits(), TURNS);
     }
 

@@ -97,6 +97,12 @@ async fn wait_for<T>(
     locked.await
 }
 
+/// From now on, the transaction waits for so long for a lock.
+async fn limit_waits(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let limit = format!("-- lock: limit\nSET LOCAL lock_timeout = {}", TURN_LIMIT.as_millis());
+    transaction.run_script(&limit).await
+}
+
 /// Waits for a turn, which lasts to the end of the transaction. `statement` takes the lock.
 async fn wait_for_turn(
     transaction: &Transaction<'_>,
@@ -105,8 +111,7 @@ async fn wait_for_turn(
     what: &str,
     observer: &Client,
 ) -> Result<(), Error> {
-    let limit = format!("-- lock: limit\nSET LOCAL lock_timeout = {}", TURN_LIMIT.as_millis());
-    transaction.run_script(&limit).await?;
+    limit_waits(transaction).await?;
     let binds: Binds<'_> = &[&lock];
     let locked = transaction.run(statement, binds);
     wait_for(lock, what, observer, locked).await?;
@@ -137,9 +142,11 @@ pub(super) async fn lock_catalog(transaction: &Transaction<'_>, observer: &Clien
 
 /// Waits for other migrations, and keeps them away for the rest of the session.
 pub(super) async fn lock_migrations(client: &Client, observer: &Client) -> Result<(), Error> {
+    let limit = |millis: u128| format!("-- migrate: limit\nSET lock_timeout = {millis}");
+    client.run_script(&limit(TURN_LIMIT.as_millis())).await?;
     let locked = client.run("-- migrate: lock\nSELECT pg_advisory_lock($1)", &[&MIGRATE]);
     wait_for(MIGRATE, "migrate", observer, locked).await?;
-    Ok(())
+    client.run_script(&limit(0)).await
 }
 
 /// Keeps other purges away; `false`: one is running.
@@ -153,6 +160,7 @@ pub(super) async fn unlock_purge(client: &Client) -> Result<(), Error> {
 
 /// Keeps the assets that are found or made from now on from being purged before the transaction's records refer to them.
 pub(super) async fn share_assets(transaction: &Transaction<'_>, observer: &Client) -> Result<(), Error> {
+    limit_waits(transaction).await?;
     let locked = transaction.run("-- lock_assets\nSELECT pg_advisory_xact_lock_shared($1)", &[&ASSETS]);
     wait_for(ASSETS, "delete assets", observer, locked).await?;
     Ok(())

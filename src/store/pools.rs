@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
 
-use super::StoreError;
+use super::{StoreError, cost_turns::CostTurns};
 use crate::{
     database::{ConnectOptions, Pool, PoolOptions, PooledConnection},
     telemetry::metrics::PoolState,
@@ -35,6 +35,9 @@ pub struct Store {
     /// One connection, for looking whether the database is there.
     health: Pool,
     options: ConnectOptions,
+    pub(super) statement_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) cost_turns: Arc<CostTurns>,
     /// Set once connections were found to have sessions of their own.
     has_own_sessions: Arc<OnceCell<()>>,
 }
@@ -79,7 +82,16 @@ impl Store {
         let short = config.pool(&options, config.short_connections)?;
         let export = config.pool(&options, config.export_connections)?;
         let health = config.pool(&options, 1)?;
-        Ok(Self { short, export, health, options, has_own_sessions: Arc::default() })
+        Ok(Self {
+            short,
+            export,
+            health,
+            options,
+            statement_timeout: config.statement_timeout,
+            connect_timeout: config.connect_timeout,
+            cost_turns: Arc::new(CostTurns::new(config.short_connections)),
+            has_own_sessions: Arc::default(),
+        })
     }
 
     /// Makes sure, once, that connections have sessions of their own.

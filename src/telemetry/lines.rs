@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, LazyLock, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,6 +24,8 @@ pub const LOG: &str = "log";
 pub const AUDIT_LOG: &str = "audit";
 /// How often, at most, a log says that lines of it were dropped, while it is written.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the thread lets lines come together before it looks again: to wake it for each took as long as a short call.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The lines that every log of this process has dropped, by log.
 static DROPPED: LazyLock<Family<LogLabels, Counter>> = LazyLock::new(Family::default);
@@ -102,7 +105,7 @@ impl Lines {
             notice,
             noticed: None,
         };
-        std::thread::Builder::new().name(log.to_owned()).spawn(move || writer.run(receiver))?;
+        thread::Builder::new().name(log.to_owned()).spawn(move || writer.run(receiver))?;
         Ok(Self { sender, room, when_full, dropped })
     }
 
@@ -155,16 +158,27 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl<S: Sink> Writer<S> {
     fn run(mut self, mut receiver: UnboundedReceiver<Message>) {
-        while let Some(message) = receiver.blocking_recv() {
-            match message {
-                Message::Line(line) => {
-                    self.write(&line);
-                    self.room.add_permits(1);
-                    self.notice(receiver.is_empty());
-                }
-                // Whoever asked may have given up.
-                Message::End(end) => drop(end.send(())),
+        while let Some(first) = receiver.blocking_recv() {
+            let mut next = Some(first);
+            while let Some(message) = next {
+                self.take(message, receiver.is_empty());
+                next = receiver.try_recv().ok().or_else(|| {
+                    thread::sleep(PAUSE);
+                    receiver.try_recv().ok()
+                });
             }
+        }
+    }
+
+    fn take(&mut self, message: Message, is_last: bool) {
+        match message {
+            Message::Line(line) => {
+                self.write(&line);
+                self.room.add_permits(1);
+                self.notice(is_last);
+            }
+            // Whoever asked may have given up.
+            Message::End(end) => drop(end.send(())),
         }
     }
 
@@ -237,7 +251,7 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(written.recv().unwrap(), "0");
         while !lines.reserve() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         assert_eq!(lines.dropped.get(), 0);
     }

@@ -8,7 +8,10 @@ use std::{
 
 use prometheus_client::metrics::counter::Counter;
 use tracing::{Event, Level, Metadata, Subscriber, callsite::Identifier};
-use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::{
+    filter::LevelFilter,
+    layer::{Context, Filter},
+};
 
 use super::lines::Lines;
 
@@ -67,6 +70,11 @@ impl RateLimit {
 impl<S: Subscriber> Filter<S> for RateLimit {
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         true
+    }
+
+    /// The filter beside this one decides which levels are logged. Without a hint, every line for debugging would ask.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {

@@ -135,6 +135,28 @@ async fn rows_of_a_call_are_so_many() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_of_tenants_of_a_call_are_so_many() {
+    let database = Database::with_catalog().await;
+    let import = ImportLimits { loads: 3, ..ImportLimits::default() };
+    let server = serve_with(&database, CallLimits { import, ..CallLimits::default() });
+    let good = sound_record(&database, &server).await;
+    let on_days = |count: i64| {
+        let records = (0..count).map(|n| {
+            let on_day = |time: &Option<prost_types::Timestamp>| {
+                time.map(|time| prost_types::Timestamp { seconds: time.seconds + n * 86_400, ..time })
+            };
+            UsageRecord { start: on_day(&good.start), end: on_day(&good.end), ..good.clone() }
+        });
+        tokio_stream::iter([ImportUsageRequest { records: records.collect(), ..Default::default() }])
+    };
+    assert_eq!(import_usage(&server, on_days(3)).await.unwrap().load_count, 3);
+    let status = import_usage(&server, on_days(4)).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::ResourceExhausted, "REQUEST_TOO_LARGE".to_owned()));
+    let expected = "the import has more than 3 days of tenants; send less at a time (--max-import-loads)";
+    assert_eq!(status.message(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn disk_of_an_import_is_so_much() {
     let database = Database::with_catalog().await;
     // More than fits into memory: some 36 MB.

@@ -58,5 +58,6 @@ mod strangers;
 mod support;
 mod tls;
 mod tokens;
+mod unread;
 mod usage;
 mod values;

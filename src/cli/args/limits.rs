@@ -36,6 +36,10 @@ pub(in crate::cli) struct LimitsArgs {
     /// Concurrent calls on one connection (HTTP/2 streams). Clients hold further calls back by themselves.
     #[arg(long, env = "SCR_MAX_CALLS_PER_CONNECTION", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_calls_per_connection: u32,
+    /// Bytes that a client may send on a connection before the server has read them. An importer far away sends so much in each
+    /// round trip; all connections together can have the server keep so much each.
+    #[arg(long, env = "SCR_CONNECTION_WINDOW_BYTES", default_value_t = 65_536, value_parser = value_parser!(u32).range(65_535..=2_147_483_647), value_name = "BYTES")]
+    connection_window_bytes: u32,
     /// Calls of a connection that may be cancelled before the server handled them. Beyond that, the connection is
     /// closed.
     #[arg(long, env = "SCR_MAX_RESETS", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
@@ -85,6 +89,9 @@ pub(in crate::cli) struct LimitsArgs {
     /// The maximum number of records of an `ImportUsage` call.
     #[arg(long, env = "SCR_MAX_IMPORT_ROWS", default_value_t = 20_000_000, value_parser = value_parser!(u64).range(1..), value_name = "COUNT")]
     max_import_rows: u64,
+    /// The maximum number of days of tenants in an `ImportUsage` call. Others wait while they are published.
+    #[arg(long, env = "SCR_MAX_IMPORT_LOADS", default_value_t = 100_000, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
+    max_import_loads: u32,
     /// The maximum size of the temporary files of an `ImportUsage` call, which are in `TMPDIR`.
     #[arg(long, env = "SCR_MAX_IMPORT_DISK_BYTES", default_value_t = 8_589_934_592, value_parser = value_parser!(u64), value_name = "BYTES")]
     max_import_disk_bytes: u64,
@@ -122,6 +129,7 @@ impl LimitsArgs {
             age_grace: Duration::from_secs(self.max_connection_age_grace_seconds),
             calls: self.max_calls_per_connection,
             header_bytes: self.max_header_bytes,
+            window_bytes: self.connection_window_bytes,
             resets: size(self.max_resets),
         }
     }
@@ -138,6 +146,7 @@ impl LimitsArgs {
             import_duration: Duration::from_secs(self.import_seconds),
             import: ImportLimits {
                 rows: self.max_import_rows,
+                loads: size(self.max_import_loads),
                 disk_bytes: self.max_import_disk_bytes,
                 ..self.months.limits()
             },

@@ -1,5 +1,5 @@
-//! Admits a call as far as the limits go. Its permit is given back when its answer ends; that of a short call when its answer is
-//! made, which then counts by its bytes until it is read.
+//! Admits a call as far as the limits go. The permit of a download is given back when its answer ends, that of any other call when
+//! its answer is made. What was made and is not read yet counts by its bytes, for as long as the transport keeps it.
 
 use std::sync::Arc;
 
@@ -24,6 +24,16 @@ use crate::service::{
 #[derive(Clone)]
 pub(super) struct Admission(pub(super) Arc<Permits>);
 
+/// What the transport and the layers keep of an answer, beside its bytes.
+const ANSWER_BYTES: usize = 16 << 10;
+/// Of a message of a download.
+const MESSAGE_BYTES: usize = 256 << 10;
+
+/// The permit for what the transport keeps of an answer. The body that the transport has keeps it: one below may be dropped while
+/// the transport still has a part of it.
+#[derive(Clone)]
+pub(super) struct Unread(#[expect(dead_code, reason = "counts while it is there")] Arc<Permit>);
+
 /// A call that was admitted.
 struct Admitted {
     class: CallClass,
@@ -42,11 +52,11 @@ impl Middleware for Admission {
         if response.body().is_end_stream() {
             return response;
         }
-        if admitted.class == CallClass::Short {
-            return self.keep(response, admitted).await.unwrap_or_else(Status::into_http);
-        }
-        let permit = Some((admitted.permit, admitted.call));
-        response.map(|body| Body::new(PermitBody { body, permit }))
+        let answered = match admitted.class {
+            CallClass::Download => self.stream(response, admitted),
+            CallClass::Short | CallClass::Import => self.keep(response, admitted).await,
+        };
+        answered.unwrap_or_else(Status::into_http)
     }
 }
 
@@ -65,7 +75,20 @@ impl Admission {
         let (head, body) = response.into_parts();
         let answer = UnreadAnswer::collect(body).await?;
         drop(admitted.permit);
-        let permit = Some((self.0.acquire_bytes(answer.bytes(), admitted.holders)?, admitted.call));
-        Ok(Response::from_parts(head, Body::new(PermitBody { body: Body::new(answer), permit })))
+        let unread = self.0.acquire_bytes(ANSWER_BYTES + answer.bytes(), admitted.holders)?;
+        Ok(with_permits(Response::from_parts(head, Body::new(answer)), admitted.call, unread))
     }
+
+    /// A message of the stream may be with the transport when the stream ends before its end.
+    fn stream(&self, response: Response<Body>, admitted: Admitted) -> Result<Response<Body>, Status> {
+        let unread = self.0.acquire_bytes(ANSWER_BYTES + MESSAGE_BYTES, admitted.holders)?;
+        Ok(with_permits(response, (admitted.permit, admitted.call), unread))
+    }
+}
+
+/// `call` is given back when the answer ends.
+fn with_permits<P: Send + Unpin + 'static>(response: Response<Body>, call: P, unread: Permit) -> Response<Body> {
+    let mut response = response.map(|body| Body::new(PermitBody { body, permit: Some(call) }));
+    response.extensions_mut().insert(Unread(Arc::new(unread)));
+    response
 }

@@ -8,9 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 
 use super::{
+    admission::Unread,
     deadline::Deadline,
     middleware::{CallService, Middleware, Next, extension},
     monitored_body::{Bounds, MonitoredBody},
+    permit_body::PermitBody,
     record::Call,
     refusal::refuse,
 };
@@ -44,13 +46,17 @@ impl Middleware for Monitoring {
             Ok(found) => found,
             Err(status) => return refuse(request, status).await,
         };
-        let response = tokio::select! {
+        let mut response = tokio::select! {
             response = next.run(request) => response,
             () = bounds.cut_off.cancelled() => status::shutting_down().into_http(),
         };
         if response.body().is_end_stream() {
             return response;
         }
-        response.map(|body| Body::new(MonitoredBody::new(body, move |status| call.end(status), bounds)))
+        let permit: Option<Unread> = response.extensions_mut().remove();
+        response.map(|body| {
+            let body = Body::new(MonitoredBody::new(body, move |status| call.end(status), bounds));
+            Body::new(PermitBody { body, permit })
+        })
     }
 }

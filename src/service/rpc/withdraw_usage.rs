@@ -13,10 +13,19 @@ use crate::{
     ingest::Delivery,
     model::{Source, TenantId, UsageDay},
     reports::InvalidField,
-    service::layers::Caller,
+    service::{layers::Caller, status::import_too_long},
 };
 
 pub(super) async fn handle(
+    service: &ImportService,
+    request: Request<proto::WithdrawUsageRequest>,
+) -> Result<proto::WithdrawUsageResponse, Status> {
+    let limit = service.bounds.duration;
+    let withdrawn = tokio::time::timeout(limit, withdraw(service, request)).await;
+    withdrawn.unwrap_or_else(|_| Err(import_too_long(limit)))
+}
+
+async fn withdraw(
     service: &ImportService,
     request: Request<proto::WithdrawUsageRequest>,
 ) -> Result<proto::WithdrawUsageResponse, Status> {

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use chrono::NaiveDate;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{CostMonth, CostTenant, MonthUsage, Price, month, prices};
 use crate::{
-    database::{Binds, PooledConnection, Statements as _, numeric::parse_sum},
+    database::{Binds, DatabaseError, PooledConnection, Statements as _, numeric::parse_sum},
     model::{Month, MonthRange, OrganizationId, TenantId, UtcTime},
-    store::{SnapshotTime, Store, StoreError, tenants::TenantKey, tenants::VisibleOrganization, usage_key::usage_key},
+    store::{
+        SnapshotTime, Store, StoreError, cost_turns::CostTurn, tenants::TenantKey, tenants::VisibleOrganization,
+        usage_key::usage_key,
+    },
 };
 
-/// How many months of tenants are read at once.
-const PART: usize = 500;
+/// How many months of tenants are read at once: some 10 rows each, and 240 with 30 meters everywhere.
+const PART: usize = 100;
 
 /// Some tenants and months of a bill.
 #[derive(Clone, Debug)]
@@ -30,6 +34,9 @@ pub struct CostPart {
 /// were at the beginning.
 pub struct CostReader {
     connection: PooledConnection,
+    _turn: CostTurn,
+    /// When it has taken too long in all.
+    end: Option<Instant>,
     query: Query,
     /// How many tenants have usage in the months.
     tenant_count: usize,
@@ -96,6 +103,8 @@ impl Store {
         months: MonthRange,
         snapshot: SnapshotTime,
     ) -> Result<CostReader, StoreError> {
+        let turn = self.cost_turns.take(organization.id(), self.connect_timeout).await?;
+        let end = (!self.statement_timeout.is_zero()).then(|| Instant::now() + self.statement_timeout);
         // One connection for everything: calls that had one each and waited for another would wait for each other.
         let mut connection = self.short().await?;
         let query = Query { organization: organization.id(), tenant, months, snapshot };
@@ -114,7 +123,8 @@ impl Store {
             Some(row) => (row.try_get("tenant_count")?, row.try_get("names")?),
         };
         let tenant_count = usize::try_from(tenant_count).unwrap_or(usize::MAX);
-        let mut reader = CostReader { connection, query, tenant_count, names, first, prices, next: None };
+        let mut reader =
+            CostReader { connection, _turn: turn, end, query, tenant_count, names, first, prices, next: None };
         reader.rewind();
         Ok(reader)
     }
@@ -254,6 +264,9 @@ impl CostReader {
     /// The next part; `None` after the last.
     pub async fn next_part(&mut self) -> Result<Option<CostPart>, StoreError> {
         let Some((month, start)) = self.next.take() else { return Ok(None) };
+        if self.end.is_some_and(|end| Instant::now() > end) {
+            return Err(DatabaseError::StatementTimeout.into());
+        }
         let last = self.query.months.end();
         let (tenants, months) = if self.has_all() {
             let count = i32::try_from(PART / self.tenant_count.max(1)).unwrap_or(1);
