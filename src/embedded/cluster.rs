@@ -175,13 +175,19 @@ impl Cluster {
         })
     }
 
-    /// Stops the server in a mode of `pg_ctl`: `fast` or `immediate`. One that is not running has no process to signal:
-    /// whatever has its number is something else.
-    pub(super) fn stop(&self, mode: &str) -> Result<(), ServerError> {
-        if !self.is_running() {
+    /// Stops the server. One that is not running has no process to signal: whatever has its number is something else.
+    pub(super) fn stop(&self) -> Result<(), ServerError> {
+        // Connections that this program has just given up are still being closed. Others are not waited for for long.
+        let gently = || run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", "smart", "-t", "1"]));
+        if !self.is_running() || gently().is_ok() {
             return Ok(());
         }
-        run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", mode]))
+        run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", "fast"]))
+    }
+
+    /// Stops the server at once, like a crash.
+    pub(super) fn crash(&self) -> Result<(), ServerError> {
+        run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", "immediate"]))
     }
 
     /// A shell, and a script for it that stops the server at once.
@@ -198,7 +204,7 @@ impl Cluster {
 
     pub(super) fn database_url(&self, database: &str) -> String {
         let folder = self.socket_folder.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
-        format!("host='{folder}' port={PORT} user=postgres dbname={database}")
+        format!("host='{folder}' user=postgres dbname={database}")
     }
 
     fn pg_ctl(&self, action: &str) -> Command {

@@ -63,7 +63,7 @@ impl EphemeralServer {
 
     /// Stops the server at once, like a crash.
     pub fn crash(&self) -> Result<(), ServerError> {
-        self.cluster.stop("immediate")
+        self.cluster.crash()
     }
 
     pub fn recover(&self) -> Result<(), ServerError> {

@@ -117,7 +117,7 @@ impl PrivateServer {
     fn leave(&self) -> Result<(), ServerError> {
         self.start_lock.lock()?;
         self.users_lock.unlock()?;
-        if self.users_lock.try_lock()? { self.cluster.stop("fast") } else { Ok(()) }
+        if self.users_lock.try_lock()? { self.cluster.stop() } else { Ok(()) }
     }
 }
 
