@@ -16,6 +16,7 @@ mod server;
 mod status;
 mod tls;
 mod turns;
+mod unknown_service;
 
 pub use config::{ConnectionLimits, ServeError, ServerConfig};
 pub use limits::{CallLimit, CallLimits};

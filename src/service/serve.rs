@@ -4,8 +4,9 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use http::Request;
 use tokio::sync::oneshot;
-use tonic::{body::Body, transport::Server};
+use tonic::{body::Body, service::Routes, transport::Server};
 use tower::{
+    ServiceBuilder,
     layer::util::{Identity, Stack},
     util::MapRequestLayer,
 };
@@ -18,6 +19,7 @@ use super::{
     metrics_endpoint::MetricsServer,
     rpc::{Reports, ReportsServer},
     server::RunningServer,
+    unknown_service::UnknownService,
 };
 use crate::contract::proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer};
 
@@ -60,18 +62,23 @@ impl RunningServer {
         let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, age, ends.clone());
         let reports = ReportsServer::new(Reports::new(self.store, self.metrics), self.calls.request_bytes);
         let imports = UsageImportServiceServer::new(self.imports).max_decoding_message_size(self.calls.request_bytes);
-        let mut router = transport(&self.connections)
-            .add_service(layers.around_public(health_service.max_decoding_message_size(MAX_HEALTH_BYTES)))
+        let health_service = health_service.max_decoding_message_size(MAX_HEALTH_BYTES);
+        let unknown = ServiceBuilder::new()
+            .map_request(|request: Request<axum::body::Body>| request.map(Body::new))
+            .service(layers.around_public(UnknownService));
+        let mut routes = Routes::from(axum::Router::new().fallback_service(unknown))
+            .add_service(layers.around_public(health_service))
             .add_service(layers.around(reports))
             .add_service(layers.around(imports));
         if self.reflection {
             let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
-            router = router
+            routes = routes
                 .add_service(layers.around_public(v1.max_decoding_message_size(MAX_REFLECTION_BYTES)))
                 .add_service(layers.around_public(v1alpha.max_decoding_message_size(MAX_REFLECTION_BYTES)));
         }
         let (drain, draining) = oneshot::channel::<()>();
         let (acceptor, connections) = listener::accept(self.listener, self.admission);
+        let router = transport(&self.connections).add_routes(routes);
         let mut server = std::pin::pin!(router.serve_with_incoming_shutdown(connections, async {
             let _ = draining.await;
         }));

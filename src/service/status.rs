@@ -55,6 +55,10 @@ pub(super) fn code(reason: Reason) -> Code {
     }
 }
 
+pub(super) fn unknown_service() -> Status {
+    status(Reason::Unimplemented, "there is no such service here")
+}
+
 /// The name that the gRPC specification gives a code.
 pub(super) fn code_name(code: Code) -> &'static str {
     match code {

@@ -68,6 +68,9 @@ async fn every_service_on_the_port_takes_grpc_alone_and_from_no_foreign_page() {
         "grpc.health.v1.Health/Check",
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        // Nor is it told otherwise where there is nothing.
+        "no.such.Service/Method",
+        "",
     ] {
         for (method, content_type, origin, http) in [
             (Method::GET, "application/grpc", None, 405),
