@@ -7,7 +7,8 @@ DECLARE
     present timestamptz;
     before timestamptz[];
 BEGIN
-    -- The publish lock (src/store/locks.rs).
+    -- A purge compares moments. Its lock, and the publish lock (src/store/locks.rs).
+    PERFORM pg_advisory_xact_lock(x'0053435200000004'::bigint);
     PERFORM pg_advisory_xact_lock(x'0053435200000001'::bigint);
     present := clock_timestamp();
     -- In order, so that what superseded another thing still does.

@@ -258,6 +258,8 @@ pub(super) struct PurgeArgs {
     #[arg(long, env = "SCR_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub(super) dry_run: bool,
     #[command(flatten)]
+    pub(super) publish: PublishArgs,
+    #[command(flatten)]
     pub(super) database: DatabaseArgs,
 }
 

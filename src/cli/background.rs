@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::output::Stdout;
+use super::output::Lines;
 use crate::client::Checkpoint;
 
 /// The capacity of the queue to the thread.
@@ -33,8 +33,7 @@ pub(super) trait Output: Write + Send + 'static {
 }
 
 /// Standard output, devices and pipes.
-impl Output for Stdout {}
-impl Output for File {}
+impl<W: Write + Send + 'static> Output for Lines<W> {}
 
 /// Writes lines and checkpoints in the order in which it gets them.
 pub(super) struct BackgroundWriter<W> {

@@ -14,12 +14,16 @@ use crate::{
 pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
     let database = Database::connect(&args.database).await?;
     let applied = store::migrate(&database.url).await?;
+    // All of it is done before any of it is told: nobody may be reading.
+    let granted = match args.grant_to.as_slice() {
+        [] => None,
+        grants => Some(store::grant(&database.url, grants).await?),
+    };
     match applied.as_slice() {
         [] => say!("the schema is up to date")?,
         applied => say!("applied {}", applied.join(", "))?,
     }
-    if !args.grant_to.is_empty() {
-        let granted = store::grant(&database.url, &args.grant_to).await?;
+    if let Some(granted) = granted {
         for Grant { access, role } in &args.grant_to {
             match access {
                 Access::Reader => say!("{role} may read, but not change anything")?,

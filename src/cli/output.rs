@@ -1,6 +1,6 @@
 //! Tables, CSV and JSON for the client commands.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -52,7 +52,7 @@ impl Rows {
             csv.write_record(row).map_err(io::Error::from)?;
         }
         let text = csv.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-        Stdout::new().write_all(&text).map_err(|error| unwritten(&error))
+        Lines::new(io::stdout()).write_all(&text).map_err(|error| unwritten(&error))
     }
 }
 
@@ -99,21 +99,20 @@ fn printable_lines(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Standard output, for lines of CSV: as they are, but for a terminal.
-pub(super) struct Stdout {
-    out: io::Stdout,
+/// Lines of CSV: as they are, but for a terminal.
+pub(super) struct Lines<W> {
+    out: W,
     is_terminal: bool,
 }
 
-impl Stdout {
-    pub(super) fn new() -> Self {
-        let out = io::stdout();
+impl<W: Write + IsTerminal> Lines<W> {
+    pub(super) fn new(out: W) -> Self {
         Self { is_terminal: out.is_terminal(), out }
     }
 }
 
 /// Each write has whole lines.
-impl Write for Stdout {
+impl<W: Write> Write for Lines<W> {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         if self.is_terminal {
             self.out.write_all(printable_lines(&String::from_utf8_lossy(lines)).as_bytes())?;

@@ -17,7 +17,7 @@ pub(super) async fn run(args: PurgeArgs) -> Result<(), CommandError> {
         None => None,
     };
     let rules = PurgeRules { superseded_for: args.superseded_days.map(|days| DAY * days), months_before };
-    let purged = purge(&database.url, rules, args.dry_run).await?;
+    let purged = purge(&database.url, rules, args.publish.max_clock_skew(), args.dry_run).await?;
     let done = if args.dry_run { "would be purged" } else { "purged" };
     for (month, records) in &purged.months {
         say!("{month}: {} records of {} loads {done}", records.records, records.loads)?;

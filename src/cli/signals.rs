@@ -4,7 +4,7 @@ use std::{io, thread, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandError, output};
+use super::CommandError;
 
 /// How long a command may take to end after a signal.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ fn insist_on_stop() {
         let Ok(mut signals) = StopSignals::listen() else { return };
         signals.next().await;
         let _ = tokio::time::timeout(STOP_LIMIT, signals.next()).await;
-        output::note("error: interrupted");
+        // Without a word: nobody may be reading standard error.
         std::process::exit(INTERRUPTED);
     });
 }

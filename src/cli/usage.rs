@@ -85,12 +85,13 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     }
     let download = client.detailed_usage_csv(&query, format).await?;
     match destination {
-        Destination::Stdout => copy(download, format, output::Stdout::new(), output::STDOUT).await,
+        Destination::Stdout => copy(download, format, output::Lines::new(io::stdout()), output::STDOUT).await,
         Destination::Stream(path) => {
             let name = path.display().to_string();
             // Opening a pipe waits for its reader.
             let file = tokio::task::spawn_blocking(move || File::options().append(true).open(&path)).await?;
-            copy(download, format, file.map_err(|error| format!("{name}: {error}"))?, &name).await
+            let file = file.map_err(|error| format!("{name}: {error}"))?;
+            copy(download, format, output::Lines::new(file), &name).await
         }
         Destination::File(path) => {
             let mut file = PartialFile::create(&path)?;

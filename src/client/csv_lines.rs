@@ -17,7 +17,10 @@ use crate::{
         CsvFormat, CsvWriter, Fields, RecordReader, WireValue, billing_region, part_length, proto, read_part,
         read_time, write_decimal,
     },
-    model::{AssetType, BillingRegion, Column, Decimal, Meter, Part, Total, Totals, UsageKey, UtcTime},
+    model::{
+        AssetType, BillingRegion, Column, Decimal, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Meter, Part, Total,
+        Totals, UsageKey, UtcTime,
+    },
 };
 
 /// How many bits of a part's mixed bytes say where its memo is.
@@ -211,16 +214,23 @@ impl CsvLines {
     /// Reads the asset, and checks it; returns what follows. Assets change every few records.
     fn read_asset<'a>(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
         if !self.check.filters_assets() {
-            return self.asset.replace(Part::Asset, rest, self.format, |_, _| {});
+            let mut is_short = true;
+            let after = self.asset.replace(Part::Asset, rest, self.format, |column, value| {
+                let max = if column == Column::AssetId { MAX_ASSET_ID_BYTES } else { MAX_ASSET_NAME_BYTES };
+                is_short &= !matches!(value, WireValue::Bytes(text) if text.len() > max);
+            });
+            // The plain way says what is wrong.
+            return after.filter(|_| is_short);
         }
-        let (mut id, mut code) = (None, None);
+        let (mut id, mut name, mut code) = (None, None, None);
         let mut part = std::mem::take(&mut self.asset);
         let after = part.replace(Part::Asset, rest, self.format, |column, value| match (column, value) {
             (Column::AssetId, _) => id = value.text(),
+            (Column::AssetName, _) => name = value.text(),
             (Column::AssetType, WireValue::Varint(value)) => code = i32::try_from(value).ok(),
             _ => {}
         })?;
-        self.check.asset(AssetType::from_code(code?)?, id?).ok()?;
+        self.check.asset(AssetType::from_code(code?)?, id?, name.unwrap_or_default()).ok()?;
         self.asset = part;
         Some(after)
     }

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use super::{ClientError, UsageQuery};
 use crate::{
     contract::proto::ReportHeader,
-    model::{AssetType, BillingRegion, Month, OrganizationId, TenantId, UsageFilter, UsageRecord, UtcTime, composed},
+    model::{
+        AssetType, BillingRegion, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES, Month,
+        OrganizationId, TenantId, UsageFilter, UsageRecord, UtcTime, composed,
+    },
 };
 
 const REVISION_DIGITS: usize = 64;
@@ -85,7 +88,9 @@ impl RecordCheck {
         }
     }
 
-    pub(super) fn asset(&self, asset_type: AssetType, id: &str) -> Result<(), ClientError> {
+    pub(super) fn asset(&self, asset_type: AssetType, id: &str, name: &str) -> Result<(), ClientError> {
+        check_length("assetId", id, MAX_ASSET_ID_BYTES)?;
+        check_length("assetName", name, MAX_ASSET_NAME_BYTES)?;
         let types = &self.filter.asset_types;
         let is_asked = (types.is_empty() || types.contains(&asset_type))
             && (self.asset_ids.is_empty() || self.asset_ids.contains(composed(id).as_ref()));
@@ -93,6 +98,7 @@ impl RecordCheck {
     }
 
     pub(super) fn meter(&self, name: &str) -> Result<(), ClientError> {
+        check_length("meterName", name, MAX_METER_NAME_BYTES)?;
         let is_asked = self.meter_names.is_empty() || self.meter_names.contains(composed(name).as_ref());
         if is_asked { Ok(()) } else { Err(filtered("meterName", name)) }
     }
@@ -131,11 +137,19 @@ impl RecordCheck {
     pub(super) fn record(&self, record: &UsageRecord) -> Result<(), ClientError> {
         let dimensions = &record.dimensions;
         self.tenant(record.organization_id, record.tenant_id)?;
-        self.asset(record.asset.asset_type, &record.asset.id)?;
+        self.asset(record.asset.asset_type, &record.asset.id, &record.asset.name)?;
         self.meter(&dimensions.meter.name)?;
         self.period(dimensions.start, dimensions.end)?;
         self.attributes(dimensions.billing_region, dimensions.trial)
     }
+}
+
+/// The lengths of the contract: of what is kept, there is no more.
+fn check_length(column: &str, value: &str, max_bytes: usize) -> Result<(), ClientError> {
+    if value.len() <= max_bytes {
+        return Ok(());
+    }
+    Err(ClientError::wrong(format!("a record has the {column} of {} bytes; the maximum is {max_bytes}", value.len())))
 }
 
 fn filtered(column: &str, value: &str) -> ClientError {

@@ -18,6 +18,8 @@ const SETTINGS: &str = "SET standard_conforming_strings = on;
     SET lock_timeout = 0;
     SET statement_timeout = 0;
     SET idle_session_timeout = 0;
+    SET default_transaction_read_only = off;
+    SET gin_fuzzy_search_limit = 0;
     SET jit = off;";
 
 /// How often two sessions are compared. A pooler hands out the server connection that was given back last, or else takes
@@ -30,7 +32,9 @@ const COMPARISON_LIMIT: Duration = Duration::from_secs(10);
 pub(super) async fn prepare(client: &Client, more: &str) -> Result<Option<String>, tokio_postgres::Error> {
     let script = format!(
         "{SETTINGS} {more}
-        SELECT current_setting('server_encoding'), current_setting('session_replication_role')"
+        SELECT current_setting('server_encoding'), current_setting('session_replication_role');
+        SELECT set_config(name, CASE name WHEN 'transaction_timeout' THEN '0' ELSE 'local' END, false) FROM pg_settings
+        WHERE name = 'transaction_timeout' OR (name = 'synchronous_commit' AND setting = 'off')"
     );
     let answer = client.simple_query(&script).await?;
     let value = |column| first_row(&answer).and_then(|row| row.get(column)).unwrap_or_default();
@@ -81,7 +85,7 @@ async fn are_shared(one: &Client, other: &Client) -> Result<bool, tokio_postgres
             begun => begun?,
         }
         // It keeps what it has until the transaction ends.
-        let shared = session(other).await? == own || session(one).await? != own;
+        let shared = session(other).await? == own || session(one).await? != own || session(one).await? != own;
         other.batch_execute("ROLLBACK").await?;
         if shared {
             return Ok(true);

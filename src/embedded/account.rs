@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fs::File,
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
@@ -49,6 +50,12 @@ impl Account {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", "/");
         }
         command
+    }
+
+    /// Not by its name, which may lead elsewhere meanwhile.
+    pub(super) fn own(&self, file: &File, path: &Path) -> Result<(), ServerError> {
+        let Some(user) = &self.run_as else { return Ok(()) };
+        nix::unistd::fchown(file, Some(user.uid), Some(user.gid)).map_err(|error| io_error(path, error.into()))
     }
 
     pub(super) fn chown(&self, folder: &Path) -> Result<(), ServerError> {

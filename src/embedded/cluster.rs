@@ -2,7 +2,8 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -61,10 +62,11 @@ impl Cluster {
     /// Puts a file into the data directory, readable by the account only. It is there after [`Self::create`].
     pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<(), ServerError> {
         let path = self.folder.join(name);
-        let written = std::fs::write(&path, content)
-            .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)));
-        written.map_err(|error| io_error(&path, error))?;
-        self.account.chown(&path)
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(content).map(|()| file));
+        let file = written.map_err(|error| io_error(&path, error))?;
+        self.account.own(&file, &path)
     }
 
     /// Creates the cluster if it does not exist.
@@ -179,7 +181,7 @@ impl Cluster {
     pub(super) fn stop(&self) -> Result<(), ServerError> {
         // Connections that this program has just given up are still being closed. Others are not waited for for long.
         let gently = || run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", "smart", "-t", "1"]));
-        if !self.is_running() || gently().is_ok() {
+        if !self.is_running() || !postmaster::may_be_signalled(&self.folder) || gently().is_ok() {
             return Ok(());
         }
         run("pg_ctl stop", self.pg_ctl("stop").args(["-w", "-m", "fast"]))

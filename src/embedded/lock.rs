@@ -43,17 +43,17 @@ impl LockFile {
         let made_private = is_private(&file)
             .and_then(|is| if is { Ok(()) } else { file.set_permissions(Permissions::from_mode(0o600)) });
         made_private.map_err(|error| io_error(&path, error))?;
-        account.chown(&path)?;
+        account.own(&file, &path)?;
         Ok(Self { file, path })
     }
 
-    /// Locks it for this program alone, and leaves the number of its process for those who wait.
+    /// Locks it for this program alone, and leaves the number of its process for those who wait. That only helps: on a full disk
+    /// there is none.
     pub(super) fn lock(&self) -> Result<(), ServerError> {
         self.wait_for(File::try_lock)?;
         let mut file = &self.file;
-        let written =
-            file.rewind().and_then(|()| file.set_len(0)).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(|error| io_error(&self.path, error))
+        let _ = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(())
     }
 
     pub(super) fn lock_shared(&self) -> Result<(), ServerError> {

@@ -23,21 +23,29 @@ pub(super) enum State {
 
 /// What the server of a cluster does.
 pub(super) fn state(cluster: &Path, socket: &Path) -> State {
-    let Some(text) = pid_file(cluster) else { return State::Stopped };
+    let text = pid_file(cluster);
+    // Only the server listens in that folder, since only its account can enter it. It may run where its process is not seen, in
+    // another container.
+    if UnixStream::connect(socket).is_ok() {
+        let status = text.as_deref().and_then(|text| text.lines().nth(STATUS_LINE)).unwrap_or_default();
+        return if matches!(status.trim(), "ready" | "standby") { State::Ready } else { State::Busy };
+    }
+    let Some(text) = text else { return State::Stopped };
     let Some(process) = process(&text) else { return State::Doubtful };
     if !is_alive(process) {
         return State::Stopped;
-    }
-    // Only the server listens in that folder, since only its account can enter it.
-    if UnixStream::connect(socket).is_ok() {
-        let status = text.lines().nth(STATUS_LINE).unwrap_or_default().trim();
-        return if matches!(status, "ready" | "standby") { State::Ready } else { State::Busy };
     }
     match works_in(process, cluster) {
         Some(true) => State::Busy,
         Some(false) => State::Stale,
         None => State::Doubtful,
     }
+}
+
+/// Whether the process that the file names may be the server's, and so may be sent a signal.
+pub(super) fn may_be_signalled(cluster: &Path) -> bool {
+    let process = pid_file(cluster).and_then(|text| process(&text));
+    process.is_some_and(|process| is_alive(process) && works_in(process, cluster) != Some(false))
 }
 
 /// Whether there is no process that could be the server. Asks less than [`state`], and may be asked often.
@@ -61,9 +69,14 @@ pub(super) fn remove_pid_file(cluster: &Path) -> std::io::Result<()> {
     fs::remove_file(cluster.join(PID_FILE))
 }
 
-/// Whether there is such a process that this account may signal; a server's process is of this account.
+/// Whether there is such a process that this account may signal; a server's process is of this account. One that has ended, and
+/// whose parent has not looked, is still there for signals.
 fn is_alive(process: Pid) -> bool {
-    !matches!(kill(process, None), Err(Errno::ESRCH | Errno::EPERM))
+    let is_there = !matches!(kill(process, None), Err(Errno::ESRCH | Errno::EPERM));
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // After the name, which is in parentheses.
+    let has_ended = stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']));
+    is_there && !has_ended
 }
 
 /// Whether a process has this working directory, as a server has that of its cluster. `None` where the system does not tell.

@@ -1,5 +1,6 @@
 //! The gRPC services: who may call what, and how an answer gets to its caller.
 
+mod codes;
 mod config;
 mod connection;
 mod file_descriptors;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::limits::LimitExceeded;
+use super::{codes::code, limits::LimitExceeded};
 use crate::{
     auth::{Denied, Unauthenticated},
     contract::{REASON_DOMAIN, Reason},
@@ -20,66 +20,8 @@ const MAX_VIOLATION_BYTES: usize = 3 << 10;
 /// When to try again after an outage.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The code of a reason. Each reason comes with one code only.
-pub(super) fn code(reason: Reason) -> Code {
-    match reason {
-        Reason::InvalidArgument | Reason::InvalidUsage | Reason::RequestUnreadable => Code::InvalidArgument,
-        Reason::RequestTooLarge | Reason::CallerLimit => Code::ResourceExhausted,
-        Reason::Unimplemented => Code::Unimplemented,
-        Reason::TenantNotFound | Reason::OrganizationNotFound | Reason::UsageNotFound => Code::NotFound,
-        Reason::ResumeTokenExpired
-        | Reason::ReportPurged
-        | Reason::PageTokenExpired
-        | Reason::ClockSkew
-        | Reason::DatabaseRightMissing => Code::FailedPrecondition,
-        Reason::DatabaseUnavailable
-        | Reason::ShuttingDown
-        | Reason::Overloaded
-        | Reason::ReaderStalled
-        | Reason::ConnectionTooOld
-        | Reason::AuditLogUnavailable
-        | Reason::NotReplicated
-        | Reason::IssuerUnavailable => Code::Unavailable,
-        Reason::DeadlineExceeded | Reason::StatementTimeout | Reason::RequestStalled | Reason::ImporterStalled => {
-            Code::DeadlineExceeded
-        }
-        Reason::ImportConflict => Code::Aborted,
-        Reason::TokenMissing | Reason::TokenExpired | Reason::TokenInvalid | Reason::CertificateUnknown => {
-            Code::Unauthenticated
-        }
-        Reason::RoleMissing | Reason::NoOrganizations => Code::PermissionDenied,
-        Reason::Internal | Reason::Panic => Code::Internal,
-        Reason::CallerGone => Code::Cancelled,
-        // Warnings: the call succeeds.
-        Reason::TrialExpired | Reason::AssetIdsAlike => Code::Ok,
-    }
-}
-
 pub(super) fn unknown_service() -> Status {
     status(Reason::Unimplemented, "there is no such service here")
-}
-
-/// The name that the gRPC specification gives a code.
-pub(super) fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 fn details(reason: Reason) -> ErrorDetails {
@@ -403,7 +345,7 @@ mod tests {
         assert!(!documented.is_empty());
         for (documented, reason) in documented {
             let known: Reason = reason.parse().expect("a reason");
-            assert_eq!(code_name(code(known)), documented, "{reason}");
+            assert_eq!(crate::service::codes::code_name(code(known)), documented, "{reason}");
         }
     }
 }

@@ -26,8 +26,8 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum ClockError {
     #[error(
-        "the clock of this machine ({here}) and that of the database ({database}) differ by more than {allowed} s: nothing was \
-         published. Set the one that is wrong, or allow more with --max-clock-skew"
+        "the clock of this machine ({here}) and that of the database ({database}) differ by more than {allowed} s, so nothing was \
+         published or purged. Set the one that is wrong, or allow more with --max-clock-skew"
     )]
     Skew { here: UtcTime, database: UtcTime, allowed: u64 },
     #[error(

@@ -1,7 +1,7 @@
 //! Advisory locks: what each is for, and who takes it how. No program but this one should use these numbers.
 //!
-//! Whoever waits for another program for long says for which. Whoever holds what others wait for is ended by the database when
-//! it stops in the middle.
+//! Whoever waits for another program for long says for which. Whoever publishes, or holds what a publisher waits for, is ended by
+//! the database when it stops in the middle.
 
 use std::{fmt, pin::pin, time::Duration};
 
@@ -28,6 +28,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 const TURN_LIMIT: Duration = Duration::from_secs(300);
 /// How long a transaction that others wait for may do nothing, or wait for a lock on a table.
 const HOLDER_LIMIT: Duration = Duration::from_secs(5);
+/// How long a migration waits for a lock on a table. It is then undone, and may be run again.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(20);
 
 /// Who holds an advisory lock alone.
 pub(super) struct Holder {
@@ -146,7 +148,8 @@ pub(super) async fn lock_migrations(client: &Client, observer: &Client) -> Resul
     client.run_script(&limit(TURN_LIMIT.as_millis())).await?;
     let locked = client.run("-- migrate: lock\nSELECT pg_advisory_lock($1)", &[&MIGRATE]);
     wait_for(MIGRATE, "migrate", observer, locked).await?;
-    client.run_script(&limit(0)).await
+    // A migration that waits for a table has everyone else wait behind it.
+    client.run_script(&limit(MIGRATION_LIMIT.as_millis())).await
 }
 
 /// Keeps other purges away; `false`: one is running.

@@ -60,7 +60,16 @@ async fn nothing_is_published_where_clocks_differ() {
             let output = program().args(arguments).arg(file).env("DATABASE_URL", &database.url).output().unwrap();
             let error = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success(), "{shifted}");
-            assert!(error.contains("differ by more than 300 s: nothing was published"), "{shifted}: {error}");
+            let expected = "differ by more than 300 s, so nothing was published or purged";
+            assert!(error.contains(expected), "{shifted}: {error}");
+        }
+        for rule in [["--superseded-days", "0"], ["--keep-months", "1"]] {
+            let output = program().arg("purge").args(rule).env("DATABASE_URL", &database.url).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                !output.status.success() && error.contains("so nothing was published or purged"),
+                "{shifted}: {error}"
+            );
         }
         let server = database.serve();
         let channel = tonic::transport::Channel::from_shared(server.url()).unwrap().connect().await.unwrap();

@@ -17,6 +17,8 @@ use crate::support::{
     calls::monthly_costs,
 };
 
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
 /// January 2022 is the first.
 const MONTHS: usize = 30;
 
@@ -93,8 +95,8 @@ async fn months_are_purged_from_an_analysed_database_of_many_months() {
     let database = many_months().await;
     let rules = PurgeRules { months_before: Some(month(MONTHS - 2)), superseded_for: None };
     let expected: Vec<_> = (0..MONTHS - 2).map(|number| (month(number), Records { loads: 2, records: 3 })).collect();
-    assert_eq!(purge(&database.url, rules, true).await.unwrap().months, expected);
-    let purged = purge(&database.url, rules, false).await.unwrap();
+    assert_eq!(purge(&database.url, rules, CLOCK_SKEW, true).await.unwrap().months, expected);
+    let purged = purge(&database.url, rules, CLOCK_SKEW, false).await.unwrap();
     assert_eq!((purged.months, purged.assets), (expected, u64::try_from(MONTHS - 2).unwrap()));
     let left = "SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY inhrelid::regclass::text)
         FROM pg_inherits WHERE inhparent = 'usage_block'::regclass";
@@ -108,7 +110,7 @@ async fn a_partition_that_is_of_no_month_is_named() {
     let sql = database.sql().await;
     sql.batch_execute("CREATE TABLE usage_block_other PARTITION OF usage_block DEFAULT").await.unwrap();
     let rules = PurgeRules { months_before: Some(month(2)), superseded_for: None };
-    let error = purge(&database.url, rules, false).await.unwrap_err().to_string();
+    let error = purge(&database.url, rules, CLOCK_SKEW, false).await.unwrap_err().to_string();
     assert_eq!(
         error,
         "the database holds unexpected data: usage_block_other, a partition of usage_block, is of no month"
@@ -136,9 +138,9 @@ async fn every_plan_gives_the_same() {
             let restated = loads.iter().filter(|load| matches!(load.outcome, LoadOutcome::Restated(_))).count();
             assert_eq!((loads.len(), restated), (6, 3), "{settings}");
         }
-        let would = purge(&database.url, keep_two, true).await.unwrap();
+        let would = purge(&database.url, keep_two, CLOCK_SKEW, true).await.unwrap();
         assert_eq!(would.months.len(), MONTHS - 2, "{settings}");
-        let gone = purge(&database.url, superseded, false).await.unwrap().superseded;
+        let gone = purge(&database.url, superseded, CLOCK_SKEW, false).await.unwrap().superseded;
         assert_eq!(gone, Records { loads: 6, records: 12 }, "{settings}");
         assert_eq!(seen(&database).await, expected, "{settings}");
         let name = sql.query_one("SELECT quote_ident(current_database())", &[]).await.unwrap();

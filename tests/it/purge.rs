@@ -21,6 +21,7 @@ use crate::support::{
     program, rounds, settle,
 };
 
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
 const AT_ONCE: PurgeRules = PurgeRules { superseded_for: Some(Duration::ZERO), months_before: None };
 
 fn before(month: &str) -> PurgeRules {
@@ -28,7 +29,7 @@ fn before(month: &str) -> PurgeRules {
 }
 
 async fn done(database: &Database, rules: PurgeRules) -> Purged {
-    purge(&database.url, rules, false).await.expect("a purge")
+    purge(&database.url, rules, CLOCK_SKEW, false).await.expect("a purge")
 }
 
 async fn number(database: &Database, sql: &str) -> i64 {
@@ -81,7 +82,7 @@ async fn records_of_superseded_loads_go_and_those_in_force_stay() {
     let hour = PurgeRules { superseded_for: Some(Duration::from_secs(3600)), ..AT_ONCE };
     assert_eq!(done(&database, hour).await, Purged::default());
     let expected = Purged { superseded: Records { loads: 1, records: 2 }, ..Purged::default() };
-    assert_eq!(purge(&database.url, AT_ONCE, true).await.unwrap(), expected);
+    assert_eq!(purge(&database.url, AT_ONCE, CLOCK_SKEW, true).await.unwrap(), expected);
     assert_eq!(number(&database, "SELECT count(*) FROM usage_record").await, 4, "nothing was done yet");
     assert_eq!(done(&database, AT_ONCE).await, expected);
     assert_eq!(number(&database, "SELECT count(*) FROM usage_record").await, 2);
@@ -115,7 +116,7 @@ async fn months_past_retention_go_with_their_assets_and_bills_stay() {
     let server = database.serve();
     let february = costs(&server, monthly_costs(ORG)).await;
     let expected = vec![("2022-02".parse::<Month>().unwrap(), Records { loads: 1, records: 2 })];
-    let would = purge(&database.url, before("2022-03"), true).await.unwrap();
+    let would = purge(&database.url, before("2022-03"), CLOCK_SKEW, true).await.unwrap();
     assert_eq!((would.months, would.assets), (expected.clone(), 0));
     let purged = done(&database, before("2022-03")).await;
     assert_eq!((purged.months, purged.assets), (expected, 1));
@@ -282,7 +283,7 @@ async fn only_the_owner_purges_and_only_one_at_a_time() {
     let database = Database::with_catalog().await;
     let sql = database.sql().await;
     sql.batch_execute("SELECT pg_advisory_lock(x'53435200000004'::bigint)").await.unwrap();
-    let error = purge(&database.url, AT_ONCE, false).await.expect_err("a refusal").to_string();
+    let error = purge(&database.url, AT_ONCE, CLOCK_SKEW, false).await.expect_err("a refusal").to_string();
     assert_eq!(error, "another purge is running; wait for it to end");
     drop(sql);
     let run = |args: &[&str]| {

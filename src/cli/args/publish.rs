@@ -9,7 +9,7 @@ use crate::store::StoreConfig;
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct PublishArgs {
     /// How many seconds the clocks of this machine and of the database may differ, 1 to 86400. If they differ by more,
-    /// nothing is published.
+    /// nothing is published or purged.
     #[arg(
         long,
         env = "SCR_MAX_CLOCK_SKEW",
@@ -22,7 +22,11 @@ pub(in crate::cli) struct PublishArgs {
 }
 
 impl PublishArgs {
+    pub(in crate::cli) fn max_clock_skew(&self) -> Duration {
+        Duration::from_secs(self.max_clock_skew)
+    }
+
     pub(in crate::cli) fn config(&self, database_url: &str) -> StoreConfig {
-        StoreConfig { max_clock_skew: Duration::from_secs(self.max_clock_skew), ..StoreConfig::new(database_url) }
+        StoreConfig { max_clock_skew: self.max_clock_skew(), ..StoreConfig::new(database_url) }
     }
 }

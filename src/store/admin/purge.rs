@@ -12,7 +12,7 @@ use tokio_postgres::{Client, error::SqlState};
 use crate::{
     database::{Scripts as _, Statements as _, connect},
     model::Month,
-    store::{StoreError, locks},
+    store::{StoreError, clock, locks},
 };
 
 /// Loads in one transaction.
@@ -78,13 +78,22 @@ pub async fn present_month(database_url: &str) -> Result<Month, StoreError> {
     Month::of(row.try_get("today")?).ok_or_else(|| StoreError::corrupt("the database is of no year that there is"))
 }
 
-/// Purges by rules, by an account that owns the tables. With `dry_run`, it only says what it would do.
-pub async fn purge(database_url: &str, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
+/// Purges by rules, by an account that owns the tables. With `dry_run`, it only says what it would do. Nothing is purged where
+/// the clocks of this machine and the database differ by more than `max_clock_skew`, or where the publication clock was wrong.
+pub async fn purge(
+    database_url: &str,
+    rules: PurgeRules,
+    max_clock_skew: Duration,
+    dry_run: bool,
+) -> Result<Purged, PurgeError> {
     let mut client = connect(database_url, Duration::from_secs(10)).await.map_err(StoreError::from)?;
     if !locks::try_lock_purge(&client).await? {
         return Err(PurgeError::Running);
     }
-    let purged = run(&mut client, rules, dry_run).await;
+    let purged = match clock::check(&client, max_clock_skew).await {
+        Ok(()) => run(&mut client, rules, dry_run).await,
+        Err(error) => Err(error.into()),
+    };
     // The connection would let go of it, too, but in a while.
     locks::unlock_purge(&client).await?;
     purged

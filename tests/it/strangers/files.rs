@@ -174,6 +174,30 @@ async fn a_default_name_says_what_the_report_is() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), names.len());
 }
 
+/// Notes and rows go into one pipe, as `2>&1 | less` has it, and nobody reads on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_a_command_that_cannot_even_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let flags = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    let set = |flags| nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).map(drop);
+    set(OFlag::from_bits_truncate(flags) | OFlag::O_NONBLOCK).unwrap();
+    while std::io::Write::write(&mut writer, &[b'x'; 4096]).is_ok() {}
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(OFlag::from_bits_truncate(flags))).unwrap();
+    let mut command = usage("http://127.0.0.1:1", folder.path(), &["-o", "-"]);
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    // Until the program takes signals, the first one is its end.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let ended = wait_for(|| {
+        interrupt(&child, Signal::SIGTERM);
+        std::thread::sleep(Duration::from_millis(50));
+        child.try_wait().unwrap()
+    });
+    assert_eq!(ended.await.code(), Some(130));
+}
+
 fn interrupt(child: &Child, signal: Signal) {
     signal::kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }

@@ -102,6 +102,21 @@ async fn notes_that_cannot_be_written_stop_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_are_given_whether_it_is_told_or_not() {
+    let place = place().await;
+    let role = format!("reader_of_{}", std::process::id());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let grant = format!("reader={role}");
+    let ended = run_to(place.command(&["migrate", "--grant-to", &grant]), writer).await;
+    ended.assert_error("standard output: Broken pipe", "migrate");
+    let may = format!("SELECT has_table_privilege('{role}', 'usage_load', 'SELECT')");
+    let sql = place.database.sql().await;
+    assert!(sql.query_one(&may, &[]).await.unwrap().get::<_, bool>(0));
+    sql.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_whose_report_nobody_reads_imports_all_files() {
     let place = place().await;
     let (reader, writer) = std::io::pipe().unwrap();

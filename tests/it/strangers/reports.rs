@@ -168,6 +168,21 @@ const ANSWERS: &[Case] = &[
         },
         "it has more than 4096 meters",
     ),
+    (
+        &[],
+        |report| last(report).meter_name = "m".repeat(129),
+        "a record has the meterName of 129 bytes; the maximum is 128",
+    ),
+    (
+        &[],
+        |report| last(report).asset_id = "i".repeat(513),
+        "a record has the assetId of 513 bytes; the maximum is 512",
+    ),
+    (
+        &[],
+        |report| last(report).asset_name = "n".repeat(1025),
+        "a record has the assetName of 1025 bytes; the maximum is 1024",
+    ),
 ];
 
 async fn ask(script: Script, folder: &Path, more: &[&str]) -> Ended {

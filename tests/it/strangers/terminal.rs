@@ -142,8 +142,13 @@ async fn on_terminal(mut command: Command) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn csv_is_harmless_on_a_terminal_and_exact_elsewhere() {
     let server = serve(script()).await;
+    let to = |output: &'static str| [&USAGE[..6], &[output]].concat();
     for arguments in [
         &USAGE[..],
+        // The terminal by other names.
+        &to("/dev/stdout"),
+        &to("/dev/stderr"),
+        &to("/dev/fd/2"),
         &["tenants", "--format", "csv"],
         &[&COSTS[..], &["--format", "csv"]].concat(),
         &["tenants"],
@@ -152,7 +157,7 @@ async fn csv_is_harmless_on_a_terminal_and_exact_elsewhere() {
         let shown = on_terminal(client(&server, arguments)).await;
         assert_harmless(&shown, &format!("{arguments:?}"));
         assert!(!shown.is_empty());
-        if arguments.contains(&"csv") || arguments[0] == "usage" {
+        if arguments.contains(&"csv") || arguments == USAGE {
             let exact = run(client(&server, arguments)).await;
             assert!(exact.text().contains(&format!("\"{EVIL}\"")), "{exact:?}");
         }

@@ -18,7 +18,7 @@ use tracing::Span;
 use super::{audit_log, ended::EndedCall, metrics, notes::Notes, trace};
 use crate::{
     contract::Reason,
-    service::{policy::Rpc, status},
+    service::{codes, policy::Rpc},
     telemetry::{lines::Lines, metrics::Metrics},
 };
 
@@ -185,7 +185,7 @@ impl Call {
             request_id: &self.request_id,
             peer: self.peer,
             noted: &noted,
-            code: status::code_name(outcome.code),
+            code: codes::code_name(outcome.code),
             reason: &outcome.reason,
             client_message: &outcome.client_message,
             bytes: self.bytes.load(Ordering::Relaxed),
@@ -208,6 +208,6 @@ impl Outcome {
 
     /// No status is sent to the caller.
     fn unanswered(reason: Reason) -> Self {
-        Self { code: status::code(reason), reason: reason.to_string(), client_message: String::new() }
+        Self { code: codes::code(reason), reason: reason.to_string(), client_message: String::new() }
     }
 }
