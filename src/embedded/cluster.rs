@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::fcntl::OFlag;
+
 use super::{
     Account, Binaries, ServerError, io_error,
     postmaster::{self, State},
@@ -63,7 +65,8 @@ impl Cluster {
     pub(super) fn put(&self, name: &str, content: &[u8]) -> Result<(), ServerError> {
         let path = self.folder.join(name);
         let mut options = std::fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
+        let file = options.open(&path);
         let written = file.and_then(|mut file| file.write_all(content).map(|()| file));
         let file = written.map_err(|error| io_error(&path, error))?;
         self.account.own(&file, &path)
