@@ -114,6 +114,11 @@ impl Lines {
         self.take_room()
     }
 
+    /// Gives room back that was reserved for a line that is not written.
+    pub fn release(&self) {
+        self.room.add_permits(1);
+    }
+
     pub fn write(&self, line: &[u8]) {
         if self.when_full == WhenFull::Drop && !self.take_room() {
             self.dropped.inc();

@@ -3,6 +3,6 @@
 pub mod lines;
 pub mod logs;
 pub mod metrics;
-mod rate_limit;
+pub mod rate_limit;
 mod sinks;
 pub mod traces;

@@ -37,6 +37,12 @@ struct Interval {
     suppressed: u64,
 }
 
+/// So many lines in an interval.
+pub struct Quota {
+    max: u32,
+    interval: Mutex<Interval>,
+}
+
 /// Suppressed lines, for the metrics of the process.
 pub(super) fn suppressed_lines() -> Counter {
     SUPPRESSED.clone()
@@ -52,18 +58,45 @@ impl RateLimit {
     /// Whether a line may be written now, and how many were suppressed before it.
     fn pass(&self, place: Identifier, now: Instant) -> (bool, u64) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let interval = places.entry(place).or_insert(Interval { began: now, lines: 0, suppressed: 0 });
+        places.entry(place).or_insert_with(|| Interval::new(now)).pass(MAX_LINES, now)
+    }
+}
+
+// === impl Interval ===
+
+impl Interval {
+    fn new(began: Instant) -> Self {
+        Self { began, lines: 0, suppressed: 0 }
+    }
+
+    /// Whether a line may be written now, and how many were suppressed in the interval before.
+    fn pass(&mut self, max: u32, now: Instant) -> (bool, u64) {
         let mut suppressed = 0;
-        if now.duration_since(interval.began) >= INTERVAL {
-            suppressed = interval.suppressed;
-            *interval = Interval { began: now, lines: 0, suppressed: 0 };
+        if now.duration_since(self.began) >= INTERVAL {
+            suppressed = self.suppressed;
+            *self = Self::new(now);
         }
-        if interval.lines == MAX_LINES {
-            interval.suppressed += 1;
+        if self.lines == max {
+            self.suppressed += 1;
+            SUPPRESSED.inc();
             return (false, suppressed);
         }
-        interval.lines += 1;
+        self.lines += 1;
         (true, suppressed)
+    }
+}
+
+// === impl Quota ===
+
+impl Quota {
+    /// In 10 seconds.
+    pub fn new(max: u32) -> Self {
+        Self { max, interval: Mutex::new(Interval::new(Instant::now())) }
+    }
+
+    /// Whether a line may be written now, and how many were suppressed before it.
+    pub fn pass(&self) -> (bool, u64) {
+        self.interval.lock().unwrap_or_else(PoisonError::into_inner).pass(self.max, Instant::now())
     }
 }
 
@@ -85,9 +118,6 @@ impl<S: Subscriber> Filter<S> for RateLimit {
         let (passes, suppressed) = self.pass(metadata.callsite(), Instant::now());
         if suppressed > 0 {
             self.log.write((self.notice)(metadata, suppressed).as_bytes());
-        }
-        if !passes {
-            SUPPRESSED.inc();
         }
         passes
     }

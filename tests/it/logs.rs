@@ -20,6 +20,42 @@ use tonic::{Code, transport::Channel};
 
 use crate::support::{Database, calls::reason, program, serving::Serving};
 
+/// Whoever has no token gets lines, and not all there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_strangers_do_not_fill_the_audit_log() {
+    let database = Database::with_catalog().await;
+    let key = crate::support::issuer::Signer::new(jsonwebtoken::Algorithm::EdDSA, "ed");
+    let issuer = crate::support::issuer::Issuer::start(&[&key]).await;
+    let serving = Serving::start(&database, &issuer, |_| {});
+    let mut stub = ReportsServiceClient::new(serving.channel().await);
+    let began = Instant::now();
+    for _ in 0..1200 {
+        let status = stub.list_tenants(ListTenantsRequest::default()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+    }
+    let took = began.elapsed();
+    // The next interval tells how many there were.
+    tokio::time::sleep(Duration::from_secs(11).saturating_sub(took)).await;
+    stub.list_tenants(ListTenantsRequest::default()).await.unwrap_err();
+    // With a token there is a line as ever.
+    let claims = issuer.claims(&["*"]);
+    let token = format!("Bearer {}", key.sign(&claims));
+    stub.list_tenants(crate::support::calls::request(ListTenantsRequest::default(), &[&token])).await.unwrap();
+    let is_last = |lines: &[Value]| lines.last().is_some_and(|line| line["code"] == "OK");
+    let mut lines = serving.calls(1).await;
+    while !is_last(&lines) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        lines = serving.calls(1).await;
+    }
+    let more: Vec<u64> = lines.iter().filter_map(|line| line["calls"].as_u64()).collect();
+    let strangers = lines.iter().filter(|line| line["code"] == "UNAUTHENTICATED").count() as u64;
+    assert_eq!(strangers + more.iter().sum::<u64>(), 1201, "every call has a line, or is counted");
+    // Where they did not all come in one interval, they may all have lines.
+    if took < Duration::from_secs(9) {
+        assert_eq!((strangers, more.as_slice()), (1001, [200].as_slice()));
+    }
+}
+
 /// `serve`, whose log is read up to its address and no further.
 struct Unread {
     child: Child,

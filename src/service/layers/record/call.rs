@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::Span;
 
-use super::{audit_log, ended::EndedCall, metrics, notes::Notes, trace};
+use super::{audit_log::AuditLog, ended::EndedCall, metrics, notes::Notes, trace};
 use crate::{
     contract::Reason,
     service::{codes, policy::Rpc},
@@ -32,13 +32,14 @@ pub(super) struct CallRecord {
 pub(in crate::service) struct OpenCalls {
     calls: Mutex<HashMap<usize, Weak<Call>>>,
     metrics: Arc<Metrics>,
-    audit: Option<Lines>,
+    audit: Arc<AuditLog>,
 }
 
 /// A running call, for layers that note something of it, or end it although its answer is not read.
 pub(in crate::service) struct Call {
     rpc: Rpc,
     metrics: Arc<Metrics>,
+    audit: Arc<AuditLog>,
     request_id: String,
     peer: Option<SocketAddr>,
     started: Instant,
@@ -74,6 +75,7 @@ impl CallRecord {
         let call = Arc::new(Call {
             rpc,
             metrics,
+            audit: Arc::clone(&open.audit),
             request_id,
             peer,
             started: Instant::now(),
@@ -129,12 +131,12 @@ impl OpenCalls {
     /// `audit`: where each call has to reserve room for its line.
     pub(in crate::service) fn new(metrics: Arc<Metrics>, audit: Option<Lines>) -> Self {
         metrics::expect_calls(&metrics);
-        Self { calls: Mutex::default(), metrics, audit }
+        Self { calls: Mutex::default(), metrics, audit: Arc::new(AuditLog::new(audit)) }
     }
 
     /// Whether the audit log has room for the line of another call, which then must begin.
     pub(super) fn reserve_line(&self) -> bool {
-        self.audit.as_ref().is_none_or(Lines::reserve)
+        self.audit.reserve()
     }
 
     fn calls(&self) -> MutexGuard<'_, HashMap<usize, Weak<Call>>> {
@@ -194,7 +196,7 @@ impl Call {
         metrics::ended(&self.metrics, &ended);
         let span = self.span.lock().unwrap_or_else(PoisonError::into_inner).take();
         span.iter().for_each(|span| trace::ended(span, &ended));
-        audit_log::ended(&ended);
+        self.audit.ended(&ended);
     }
 }
 
