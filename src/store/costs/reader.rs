@@ -133,23 +133,33 @@ impl Store {
 // === impl Query ===
 
 impl Query {
+    /// The rows of a statement about tenants. `more`: its binds after those of [`tenants_statement`].
+    async fn rows(
+        &self,
+        connection: &PooledConnection,
+        statement: &str,
+        tenant: Option<TenantId>,
+        more: Binds<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (start, end) = (self.months.start().first_day(), self.months.end().first_day());
+        let (organization, tenant) = (self.organization.as_uuid(), tenant.map(TenantId::as_uuid));
+        let snapshot = self.snapshot.time().as_chrono();
+        let common: Binds<'_> = &[&organization, &tenant, &start, &end, &snapshot];
+        Ok(connection.fetch_all(statement, &[common, more].concat()).await?)
+    }
+
     /// Each row also tells of all tenants.
     async fn first_tenants(&self, connection: &PooledConnection) -> Result<Vec<Row>, StoreError> {
         let columns = ", count(*) OVER () AS tenant_count,
                bit_xor(hashtextextended(concat_ws(chr(31), tenant_id, name), 0)) OVER () AS names";
         let statement = tenants_statement("first_cost_tenants", columns, "");
-        let (start, end) = (self.months.start().first_day(), self.months.end().first_day());
-        let (organization, tenant) = (self.organization.as_uuid(), self.tenant.map(TenantId::as_uuid));
-        let snapshot = self.snapshot.time().as_chrono();
-        Ok(connection.fetch_all(&statement, &[&organization, &tenant, &start, &end, &snapshot]).await?)
+        self.rows(connection, &statement, self.tenant, &[]).await
     }
 
     async fn find(&self, connection: &PooledConnection, tenant: TenantId) -> Result<Option<CostTenant>, StoreError> {
         let statement = tenants_statement("cost_tenant", "", "");
-        let (start, end) = (self.months.start().first_day(), self.months.end().first_day());
-        let snapshot = self.snapshot.time().as_chrono();
-        let binds: Binds<'_> = &[&self.organization.as_uuid(), &Some(tenant.as_uuid()), &start, &end, &snapshot];
-        connection.fetch_optional(&statement, binds).await?.as_ref().map(CostTenant::from_row).transpose()
+        let rows = self.rows(connection, &statement, Some(tenant), &[]).await?;
+        rows.first().map(CostTenant::from_row).transpose()
     }
 
     /// Tenants by names and ids that compare so with these.
@@ -161,11 +171,7 @@ impl Query {
     ) -> Result<Arc<[CostTenant]>, StoreError> {
         let condition = format!(" AND (name, tenant_id) {comparison} ($6, $7)");
         let statement = tenants_statement("cost_tenants", "", &condition);
-        let (start, end) = (self.months.start().first_day(), self.months.end().first_day());
-        let (organization, tenant) = (self.organization.as_uuid(), self.tenant.map(TenantId::as_uuid));
-        let snapshot = self.snapshot.time().as_chrono();
-        let binds: Binds<'_> = &[&organization, &tenant, &start, &end, &snapshot, &name, &id.as_uuid()];
-        let rows = connection.fetch_all(&statement, binds).await?;
+        let rows = self.rows(connection, &statement, self.tenant, &[&name, &id.as_uuid()]).await?;
         rows.iter().map(CostTenant::from_row).collect()
     }
 
