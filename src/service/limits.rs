@@ -22,13 +22,13 @@ pub struct CallLimits {
     pub imports: CallLimit,
     /// Other calls, running or waiting for a database connection.
     pub short_calls: CallLimit,
-    /// Bytes of the answers to short calls that wait to be read.
+    /// Bytes of answers that wait to be read.
     pub unread_bytes: CallLimit,
     /// How long a response may wait for its reader, and a request take to arrive.
     pub stall: Duration,
     /// How long an importer may take between two messages.
     pub import_idle: Duration,
-    /// How long an `ImportUsage` call may take in all.
+    /// How long an `ImportUsage` or `WithdrawUsage` call may take in all.
     pub import_duration: Duration,
     /// What an `ImportUsage` call may take.
     pub import: ImportLimits,

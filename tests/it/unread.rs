@@ -5,11 +5,11 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use secure_connect_reports::{
     auth::AuthConfig,
-    contract::proto::ListTenantsRequest,
+    contract::proto::{ImportUsageRequest, ListTenantsRequest, usage_import_service_client::UsageImportServiceClient},
     service::{CallLimit, CallLimits, ServerConfig},
     store::StoreConfig,
 };
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Channel};
 
 use crate::support::{
     Database, Server,
@@ -120,6 +120,32 @@ async fn what_was_not_read_counts_after_the_end_of_its_call() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(answers.last().is_some_and(is_given), "{path}");
+    }
+}
+
+/// What was imported is never answered with a refusal: where there is no room for the answer, nothing is imported.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_without_room_for_its_answer_does_not_begin() {
+    let database = Database::with_rows(1).await;
+    let reports = database.serve();
+    let mut stub = reports.stub().await;
+    let record = stub.get_detailed_usage(detailed_usage(TENANT)).await.unwrap().into_inner().message().await;
+    let record = record.unwrap().unwrap().records.remove(0);
+    let message = ImportUsageRequest { source: "other".to_owned(), records: vec![record], ..Default::default() };
+    for (per_caller, is_imported) in [(1_000_000, false), (2_000_000, true)] {
+        let server = serve(&database, per_caller);
+        let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+        let answer = UsageImportServiceClient::new(channel).import_usage(tokio_stream::iter([message.clone()])).await;
+        let loads = "SELECT count(*) FROM usage_load WHERE source = 'other'";
+        let loads: i64 = database.sql().await.query_one(loads, &[]).await.unwrap().get(0);
+        assert_eq!(loads, i64::from(is_imported));
+        match answer {
+            Ok(_) => assert!(is_imported),
+            Err(status) => {
+                assert_eq!(reason(&status), (Code::ResourceExhausted, "CALLER_LIMIT".to_owned()), "{status:?}");
+                assert!(!is_imported);
+            }
+        }
     }
 }
 

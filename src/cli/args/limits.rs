@@ -69,11 +69,11 @@ pub(in crate::cli) struct LimitsArgs {
     /// Other concurrent calls of one caller.
     #[arg(long, env = "SCR_MAX_SHORT_CALLS_PER_CALLER", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_short_calls_per_caller: u32,
-    /// Bytes of answers to other calls that wait to be read. Whoever does not read takes no place of a call, and is refused
+    /// Bytes of answers that wait to be read. Whoever does not read takes no place of a call but a download's, and is refused
     /// beyond this.
     #[arg(long, env = "SCR_MAX_UNREAD_BYTES", default_value_t = 67_108_864, value_parser = value_parser!(u32).range(4_194_304..=2_147_483_647), value_name = "BYTES")]
     max_unread_bytes: u32,
-    /// Bytes of answers to other calls of one caller that wait to be read.
+    /// Bytes of answers to one caller that wait to be read.
     #[arg(long, env = "SCR_MAX_UNREAD_BYTES_PER_CALLER", default_value_t = 16_777_216, value_parser = value_parser!(u32).range(4_194_304..=2_147_483_647), value_name = "BYTES")]
     max_unread_bytes_per_caller: u32,
     /// How long an answer may wait for the caller to read it, and how long a request may take to arrive. The call
@@ -83,7 +83,7 @@ pub(in crate::cli) struct LimitsArgs {
     /// How long an `ImportUsage` call may pause between two messages.
     #[arg(long, env = "SCR_IMPORT_IDLE_SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     import_idle_seconds: u64,
-    /// How long an `ImportUsage` call may take in all.
+    /// How long an `ImportUsage` or `WithdrawUsage` call may take in all.
     #[arg(long, env = "SCR_IMPORT_SECONDS", default_value_t = 3600, value_parser = value_parser!(u64).range(1..=31_536_000), value_name = "SECONDS")]
     import_seconds: u64,
     /// The maximum number of records of an `ImportUsage` call.

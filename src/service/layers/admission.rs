@@ -1,5 +1,6 @@
 //! Admits a call as far as the limits go. The permit of a download is given back when its answer ends, that of any other call when
-//! its answer is made. What was made and is not read yet counts by its bytes, for as long as the transport keeps it.
+//! its answer is made. What was made and is not read yet counts by its bytes, for as long as the transport keeps it. Downloads and
+//! imports have room for that from the beginning: what was imported must not be answered with a refusal.
 
 use std::sync::Arc;
 
@@ -26,8 +27,10 @@ pub(super) struct Admission(pub(super) Arc<Permits>);
 
 /// What the transport and the layers keep of an answer, beside its bytes.
 const ANSWER_BYTES: usize = 16 << 10;
-/// Of a message of a download.
+/// Of a message of a download: one may be with the transport when the stream ends before its end.
 const MESSAGE_BYTES: usize = 256 << 10;
+/// Of the answer to an import, which lists loads.
+const IMPORT_ANSWER_BYTES: usize = 1 << 20;
 
 /// The permit for what the transport keeps of an answer. The body that the transport has keeps it: one below may be dropped while
 /// the transport still has a part of it.
@@ -39,6 +42,8 @@ struct Admitted {
     class: CallClass,
     holders: Holders,
     permit: Permit,
+    /// `None`: its answer counts when it is made.
+    unread: Option<Permit>,
     call: Option<AdmittedCall>,
 }
 
@@ -53,7 +58,7 @@ impl Middleware for Admission {
             return response;
         }
         let answered = match admitted.class {
-            CallClass::Download => self.stream(response, admitted),
+            CallClass::Download => Ok(with_permits(response, (admitted.permit, admitted.call), admitted.unread)),
             CallClass::Short | CallClass::Import => self.keep(response, admitted).await,
         };
         answered.unwrap_or_else(Status::into_http)
@@ -67,7 +72,13 @@ impl Admission {
         let scope = request.extensions().get::<Caller>().map(|caller| &caller.scope);
         let holders = Holders::new(principal.subject(), scope);
         let permit = self.0.acquire(class, holders.clone())?;
-        Ok(Admitted { class, holders, permit, call: request.extensions().get().map(Peer::admit) })
+        let bytes = match class {
+            CallClass::Download => Some(ANSWER_BYTES + MESSAGE_BYTES),
+            CallClass::Import => Some(ANSWER_BYTES + IMPORT_ANSWER_BYTES),
+            CallClass::Short => None,
+        };
+        let unread = bytes.map(|bytes| self.0.acquire_bytes(bytes, holders.clone())).transpose()?;
+        Ok(Admitted { class, holders, permit, unread, call: request.extensions().get().map(Peer::admit) })
     }
 
     /// Whoever does not read an answer must not keep others from being answered.
@@ -75,20 +86,23 @@ impl Admission {
         let (head, body) = response.into_parts();
         let answer = UnreadAnswer::collect(body).await?;
         drop(admitted.permit);
-        let unread = self.0.acquire_bytes(ANSWER_BYTES + answer.bytes(), admitted.holders)?;
-        Ok(with_permits(Response::from_parts(head, Body::new(answer)), admitted.call, unread))
-    }
-
-    /// A message of the stream may be with the transport when the stream ends before its end.
-    fn stream(&self, response: Response<Body>, admitted: Admitted) -> Result<Response<Body>, Status> {
-        let unread = self.0.acquire_bytes(ANSWER_BYTES + MESSAGE_BYTES, admitted.holders)?;
-        Ok(with_permits(response, (admitted.permit, admitted.call), unread))
+        let unread = match admitted.unread {
+            Some(unread) => unread,
+            None => self.0.acquire_bytes(ANSWER_BYTES + answer.bytes(), admitted.holders)?,
+        };
+        Ok(with_permits(Response::from_parts(head, Body::new(answer)), admitted.call, Some(unread)))
     }
 }
 
 /// `call` is given back when the answer ends.
-fn with_permits<P: Send + Unpin + 'static>(response: Response<Body>, call: P, unread: Permit) -> Response<Body> {
+fn with_permits<P: Send + Unpin + 'static>(
+    response: Response<Body>,
+    call: P,
+    unread: Option<Permit>,
+) -> Response<Body> {
     let mut response = response.map(|body| Body::new(PermitBody { body, permit: Some(call) }));
-    response.extensions_mut().insert(Unread(Arc::new(unread)));
+    if let Some(unread) = unread {
+        response.extensions_mut().insert(Unread(Arc::new(unread)));
+    }
     response
 }
