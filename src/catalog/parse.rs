@@ -152,9 +152,9 @@ fn prices(raw: Vec<RawPrice>, problems: &mut Problems) -> Vec<Price> {
 
 /// The model is graduated and the rounding half away from zero, unless the price says otherwise.
 fn pricing(entry: &str, raw: &RawPrice, problems: &mut Problems) -> Option<Pricing> {
-    let rounding = match &raw.rounding_mode {
+    let rounding = match &raw.rounding {
         None => Some(RoundingMode::default()),
-        Some(text) => problems.parse(entry, "rounding_mode", text),
+        Some(text) => problems.parse(entry, "rounding", text),
     };
     let tiers = tiers(entry, &raw.tiers, problems);
     let name = raw.pricing_model.as_deref().unwrap_or(PricingModel::GRADUATED);

@@ -49,7 +49,7 @@ pub(super) struct RawPrice {
     pub(super) billing_region: Option<String>,
     pub(super) effective_from: String,
     pub(super) pricing_model: Option<String>,
-    pub(super) rounding_mode: Option<String>,
+    pub(super) rounding: Option<String>,
     pub(super) tiers: Vec<RawTier>,
 }
 

@@ -48,14 +48,14 @@ async fn a_bill_is_rounded_as_its_price_says_also_when_the_price_is_corrected() 
     let by_default = published_at(&database).await;
     assert_eq!(cost(&server, None).await, "0.01");
 
-    database.apply(&price("rounding_mode = \"half_even\"")).await;
+    database.apply(&price("rounding = \"half_even\"")).await;
     let to_even = published_at(&database).await;
     assert_eq!(cost(&server, None).await, "0.00");
     // The same price again is none.
-    database.apply(&price("rounding_mode = \"half_even\"\npricing_model = \"graduated\"")).await;
+    database.apply(&price("rounding = \"half_even\"\npricing_model = \"graduated\"")).await;
     assert_eq!(published_at(&database).await, to_even);
 
-    database.apply(&price("rounding_mode = \"half_away_from_zero\"")).await;
+    database.apply(&price("rounding = \"half_away_from_zero\"")).await;
     assert_eq!(cost(&server, None).await, "0.01");
     assert_eq!(cost(&server, to_even).await, "0.00");
     assert_eq!(cost(&server, by_default).await, "0.01");
@@ -65,7 +65,7 @@ async fn a_bill_is_rounded_as_its_price_says_also_when_the_price_is_corrected() 
 async fn a_price_of_an_unknown_kind_is_refused_and_named() {
     for (settings, problem) in [
         ("pricing_model = \"volume\"", "prices[0].pricing_model: \"volume\": not one of graduated"),
-        ("rounding_mode = \"up\"", "prices[0].rounding_mode: \"up\": not one of half_away_from_zero, half_even"),
+        ("rounding = \"up\"", "prices[0].rounding: \"up\": not one of half_away_from_zero, half_even"),
     ] {
         let error = read(&price(settings), CatalogFormat::Toml).expect_err(settings);
         assert_eq!(error.to_string(), problem);
