@@ -165,7 +165,8 @@ function print({ lines, totals }) {
       heading = next;
       console.log(heading);
     }
-    console.log(`  ${line.meterName} ${line.billingRegion} ${line.quantity} ${line.cost || 'no price'}`);
+    const cost = line.notCharged ? 'not charged' : line.cost || 'no price';
+    console.log(`  ${line.meterName} ${line.billingRegion} ${line.quantity} ${cost}`);
   }
   for (const { month, cost, currency } of totals) {
     console.log(`${monthText(month)} total ${cost} ${currency}`);

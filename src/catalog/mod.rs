@@ -8,7 +8,7 @@ use std::fmt;
 
 pub use file::{CatalogFormat, read};
 
-use crate::model::{BillingRegion, Currency, Meter, Month, OrganizationId, Pricing, TenantId, TenantStatus, UtcTime};
+use crate::model::{BillingRegion, Currency, MeterId, Month, OrganizationId, Pricing, TenantId, TenantStatus, UtcTime};
 
 /// What a catalog file declares. Each entry is valid by itself, and there are no duplicates.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,15 @@ pub struct Tenant {
     pub status: TenantStatus,
     pub trial: bool,
     pub trial_expiry: Option<UtcTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meter {
+    pub id: MeterId,
+    pub name: String,
+    pub unit: String,
+    /// `false`: its usage is measured and shown, and costs nothing, whatever prices there are.
+    pub charged: bool,
 }
 
 #[derive(Clone, Debug)]

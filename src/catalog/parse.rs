@@ -3,10 +3,10 @@
 use std::{collections::HashMap, fmt::Display, hash::Hash, str::FromStr};
 
 use super::{
-    Catalog, InvalidCatalog, Organization, Price, Problem, Tenant,
+    Catalog, InvalidCatalog, Meter, Organization, Price, Problem, Tenant,
     raw::{RawCatalog, RawMeter, RawOrganization, RawPrice, RawTenant, RawTier},
 };
-use crate::model::{Decimal, Meter, PriceTier, Pricing, PricingModel, RoundingMode};
+use crate::model::{Decimal, PriceTier, Pricing, PricingModel, RoundingMode};
 
 const MAX_NAME_BYTES: usize = 256;
 const MAX_WORD_BYTES: usize = 128;
@@ -120,7 +120,7 @@ fn meters(raw: Vec<RawMeter>, problems: &mut Problems) -> Vec<Meter> {
         let unit = problems.name(&entry, "unit", raw.unit, MAX_WORD_BYTES);
         ids.check(id?, &entry, "id", problems);
         names.check(name.clone()?, &entry, "name", problems);
-        Some(Meter { id: id?, name: name?, unit: unit? })
+        Some(Meter { id: id?, name: name?, unit: unit?, charged: raw.charged })
     });
     parsed.collect()
 }

@@ -39,6 +39,12 @@ pub(super) struct RawMeter {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) unit: String,
+    #[serde(default = "charged")]
+    pub(super) charged: bool,
+}
+
+fn charged() -> bool {
+    true
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     client::CostsQuery,
     contract::proto::{CostLine, CostTier, GetMonthlyCostsResponse},
-    model::{BillingRegion, MonthRange, printable},
+    model::{BillingRegion, MonthRange, RoundingMode, printable},
 };
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
@@ -42,7 +42,11 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
         .lines
         .iter()
         .map(|line| {
-            let cost = if line.cost.is_empty() { "no price".to_owned() } else { line.cost.clone() };
+            let cost = match line.cost.as_str() {
+                _ if line.not_charged => "not charged",
+                "" => "no price",
+                cost => cost,
+            };
             vec![
                 month(line.month),
                 line.tenant_name.clone(),
@@ -51,7 +55,7 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
                 line.quantity.clone(),
                 line.trial_quantity.clone(),
                 line.unit.clone(),
-                cost,
+                cost.to_owned(),
                 line.currency.clone(),
             ]
         })
@@ -163,7 +167,9 @@ fn line_to_json(line: CostLine) -> Value {
         "quantity": line.quantity,
         "trialQuantity": line.trial_quantity,
         "tiers": line.tiers.into_iter().map(tier_to_json).collect::<Vec<_>>(),
+        "notCharged": line.not_charged,
         "cost": text_or_null(line.cost),
+        "rounding": RoundingMode::from_code(line.rounding).map(RoundingMode::name),
         "currency": line.currency,
         "recordCount": line.record_count,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, Zero as _};
 
 use super::{
     Client, ClientError, MAX_RESTARTS,
@@ -124,6 +124,10 @@ impl CostsQuery {
         }
         for (field, amount) in [("quantity", &line.quantity), ("trial_quantity", &line.trial_quantity)] {
             exact(amount).ok_or_else(|| ClientError::malformed(field, amount))?;
+        }
+        let costs_nothing = || line.tiers.is_empty() && exact(&line.cost).is_some_and(|cost| cost.is_zero());
+        if line.not_charged && !costs_nothing() {
+            return Err(ClientError::wrong(format!("{:?} is not charged, and costs something", line.meter_name)));
         }
         Ok(())
     }

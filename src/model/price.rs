@@ -28,12 +28,12 @@ pub struct PriceTier {
     pub unit_price: Decimal,
 }
 
-/// How a line's cost is rounded to the minor unit of its currency.
+/// How a line's cost is rounded to the minor unit of its currency. The codes are those of the contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoundingMode {
     #[default]
-    HalfAwayFromZero,
-    HalfEven,
+    HalfAwayFromZero = 1,
+    HalfEven = 2,
 }
 
 /// A text is not the name of a rounding mode or pricing model.
@@ -77,6 +77,18 @@ impl PricingModel {
 // === impl RoundingMode ===
 
 impl RoundingMode {
+    const ALL: [Self; 2] = [Self::HalfAwayFromZero, Self::HalfEven];
+
+    /// The number in the contract.
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// The mode of a number in the contract.
+    pub fn from_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.code() == code)
+    }
+
     /// The name in catalogs and in the database.
     pub fn name(self) -> &'static str {
         match self {
@@ -96,9 +108,6 @@ impl FromStr for RoundingMode {
     type Err = InvalidPricing;
 
     fn from_str(text: &str) -> Result<Self, InvalidPricing> {
-        [Self::HalfAwayFromZero, Self::HalfEven]
-            .into_iter()
-            .find(|mode| mode.name() == text)
-            .ok_or(InvalidPricing("half_away_from_zero, half_even"))
+        Self::ALL.into_iter().find(|mode| mode.name() == text).ok_or(InvalidPricing("half_away_from_zero, half_even"))
     }
 }

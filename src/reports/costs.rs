@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    model::{BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, TenantId, UtcTime},
+    model::{BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, RoundingMode, TenantId, UtcTime},
     store::{CostReader, Hidden, Store, StoreError},
 };
 use compute::Rates;
@@ -65,10 +65,14 @@ pub struct CostLine {
     pub quantity: BigDecimal,
     /// Exact.
     pub trial_quantity: BigDecimal,
+    /// `false`: the meter is measured and not charged, so the cost is zero whatever prices there are.
+    pub is_charged: bool,
     /// The parts of the quantity in each tier.
     pub tiers: Vec<RatedTier>,
     /// Rounded; `None` if no price covers the quantity.
     pub cost: Option<BigDecimal>,
+    /// By the price that was used; `None` if none was.
+    pub rounding: Option<RoundingMode>,
     /// The number of records that are added up.
     pub record_count: i64,
 }

@@ -2,7 +2,7 @@
 
 use bigdecimal::{BigDecimal, Zero as _};
 
-use crate::model::{Currency, PriceTier, Pricing, PricingModel};
+use crate::model::{Currency, PriceTier, Pricing, PricingModel, RoundingMode};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rating {
@@ -10,6 +10,8 @@ pub struct Rating {
     pub tiers: Vec<RatedTier>,
     /// The sum of the tiers' amounts, rounded once to the currency's minor unit.
     pub cost: BigDecimal,
+    /// How it was rounded; `None`: no price was used.
+    pub rounding: Option<RoundingMode>,
 }
 
 /// The part of a quantity that falls into a tier.
@@ -26,9 +28,9 @@ pub struct RatedTier {
 }
 
 impl Rating {
-    /// The rating of a zero quantity.
+    /// The rating of what costs nothing, without a price.
     pub fn nothing(currency: Currency) -> Self {
-        Self { tiers: Vec::new(), cost: currency.zero() }
+        Self { tiers: Vec::new(), cost: currency.zero(), rounding: None }
     }
 }
 
@@ -38,7 +40,7 @@ pub fn rate(quantity: &BigDecimal, pricing: &Pricing, currency: Currency) -> Rat
         PricingModel::Graduated(tiers) => graduated(quantity, tiers),
     };
     let sum: BigDecimal = tiers.iter().map(|tier| &tier.amount).sum();
-    Rating { cost: currency.round(&sum, pricing.rounding), tiers }
+    Rating { cost: currency.round(&sum, pricing.rounding), tiers, rounding: Some(pricing.rounding) }
 }
 
 /// The parts of a quantity in each tier. The tiers are in increasing order, and the last has no end.
@@ -71,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Decimal, RoundingMode};
+    use crate::model::Decimal;
 
     fn decimal(text: &str) -> BigDecimal {
         text.parse().expect(text)
@@ -194,6 +196,7 @@ mod tests {
             let rating = rate(&amount, &pricing, currency.0.parse().expect("a currency"));
 
             let expected = reference(&rational(quantity.0, quantity.1), &exact, currency.1, rounding);
+            prop_assert_eq!(rating.rounding, Some(rounding));
             let (minor_units, scale) = rating.cost.as_bigint_and_exponent();
             prop_assert_eq!(scale, i64::from(currency.1));
             prop_assert_eq!(minor_units, expected);

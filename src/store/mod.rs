@@ -11,6 +11,7 @@ mod loads;
 mod locks;
 mod meters;
 mod pools;
+mod prices;
 mod pricing;
 mod publication;
 mod scope;
@@ -26,11 +27,12 @@ pub use blocks::{
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, SnapshotTime};
-pub use costs::{CostMonth, CostPart, CostReader, CostTenant, MonthUsage, Price};
+pub use costs::{CostMonth, CostPart, CostReader, CostTenant, MonthUsage};
 pub use error::{ClockError, StoreError};
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
 pub use pools::{Store, StoreConfig};
+pub use prices::{Price, PriceList};
 pub use publication::{
     Coverage, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, OmittedDay, Preconditions,
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,

@@ -129,7 +129,9 @@ async fn what_was_published_in_the_future_is_brought_back_in_its_order() {
     for quantity in ["2", "3"] {
         database.import(&csv(&[Row::on("2022-02-01", quantity)])).await;
         let price = format!("unit_price = \"0.{quantity}\"");
-        database.apply(&CATALOG.replace("unit_price = \"0.01\"", &price)).await;
+        // Bandwidth ceases to be charged, and begins again.
+        let charged = if quantity == "2" { "unit = \"GiB\"\ncharged = false" } else { "unit = \"GiB\"" };
+        database.apply(&CATALOG.replace("unit_price = \"0.01\"", &price).replace("unit = \"GiB\"", charged)).await;
     }
     sql.batch_execute(&tick("0")).await.unwrap();
     // So much later that nobody can take it for now.
@@ -140,6 +142,8 @@ async fn what_was_published_in_the_future_is_brought_back_in_its_order() {
         UPDATE usage_month_total SET published_at = published_at + interval '30 years' WHERE published_at > now();
         UPDATE price SET superseded_at = superseded_at + interval '30 years' WHERE superseded_at > now();
         UPDATE price SET applied_at = applied_at + interval '30 years' WHERE applied_at > now();
+        UPDATE uncharged_meter SET applied_at = applied_at + interval '30 years',
+                                   superseded_at = superseded_at + interval '30 years';
         UPDATE publication_clock SET last_published_at = last_published_at + interval '30 years';
         RESET session_replication_role";
     sql.batch_execute(later).await.unwrap();
@@ -158,6 +162,11 @@ async fn what_was_published_in_the_future_is_brought_back_in_its_order() {
     assert!(sql.query_one(moment, &[]).await.unwrap().get::<_, bool>(0));
 
     let now = timestamp(UtcTime::from_chrono(chrono::Utc::now()));
+    let order =
+        "SELECT u.applied_at < now() AND u.superseded_at < now() AND u.applied_at = ANY (SELECT applied_at FROM price)
+            AND u.superseded_at = ANY (SELECT applied_at FROM price) AS is_kept
+        FROM uncharged_meter u";
+    assert!(sql.query_one(order, &[]).await.unwrap().get::<_, bool>("is_kept"), "one moment with the prices");
     assert_eq!(server.february().await, report);
     assert_eq!(costs(GetMonthlyCostsRequest { as_of: now, ..monthly_costs(ORG) }).await, bill);
     let then = GetMonthlyCostsRequest { as_of: timestamp(first.published_at.unwrap()), ..monthly_costs(ORG) };

@@ -93,6 +93,7 @@ async fn a_reader_serves_every_report_and_can_change_nothing() {
         "UPDATE usage_load SET digest = digest",
         "UPDATE publication_clock SET last_published_at = now()",
         "UPDATE price SET superseded_at = now()",
+        "UPDATE uncharged_meter SET superseded_at = now()",
         "UPDATE organization SET name = name",
         "SELECT nextval('load_id_seq')",
         "SELECT ensure_usage_month('2050-01-01')",
@@ -124,6 +125,7 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         .replace("\"Acme\"", "\"Acme Ltd\"")
         .replace("0.085", "0.09")
         .replace("2022-01\"\ntiers = [{ unit", "2022-02\"\ntiers = [{ unit");
+    database.apply(&changed.replace("unit = \"hour\"", "unit = \"hour\"\ncharged = false")).await;
     database.apply(&changed).await;
     database.import(&csv(&[Row::on("2022-02-01", "1"), Row::on("2031-05-01", "1")])).await;
     database.import(&csv(&[Row::on("2022-02-01", "2")])).await;
@@ -142,6 +144,7 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         "DELETE FROM usage_total",
         "DELETE FROM asset",
         "DELETE FROM price",
+        "DELETE FROM uncharged_meter",
         "DELETE FROM tenant",
         "UPDATE usage_block SET quantities = NULL",
         "UPDATE usage_load SET published_at = now()",
@@ -149,6 +152,7 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         "UPDATE asset SET asset_name = ''",
         "UPDATE price_tier SET unit_price = 0",
         "UPDATE price SET currency = 'EUR'",
+        "UPDATE uncharged_meter SET applied_at = now()",
         "UPDATE publication_clock SET last_published_at = '2099-01-01'",
         "UPDATE usage_import SET imported_by = 'nobody'",
         "TRUNCATE usage_block",

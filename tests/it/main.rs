@@ -14,6 +14,7 @@ mod auth_keys;
 mod boundaries;
 mod bounds;
 mod catalog;
+mod charging;
 mod clients;
 mod clocks;
 mod command_line;

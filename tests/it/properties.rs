@@ -10,7 +10,7 @@ use num_rational::BigRational;
 use proptest::{prelude::*, test_runner::TestRunner};
 use secure_connect_reports::{
     client::{CostsQuery, UsageQuery},
-    contract::proto::{GetMonthlyCostsResponse, ReportSummary},
+    contract::proto::{GetMonthlyCostsResponse, ReportSummary, RoundingMode},
     model::{MonthRange, plain},
 };
 
@@ -45,8 +45,13 @@ async fn report(server: &Server, case: &Case, tenant: u8) -> (String, String) {
     server.csv(&query).await
 }
 
-/// The slow and obvious way: the slice of each tier in exact fractions, and one rounding, half up.
-fn cost_of(quantity: &str, tiers: &[(Option<BigRational>, BigRational)], digits: u32) -> String {
+/// The slow and obvious way: the slice of each tier in exact fractions, and one rounding.
+fn cost_of(
+    quantity: &str,
+    tiers: &[(Option<BigRational>, BigRational)],
+    digits: u32,
+    rounding: RoundingMode,
+) -> String {
     let (whole, fraction) = quantity.split_once('.').unwrap_or((quantity, ""));
     let units: BigInt = format!("{whole}{fraction}").parse().unwrap();
     let quantity = BigRational::new(units, BigInt::from(10).pow(u32::try_from(fraction.len()).unwrap()));
@@ -63,7 +68,13 @@ fn cost_of(quantity: &str, tiers: &[(Option<BigRational>, BigRational)], digits:
     }
     let scale = BigInt::from(10).pow(digits);
     let half = BigRational::new(1.into(), 2.into());
-    let minor_units = (sum * BigRational::from_integer(scale) + half).floor().to_integer().to_string();
+    let exact = sum * BigRational::from_integer(scale);
+    let is_half = exact.fract() == half;
+    let mut minor_units = (exact + half).floor().to_integer();
+    if is_half && rounding == RoundingMode::HalfEven && &minor_units % 2 != BigInt::ZERO {
+        minor_units -= 1;
+    }
+    let minor_units = minor_units.to_string();
     if digits == 0 {
         return minor_units;
     }
@@ -172,12 +183,22 @@ fn rows_summary_totals_and_costs_agree() {
         for line in &costs.lines {
             let meter = (0..METERS.len()).find(|&n| case.meter(n).0 == line.meter_name).unwrap();
             let billable = line.quantity != "0";
-            let expected = match case.tiers(meter) {
-                None if billable => String::new(),
-                None => cost_of("0", &[], case.minor_digits()),
-                Some(tiers) => cost_of(&line.quantity, &tiers, case.minor_digits()),
+            let mode = case.rounding(meter);
+            let nothing = || cost_of("0", &[], case.minor_digits(), mode);
+            let (expected, used) = match case.tiers(meter) {
+                _ if case.uncharged[meter] => (nothing(), RoundingMode::Unspecified),
+                None if billable => (String::new(), RoundingMode::Unspecified),
+                None => (nothing(), RoundingMode::Unspecified),
+                Some(tiers) => (cost_of(&line.quantity, &tiers, case.minor_digits(), mode), mode),
             };
             prop_assert_eq!(&line.cost, &expected, "{:?}", line);
+            prop_assert_eq!((line.rounding(), line.not_charged), (used, case.uncharged[meter]), "{:?}", line);
+            // Whoever has the line can compute its cost again.
+            let sum: BigDecimal = line.tiers.iter().map(|tier| tier.amount.parse::<BigDecimal>().unwrap()).sum();
+            let to_even = line.rounding() == RoundingMode::HalfEven;
+            let mode = if to_even { bigdecimal::RoundingMode::HalfEven } else { bigdecimal::RoundingMode::HalfUp };
+            let cost = sum.with_scale_round(case.minor_digits().into(), mode).to_plain_string();
+            prop_assert!(line.cost.is_empty() || line.cost == cost, "{:?}", line);
         }
         let sum: BigDecimal = costs.lines.iter().filter_map(|line| line.cost.parse::<BigDecimal>().ok()).sum();
         prop_assert_eq!(costs.totals[0].cost.parse::<BigDecimal>().unwrap(), sum);

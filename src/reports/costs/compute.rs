@@ -1,6 +1,6 @@
 //! Computes the lines of a bill from stored totals and prices. Reads nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bigdecimal::{BigDecimal, Zero as _};
 
@@ -11,13 +11,14 @@ use crate::{
         manifest::Revision,
         rating::{Rating, rate},
     },
-    store::{CostPart, CostTenant, MeterKey, Meters, Price, StoreError, TenantKey},
+    store::{CostPart, CostTenant, MeterKey, Meters, Price, PriceList, StoreError, TenantKey},
 };
 
 /// What lines are computed with.
 pub(super) struct Rates {
     meters: Meters,
     prices: HashMap<MeterKey, Vec<Price>>,
+    uncharged: HashSet<MeterKey>,
     currency: Currency,
 }
 
@@ -32,12 +33,12 @@ struct Usage {
 // === impl Rates ===
 
 impl Rates {
-    pub(super) fn new(meters: Meters, prices: Vec<Price>, currency: Currency) -> Self {
+    pub(super) fn new(meters: Meters, PriceList { prices, uncharged }: PriceList, currency: Currency) -> Self {
         let mut by_meter: HashMap<MeterKey, Vec<Price>> = HashMap::new();
         for price in prices {
             by_meter.entry(price.meter).or_default().push(price);
         }
-        Self { meters, prices: by_meter, currency }
+        Self { meters, prices: by_meter, uncharged, currency }
     }
 
     /// The lines of a part of a bill, in order.
@@ -59,9 +60,10 @@ impl Rates {
         let lines = usage.into_iter().filter_map(|((month, tenant, meter, region), usage)| {
             let (key, meter) = self.meters.at(meter)?;
             let CostTenant { id, name, plan, .. } = part.tenants.get(tenant)?;
-            let (tiers, cost) = self
-                .rating(*key, region, month, &usage.billable)
-                .map_or_else(|| (Vec::new(), None), |rating| (rating.tiers, Some(rating.cost)));
+            let (tiers, cost, rounding) = match self.rating(*key, region, month, &usage.billable) {
+                Some(rating) => (rating.tiers, Some(rating.cost), rating.rounding),
+                None => (Vec::new(), None, None),
+            };
             Some(CostLine {
                 month,
                 tenant_id: *id,
@@ -71,8 +73,10 @@ impl Rates {
                 billing_region: region,
                 quantity: usage.billable,
                 trial_quantity: usage.trial,
+                is_charged: !self.uncharged.contains(key),
                 tiers,
                 cost,
+                rounding,
                 record_count: usage.record_count,
             })
         });
@@ -81,6 +85,9 @@ impl Rates {
 
     /// `None`: no price covers it.
     fn rating(&self, meter: MeterKey, region: BillingRegion, month: Month, billable: &BigDecimal) -> Option<Rating> {
+        if self.uncharged.contains(&meter) {
+            return Some(Rating::nothing(self.currency));
+        }
         match self.prices.get(&meter).and_then(|prices| effective_price(prices, region, month)) {
             Some(price) => Some(rate(billable, &price.pricing, self.currency)),
             // A zero quantity needs no price.

@@ -6,7 +6,7 @@ use super::parse::{missing, moment, month, optional, page_size, required, token}
 use super::services::Reports;
 use crate::{
     contract::proto,
-    model::{MonthRange, plain},
+    model::{MonthRange, RoundingMode, plain},
     reports::{CostLine, Costs, CostsRequest, InvalidField, RatedTier, get_costs},
     service::layers::Caller,
 };
@@ -95,6 +95,8 @@ fn cost_line(line: &CostLine, organization_id: &str, currency: &str) -> proto::C
         cost: line.cost.as_ref().map(bigdecimal::BigDecimal::to_plain_string).unwrap_or_default(),
         currency: currency.to_owned(),
         record_count: line.record_count,
+        not_charged: !line.is_charged,
+        rounding: line.rounding.map_or(0, RoundingMode::code),
     }
 }
 

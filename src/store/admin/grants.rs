@@ -73,11 +73,11 @@ pub enum GrantError {
 
 /// Everything that this program reads.
 const TABLES: &str = "organization, tenant, tenant_name_suffix, organization_name_suffix, meter, price, price_tier, \
-    asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, publication_clock, \
+    uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, publication_clock, \
     refinery_schema_history, usage_record, detailed_usage_report";
 /// What is written once, and what declarations change.
-const APPENDED: &str = "price, price_tier, asset, usage_import, usage_load, usage_total, usage_block, usage_month, \
-    usage_month_total";
+const APPENDED: &str = "price, price_tier, uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, \
+    usage_month, usage_month_total";
 const DECLARED: &str = "organization, tenant, meter";
 const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
 /// What readers call. Everyone may, where the database does not say otherwise.
@@ -177,7 +177,7 @@ fn statements(access: Access, role: &str, schema: &str) -> String {
             sql,
             "GRANT INSERT ON {APPENDED}, {DECLARED} TO {role};
             GRANT UPDATE ON {DECLARED} TO {role};
-            GRANT UPDATE (superseded_at) ON price TO {role};
+            GRANT UPDATE (superseded_at) ON price, uncharged_meter TO {role};
             GRANT USAGE ON SEQUENCE {SEQUENCES} TO {role};
             GRANT EXECUTE ON FUNCTION {FUNCTIONS} TO {role};"
         );

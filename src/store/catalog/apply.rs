@@ -31,12 +31,17 @@ pub async fn apply(config: &StoreConfig, catalog: &Catalog) -> Result<CatalogCha
     if clock::last_published(&transaction).await? != looked {
         unused.check(&transaction).await?;
     }
-    let meters = planned.write(&transaction).await?;
-    let prices = prices::apply(&transaction, &catalog.prices, config.max_clock_skew, &mut problems).await?;
+    let (meters, charging) = planned.write(&transaction).await?;
+    let prices = prices::plan(&transaction, &catalog.prices, &mut problems).await?;
     if !problems.is_empty() {
         // Dropping the transaction rolls it back.
         return Err(InvalidCatalog(problems).into());
     }
+    if !charging.is_empty() || !prices.is_empty() {
+        let now = clock::tick(&transaction, config.max_clock_skew).await?.as_chrono();
+        charging.publish(&transaction, now).await?;
+        prices.publish(&transaction, now).await?;
+    }
     transaction.commit().await?;
-    Ok(CatalogChanges { organizations, tenants, meters, prices })
+    Ok(CatalogChanges { organizations, tenants, meters, prices: prices.changes })
 }

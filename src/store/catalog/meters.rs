@@ -1,7 +1,8 @@
-//! Meters of a catalog.
+//! Meters of a catalog, and which of them are charged: that is kept by the publication clock, as prices are.
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
@@ -9,12 +10,17 @@ use super::{
     changes::{CatalogError, Changes},
     unused::Unused,
 };
-use crate::{catalog::Problem, database::Statements as _, model::Meter, store::StoreError};
+use crate::{
+    catalog::{Meter, Problem},
+    database::Statements as _,
+    store::StoreError,
+};
 
 /// A meter as it stands in the database.
 struct PresentMeter {
     name: String,
     unit: String,
+    charged: bool,
     key: i64,
 }
 
@@ -22,6 +28,14 @@ struct PresentMeter {
 pub(super) struct PlannedMeters<'a> {
     changes: Changes,
     write: Vec<&'a Meter>,
+    charging: Charging,
+}
+
+/// Meters that begin or cease to be charged, by their ids.
+#[derive(Default)]
+pub(super) struct Charging {
+    begin: Vec<Uuid>,
+    cease: Vec<Uuid>,
 }
 
 pub(super) async fn plan<'a>(
@@ -33,6 +47,7 @@ pub(super) async fn plan<'a>(
     let (by_id, id_by_name) = present_meters(transaction, declared).await?;
     let mut changes = Changes::default();
     let mut write: Vec<&Meter> = Vec::new();
+    let mut charging = Charging::default();
     for (index, meter) in declared.iter().enumerate() {
         let entry = format!("meters[{index}]");
         if let Some(other) = id_by_name.get(&meter.name).filter(|&&id| id != meter.id.as_uuid()) {
@@ -40,13 +55,20 @@ pub(super) async fn plan<'a>(
             problems.push(Problem { place: format!("{entry}.name"), reason });
             continue;
         }
-        match by_id.get(&meter.id.as_uuid()) {
+        let present = by_id.get(&meter.id.as_uuid());
+        // A meter that is new has been charged until now, as all are.
+        if meter.charged != present.is_none_or(|present| present.charged) {
+            let changing = if meter.charged { &mut charging.begin } else { &mut charging.cease };
+            changing.push(meter.id.as_uuid());
+        }
+        match present {
             None => changes.created += 1,
             Some(present) if present.name == meter.name && present.unit == meter.unit => {
-                changes.unchanged += 1;
+                let is_unchanged = present.charged == meter.charged;
+                *if is_unchanged { &mut changes.unchanged } else { &mut changes.updated } += 1;
                 continue;
             }
-            Some(PresentMeter { name, unit, key }) if has_usage(transaction, *key).await? => {
+            Some(PresentMeter { name, unit, key, .. }) if has_usage(transaction, *key).await? => {
                 let reason =
                     format!("the meter has usage as {name} in {unit}, which reports show; declare a new meter instead");
                 problems.push(Problem { place: entry, reason });
@@ -59,15 +81,46 @@ pub(super) async fn plan<'a>(
         }
         write.push(meter);
     }
-    Ok(PlannedMeters { changes, write })
+    Ok(PlannedMeters { changes, write, charging })
 }
 
 // === impl PlannedMeters ===
 
 impl PlannedMeters<'_> {
-    pub(super) async fn write(self, transaction: &Transaction<'_>) -> Result<Changes, StoreError> {
+    /// What remains is to publish what is charged.
+    pub(super) async fn write(self, transaction: &Transaction<'_>) -> Result<(Changes, Charging), StoreError> {
         write_meters(transaction, &self.write).await?;
-        Ok(self.changes)
+        Ok((self.changes, self.charging))
+    }
+}
+
+// === impl Charging ===
+
+impl Charging {
+    pub(super) fn is_empty(&self) -> bool {
+        self.begin.is_empty() && self.cease.is_empty()
+    }
+
+    /// Publishes it at a moment of the publication clock.
+    pub(super) async fn publish(&self, transaction: &Transaction<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        transaction
+            .run(
+                "-- catalog: meters that are charged again
+                UPDATE uncharged_meter SET superseded_at = $1
+                WHERE superseded_at IS NULL
+                  AND meter_key IN (SELECT meter_key FROM meter WHERE meter_id = ANY ($2))",
+                &[&now, &self.begin],
+            )
+            .await?;
+        transaction
+            .run(
+                "-- catalog: meters that are not charged
+                INSERT INTO uncharged_meter (meter_key, applied_at)
+                SELECT meter_key, $1 FROM meter WHERE meter_id = ANY ($2)",
+                &[&now, &self.cease],
+            )
+            .await?;
+        Ok(())
     }
 }
 
@@ -81,7 +134,11 @@ async fn present_meters(
     let rows = transaction
         .fetch_all(
             "-- catalog: meters that are there
-            SELECT meter_id, meter_key, name, unit FROM meter WHERE meter_id = ANY ($1) OR name = ANY ($2)",
+            SELECT meter_id, meter_key, name, unit,
+                   NOT EXISTS (SELECT FROM uncharged_meter u
+                               WHERE u.meter_key = meter.meter_key AND u.superseded_at IS NULL) AS charged
+            FROM meter
+            WHERE meter_id = ANY ($1) OR name = ANY ($2)",
             &[&ids, &names],
         )
         .await?;
@@ -89,8 +146,13 @@ async fn present_meters(
     let mut id_by_name = HashMap::new();
     for row in &rows {
         let (id, name): (Uuid, String) = (row.try_get("meter_id")?, row.try_get("name")?);
-        let (unit, key) = (row.try_get("unit")?, row.try_get("meter_key")?);
-        by_id.insert(id, PresentMeter { name: name.clone(), unit, key });
+        let present = PresentMeter {
+            name: name.clone(),
+            unit: row.try_get("unit")?,
+            charged: row.try_get("charged")?,
+            key: row.try_get("meter_key")?,
+        };
+        by_id.insert(id, present);
         id_by_name.insert(name, id);
     }
     Ok((by_id, id_by_name))

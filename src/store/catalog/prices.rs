@@ -1,6 +1,6 @@
 //! Prices: never updated, but superseded, so that a past bill can be shown again.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use tokio_postgres::Transaction;
@@ -11,7 +11,7 @@ use crate::{
     database::{Statements as _, numeric::Numeric},
     model::{Decimal, Pricing},
     store::{
-        StoreError, clock,
+        StoreError,
         pricing::{self, PRICING_COLUMNS},
     },
 };
@@ -24,12 +24,20 @@ struct PresentPrice {
     pricing: Pricing,
 }
 
-pub(super) async fn apply(
+/// Prices to publish.
+pub(super) struct PlannedPrices<'a> {
+    pub(super) changes: Changes,
+    /// With the keys of their meters.
+    write: Vec<(i64, &'a Price)>,
+    superseded: Vec<i64>,
+}
+
+/// Compares prices with those that are there, meters of the same catalog among them.
+pub(super) async fn plan<'a>(
     transaction: &Transaction<'_>,
-    declared: &[Price],
-    max_clock_skew: Duration,
+    declared: &'a [Price],
     problems: &mut Vec<Problem>,
-) -> Result<Changes, CatalogError> {
+) -> Result<PlannedPrices<'a>, CatalogError> {
     let meters = meter_keys(transaction, declared).await?;
     let present = present_prices(transaction, &meters).await?;
     let mut changes = Changes::default();
@@ -58,19 +66,27 @@ pub(super) async fn apply(
         }
         write.push((meter_key, price));
     }
-    if write.is_empty() || !problems.is_empty() {
-        return Ok(changes);
+    Ok(PlannedPrices { changes, write, superseded })
+}
+
+// === impl PlannedPrices ===
+
+impl PlannedPrices<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.write.is_empty()
     }
-    let now = clock::tick(transaction, max_clock_skew).await?.as_chrono();
-    transaction
-        .run(
-            "-- catalog: superseded prices
-            UPDATE price SET superseded_at = $1 WHERE price_id = ANY ($2)",
-            &[&now, &superseded],
-        )
-        .await?;
-    insert(transaction, &write, now).await?;
-    Ok(changes)
+
+    /// Publishes them at a moment of the publication clock.
+    pub(super) async fn publish(&self, transaction: &Transaction<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        transaction
+            .run(
+                "-- catalog: superseded prices
+                UPDATE price SET superseded_at = $1 WHERE price_id = ANY ($2)",
+                &[&now, &self.superseded],
+            )
+            .await?;
+        insert(transaction, &self.write, now).await
+    }
 }
 
 /// Equal amounts, however many zeros they were written with.

@@ -6,12 +6,15 @@ use chrono::NaiveDate;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
-use super::{CostMonth, CostTenant, MonthUsage, Price, month, prices};
+use super::{CostMonth, CostTenant, MonthUsage, month};
 use crate::{
     database::{Binds, DatabaseError, PooledConnection, Statements as _, numeric::parse_sum},
     model::{Month, MonthRange, OrganizationId, TenantId, UtcTime},
     store::{
-        SnapshotTime, Store, StoreError, cost_turns::CostTurn, tenants::TenantKey, tenants::VisibleOrganization,
+        SnapshotTime, Store, StoreError,
+        cost_turns::CostTurn,
+        prices::{PriceList, price_list},
+        tenants::{TenantKey, VisibleOrganization},
         usage_key::usage_key,
     },
 };
@@ -44,8 +47,8 @@ pub struct CostReader {
     names: i64,
     /// The first of them: all, where a part holds them.
     first: Arc<[CostTenant]>,
-    /// The prices in the organization's currency.
-    prices: Vec<Price>,
+    /// In the organization's currency.
+    prices: PriceList,
     /// Where the next part begins; `None` after the last.
     next: Option<(Month, Start)>,
 }
@@ -110,7 +113,7 @@ impl Store {
         let query = Query { organization: organization.id(), tenant, months, snapshot };
         let (mut rows, prices) = tokio::try_join!(
             query.first_tenants(&connection),
-            prices(&connection, organization.currency(), months, snapshot),
+            price_list(&connection, organization.currency(), months, snapshot),
         )?;
         // The rest must be of the same moment.
         if rows.len() == PART {
@@ -241,7 +244,7 @@ impl CostReader {
         self.names
     }
 
-    pub fn take_prices(&mut self) -> Vec<Price> {
+    pub fn take_prices(&mut self) -> PriceList {
         std::mem::take(&mut self.prices)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use num_rational::BigRational;
 use proptest::prelude::*;
-use secure_connect_reports::model::UtcTime;
+use secure_connect_reports::{contract::proto::RoundingMode, model::UtcTime};
 
 use crate::support::builder::Row;
 
@@ -20,6 +20,9 @@ pub(super) struct Case {
     pub(super) currency: &'static str,
     /// Unit prices and ends of tiers, per meter; none: no price.
     pub(super) prices: Vec<Option<Vec<(u32, u32)>>>,
+    /// Per meter.
+    pub(super) half_even: Vec<bool>,
+    pub(super) uncharged: Vec<bool>,
     pub(super) month: (i32, u32),
 }
 
@@ -49,6 +52,10 @@ impl Case {
         }
     }
 
+    pub(super) fn rounding(&self, meter: usize) -> RoundingMode {
+        if self.half_even[meter] { RoundingMode::HalfEven } else { RoundingMode::HalfAwayFromZero }
+    }
+
     /// The end (none: the last tier) and unit price of each tier of a meter's price.
     pub(super) fn tiers(&self, meter: usize) -> Option<Vec<(Option<BigRational>, BigRational)>> {
         let mut end = 0;
@@ -71,8 +78,10 @@ impl Case {
                 self.tenant(n)
             );
         }
-        for (name, id) in (0..METERS.len()).map(|n| self.meter(n)) {
-            text += &format!("[[meters]]\nid = \"{id}\"\nname = '{name}'\nunit = \"unit\"\n");
+        for (n, uncharged) in self.uncharged.iter().enumerate() {
+            let (name, id) = self.meter(n);
+            let charged = if *uncharged { "charged = false\n" } else { "" };
+            text += &format!("[[meters]]\nid = \"{id}\"\nname = '{name}'\nunit = \"unit\"\n{charged}");
         }
         for (n, tiers) in self.prices.iter().enumerate() {
             let (name, _) = self.meter(n);
@@ -87,8 +96,9 @@ impl Case {
                 .collect();
             parts.push("{ unit_price = \"0.017\" }".to_owned());
             text += &format!(
-                "[[prices]]\nmeter = '{name}'\ncurrency = \"{}\"\neffective_from = \"0001-01\"\ntiers = [{}]\n",
+                "[[prices]]\nmeter = '{name}'\ncurrency = \"{}\"\neffective_from = \"0001-01\"\nrounding = \"{}\"\ntiers = [{}]\n",
                 self.currency,
+                if self.half_even[n] { "half_even" } else { "half_away_from_zero" },
                 parts.join(", ")
             );
         }
@@ -101,9 +111,13 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
     (
         prop::sample::select(vec!["USD", "JPY", "KWD"]),
         prop::collection::vec(prop::option::weighted(0.8, tiers), METERS.len()),
+        prop::collection::vec((any::<bool>(), prop::bool::weighted(0.2)), METERS.len()),
         prop::sample::select(vec![(2022, 2), (2024, 2), (2022, 12), (2023, 1), (1999, 6)]),
     )
-        .prop_map(|(currency, prices, month)| Case { number: 0, meters: 0, currency, prices, month })
+        .prop_map(|(currency, prices, settings, month)| {
+            let (half_even, uncharged) = settings.into_iter().unzip();
+            Case { number: 0, meters: 0, currency, prices, half_even, uncharged, month }
+        })
 }
 
 /// A row as it might be delivered, for tenants and a month that are known later.

@@ -82,6 +82,8 @@ fn line(tenant_id: &str, meter: &str, cost: &str) -> CostLine {
         cost: cost.to_owned(),
         currency: "USD".to_owned(),
         record_count: 2,
+        not_charged: false,
+        rounding: 1,
     }
 }
 
@@ -168,6 +170,8 @@ const BILLS: &[Case<GetMonthlyCostsResponse>] = &[
     (&[], |_, page| page.tenant_months[0].tenant_id = TENANT_2.to_owned(), "its reports are not those of its lines"),
     (&["--as-of", "2022-02-20T00:00:00Z"], |_, _| {}, "and not as of 2022-02-20T00:00:00Z"),
     (&[], |_, page| page.lines[0].cost = "3e-1".to_owned(), "invalid cost: \"3e-1\""),
+    (&[], |_, page| page.lines[0].not_charged = true, "\"a\" is not charged, and costs something"),
+    (&[], |_, page| page.lines[1].not_charged = true, "\"b\" is not charged, and costs something"),
     (&[], |_, page| page.lines[0].quantity = "NaN".to_owned(), "invalid quantity: \"NaN\""),
     (&[], |_, page| page.lines[0].tiers = vec![CostTier::default(); 700_000], "a line has an empty tier"),
     (&[], |_, page| page.lines = vec![CostLine::default(); 700_000], "a page has more than 5000 elements"),
