@@ -2,6 +2,7 @@
 
 mod client;
 mod limits;
+mod lists;
 mod publish;
 mod serve;
 
@@ -15,6 +16,7 @@ use secrecy::SecretString;
 
 pub(super) use client::{ReadArgs, ServerArgs};
 use limits::{LimitsArgs, MonthsArgs};
+pub(super) use lists::PricesArgs;
 pub(super) use publish::PublishArgs;
 pub(super) use serve::ServeArgs;
 
@@ -106,6 +108,8 @@ pub(super) enum Command {
     Usage(Box<UsageArgs>),
     /// Show what an organization owes, line by line.
     Costs(CostsArgs),
+    /// Show which prices are in force in a month.
+    Prices(PricesArgs),
     /// Ask a server whether it is SERVING. The exit code is 0 if it is.
     Healthcheck(ServerArgs),
     /// Make a token for development, signed by a local key. The key is created if it does not exist.

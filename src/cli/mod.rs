@@ -9,6 +9,7 @@ mod demo;
 mod import;
 mod output;
 mod partial;
+mod prices;
 mod purge;
 mod report_name;
 mod serve;
@@ -90,7 +91,12 @@ fn start_logs(args: &Args) -> Result<Logs, String> {
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let is_client = matches!(
         command,
-        Command::Tenants(_) | Command::Usage(_) | Command::Costs(_) | Command::Healthcheck(_) | Command::Token(_)
+        Command::Tenants(_)
+            | Command::Usage(_)
+            | Command::Costs(_)
+            | Command::Prices(_)
+            | Command::Healthcheck(_)
+            | Command::Token(_)
     );
     let mut builder = if is_client {
         tokio::runtime::Builder::new_current_thread()
@@ -111,6 +117,7 @@ async fn dispatch(args: Args, audit: Option<Lines>) -> Result<(), CommandError> 
         Command::Tenants(command) => tenants::run(command).await,
         Command::Usage(command) => interruptible(usage::run(*command)).await,
         Command::Costs(command) => costs::run(command).await,
+        Command::Prices(command) => prices::run(command).await,
         Command::Healthcheck(command) => serve::healthcheck(&command).await,
         Command::Token(command) => token::run(command),
         Command::Demo(command) => demo::run(command).await,

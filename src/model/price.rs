@@ -54,6 +54,21 @@ impl PricingModel {
         }
     }
 
+    /// The number in the contract.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Graduated(_) => 1,
+        }
+    }
+
+    /// The name of a number in the contract.
+    pub fn name_of(code: i32) -> Option<&'static str> {
+        match code {
+            1 => Some(Self::GRADUATED),
+            _ => None,
+        }
+    }
+
     /// The model with this name and these tiers.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
-//! What the reports are: the tenants that one may see, what they used, and what that costs.
+//! What the reports are: the tenants that one may see, what they used, and what that costs, by which prices.
 
 mod costs;
 mod error;
 mod manifest;
 mod page;
+mod price_in_force;
+mod prices;
 mod rating;
 mod tenants;
 mod token;
@@ -13,6 +15,7 @@ pub use costs::{CostLine, CostTotal, CostTotals, Costs, CostsRequest, TenantMont
 pub use error::{InvalidField, ReportError};
 pub use manifest::Revision;
 pub use page::{InvalidPageSize, PageSize};
+pub use prices::{MeterPrice, PriceInForce, Prices, PricesRequest, list_prices};
 pub use rating::{RatedTier, Rating, rate};
 pub use tenants::{Tenants, TenantsRequest, list_tenants};
 pub use usage::{GIVE_UP_AFTER, UsageChunk, UsageHeader, UsageReport, UsageRequest, UsageTotal};

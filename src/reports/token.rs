@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Usage = 2,
     /// A page of `GetMonthlyCosts`.
     Costs = 3,
+    /// A page of `ListPrices`.
+    Prices = 4,
 }
 
 /// A text is not a token of the expected kind.

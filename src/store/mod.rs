@@ -32,7 +32,7 @@ pub use error::{ClockError, StoreError};
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
 pub use pools::{Store, StoreConfig};
-pub use prices::{Price, PriceList};
+pub use prices::{ListedPrice, ListedPrices, Price, PriceList};
 pub use publication::{
     Coverage, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, OmittedDay, Preconditions,
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,

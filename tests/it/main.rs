@@ -43,6 +43,7 @@ mod logs;
 mod months;
 mod overload;
 mod plans;
+mod prices;
 mod pricing;
 mod private_postgresql;
 mod properties;

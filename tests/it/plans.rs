@@ -14,7 +14,7 @@ use secure_connect_reports::{
 use crate::support::{
     Database,
     builder::{ORG, Row, TENANT, TENANT_2, csv},
-    calls::monthly_costs,
+    calls::{list_prices, monthly_costs},
 };
 
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -79,6 +79,8 @@ async fn seen(database: &Database) -> Vec<String> {
     let costs = GetMonthlyCostsRequest { end_month, ..monthly_costs(ORG) };
     let costs = stub.get_monthly_costs(costs).await.unwrap().into_inner();
     seen.extend(costs.lines.iter().map(|line| format!("{:?} {} {}", line.month, line.quantity, line.cost)));
+    let listed = stub.list_prices(list_prices()).await.unwrap().into_inner().prices;
+    seen.extend(listed.iter().map(|price| format!("{} {} {:?}", price.meter_name, price.currency, price.tiers)));
     for (search, organization_id) in [("", ""), ("lab", ""), ("acme", ORG), ("bbbb", "")] {
         let (search, organization_id) = (search.to_owned(), organization_id.to_owned());
         let request = ListTenantsRequest { search, organization_id, ..ListTenantsRequest::default() };

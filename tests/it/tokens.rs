@@ -6,7 +6,8 @@ use prost_types::Timestamp;
 use secure_connect_reports::{
     auth::TenantScope,
     contract::proto::{
-        GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ListTenantsRequest, UsageFilter,
+        GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ListPricesRequest,
+        ListTenantsRequest, UsageFilter,
     },
     reports::{UsageReport, UsageRequest},
     store::Store,
@@ -18,7 +19,7 @@ use tonic_types::StatusExt as _;
 use crate::support::{
     Database, Server,
     builder::{GIB, ORG, Row, TENANT, csv},
-    calls::{detailed_usage, monthly_costs, reason},
+    calls::{detailed_usage, list_prices, monthly_costs, reason},
 };
 
 /// What a token has between its version and kind, and its check.
@@ -66,7 +67,7 @@ async fn served() -> (Database, Server) {
 }
 
 async fn nobody_was_alarmed(server: &Server) {
-    for rpc in ["GetDetailedUsage", "GetMonthlyCosts", "ListTenants"] {
+    for rpc in ["GetDetailedUsage", "GetMonthlyCosts", "ListTenants", "ListPrices"] {
         let name = format!("secureconnect.reports.v1.ReportsService/{rpc}");
         let failures = format!("scr_call_failures_total{{rpc_method=\"{name}\",reason=\"INTERNAL\"}}");
         assert_eq!(server.metric(&failures).await, 0.0, "{rpc}");
@@ -160,7 +161,9 @@ async fn no_byte_of_a_token_makes_an_answer_wrong() {
     let tenants = stub.list_tenants(list.clone()).await.unwrap().into_inner().next_page_token;
     let bill = GetMonthlyCostsRequest { page_size: 1, ..monthly_costs(ORG) };
     let costs = stub.get_monthly_costs(bill.clone()).await.unwrap().into_inner().next_page_token;
-    for token in [&usage, &tenants, &costs] {
+    let one_price = ListPricesRequest { page_size: 1, ..list_prices() };
+    let prices = stub.list_prices(one_price.clone()).await.unwrap().into_inner().next_page_token;
+    for token in [&usage, &tenants, &costs, &prices] {
         let good = payload(token);
         for at in 0..good.len() {
             for flip in [0x01, 0x80] {
@@ -177,6 +180,9 @@ async fn no_byte_of_a_token_makes_an_answer_wrong() {
                 } else if tenants[..3] == token[..3] {
                     let request = ListTenantsRequest { page_token: token, ..list.clone() };
                     stub.list_tenants(request).await.map(drop)
+                } else if prices[..3] == token[..3] {
+                    let request = ListPricesRequest { page_token: token, ..one_price.clone() };
+                    stub.list_prices(request).await.map(drop)
                 } else {
                     let request = GetMonthlyCostsRequest { page_token: token, ..bill.clone() };
                     stub.get_monthly_costs(request).await.map(drop)

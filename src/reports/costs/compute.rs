@@ -9,6 +9,7 @@ use crate::{
     model::{BillingRegion, Currency, Month, TenantId},
     reports::{
         manifest::Revision,
+        price_in_force::effective_price,
         rating::{Rating, rate},
     },
     store::{CostPart, CostTenant, MeterKey, Meters, Price, PriceList, StoreError, TenantKey},
@@ -94,15 +95,6 @@ impl Rates {
             None => billable.is_zero().then(|| Rating::nothing(self.currency)),
         }
     }
-}
-
-/// The price of a region in a month: a price for the region takes precedence over one for all regions, then the latest.
-fn effective_price(prices: &[Price], region: BillingRegion, month: Month) -> Option<&Price> {
-    prices
-        .iter()
-        .filter(|price| price.effective_from <= month)
-        .filter(|price| price.billing_region.is_none_or(|of| of == region))
-        .max_by_key(|price| (price.billing_region.is_some(), price.effective_from))
 }
 
 /// The reports that a part of a bill comes from.

@@ -6,7 +6,7 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{detailed_usage, list_tenants, monthly_costs, services::Reports, usage::PREFIX_BYTES};
+use super::{detailed_usage, list_prices, list_tenants, monthly_costs, services::Reports, usage::PREFIX_BYTES};
 use crate::contract::proto::{self, reports_service_server::ReportsService};
 
 #[tonic::async_trait]
@@ -37,5 +37,12 @@ impl ReportsService for Reports {
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
         Ok(Response::new(monthly_costs::handle(self, request).await?))
+    }
+
+    async fn list_prices(
+        &self,
+        request: Request<proto::ListPricesRequest>,
+    ) -> Result<Response<proto::ListPricesResponse>, Status> {
+        Ok(Response::new(list_prices::handle(&self.store, request).await?))
     }
 }

@@ -1,7 +1,8 @@
-//! The answers of `GetMonthlyCosts` and `ListTenants`.
+//! The answers of `GetMonthlyCosts`, `ListPrices` and `ListTenants`.
 
 use secure_connect_reports::contract::proto::{
-    GetMonthlyCostsRequest, GetMonthlyCostsResponse, ListTenantsRequest, ListTenantsResponse,
+    GetMonthlyCostsRequest, GetMonthlyCostsResponse, ListPricesRequest, ListPricesResponse, ListTenantsRequest,
+    ListTenantsResponse,
 };
 
 use super::{
@@ -93,6 +94,29 @@ async fn pages_of_a_bill() {
         }
     }
     assert_golden("costs/pages.txt", &text);
+}
+
+#[tokio::test]
+async fn lists_of_prices() {
+    let (_, server) = shared().await;
+    let mut stub = reports(server).await;
+    let mut text = String::new();
+    let list = |number| ListPricesRequest { month: month(number), ..Default::default() };
+    let hours = "user_hours_essentials".to_owned();
+    for (name, request) in [
+        ("all", list(3)),
+        ("a meter and a currency", ListPricesRequest { meter_name: hours, currency: "USD".to_owned(), ..list(2) }),
+        ("the first page", ListPricesRequest { page_size: 2, ..list(3) }),
+    ] {
+        let ListPricesResponse { prices, next_page_token } = stub.list_prices(request).await.unwrap().into_inner();
+        text.push_str(&format!("{name}\n"));
+        for mut price in prices {
+            price.applied_at = mask::moment(price.applied_at);
+            text.push_str(&format!("{price:?}\n"));
+        }
+        assert_eq!(next_page_token.is_empty(), name != "the first page");
+    }
+    assert_golden("prices.txt", &text);
 }
 
 #[tokio::test]

@@ -117,6 +117,17 @@ async fn tenants_and_costs() {
 
     let mut text = String::new();
     for arguments in [
+        &["prices", "--month", "2022-03"][..],
+        &["prices", "--month", "2022-03", "--currency", "KWD", "--meter", "user_hours_essentials"],
+        &["prices", "--month", "2021-12", "--format", "csv"],
+        &["prices", "--month", "2022-03", "--meter", "nothing"],
+    ] {
+        text.push_str(&ask(server, arguments));
+    }
+    assert_golden("commands/prices.txt", &text);
+
+    let mut text = String::new();
+    for arguments in [
         &["costs", "--organization", ACME, "--month", "2022-01", "--to", "2022-03"][..],
         &["costs", "--organization", ACME, "--month", "2022-02", "--tenant", "acme-hq", "--format", "csv"],
         &["costs", "--organization", ACME, "--month", "2022-02", "--format", "json"],

@@ -3,7 +3,7 @@
 use jsonwebtoken::Algorithm;
 use prost_types::Timestamp;
 use secure_connect_reports::contract::proto::{
-    GetDetailedUsageRequest, GetMonthlyCostsRequest, ListTenantsRequest, UsageFilter, YearMonth,
+    GetDetailedUsageRequest, GetMonthlyCostsRequest, ListPricesRequest, ListTenantsRequest, UsageFilter, YearMonth,
     reports_service_client::ReportsServiceClient,
 };
 use serde_json::json;
@@ -93,6 +93,31 @@ async fn errors_of_list_tenants() {
         text.push_str(&tenants(stub, name, request).await);
     }
     assert_golden("errors/list-tenants.txt", &text);
+}
+
+#[tokio::test]
+async fn errors_of_list_prices() {
+    let (_, server) = shared().await;
+    let stub = &mut reports(server).await;
+    let list = || ListPricesRequest { month: year_month(2022, 2), ..Default::default() };
+    let first = ListPricesRequest { page_size: 1, ..list() };
+    let token = stub.list_prices(first.clone()).await.unwrap().into_inner().next_page_token;
+    let mut text = String::new();
+    for (name, request) in [
+        ("no month", ListPricesRequest { month: None, ..list() }),
+        ("month 13", ListPricesRequest { month: year_month(2022, 13), ..list() }),
+        ("bad currency", ListPricesRequest { currency: "dollars".to_owned(), ..list() }),
+        ("unknown meter", ListPricesRequest { meter_name: "nothing".to_owned(), ..list() }),
+        ("long meter", ListPricesRequest { meter_name: "x".repeat(513), ..list() }),
+        ("in the future", ListPricesRequest { as_of: moment(253_402_300_799, 0), ..list() }),
+        ("negative page size", ListPricesRequest { page_size: -1, ..list() }),
+        ("bad page token", ListPricesRequest { page_token: "x".to_owned(), ..first.clone() }),
+        ("altered page token", ListPricesRequest { page_token: altered(&token), ..first.clone() }),
+        ("page token of another month", ListPricesRequest { page_token: token, month: year_month(2022, 3), ..first }),
+    ] {
+        text.push_str(&shown(name, &stub.list_prices(request).await.expect_err(name)));
+    }
+    assert_golden("errors/list-prices.txt", &text);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 
 use secure_connect_reports::contract::proto::{
     GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse,
-    ListTenantsRequest, ListTenantsResponse,
+    ListPricesRequest, ListPricesResponse, ListTenantsRequest, ListTenantsResponse,
     reports_service_server::{ReportsService, ReportsServiceServer},
 };
 use tokio_stream::Stream;
@@ -31,11 +31,12 @@ pub(super) struct Script {
     pub(super) usage: Answer<Messages>,
     pub(super) tenants: Answer<ListTenantsResponse>,
     pub(super) costs: Answer<GetMonthlyCostsResponse>,
+    pub(super) prices: Answer<ListPricesResponse>,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { usage: Box::new(ended), tenants: Box::new(ended), costs: Box::new(ended) }
+        Self { usage: Box::new(ended), tenants: Box::new(ended), costs: Box::new(ended), prices: Box::new(ended) }
     }
 }
 
@@ -78,6 +79,10 @@ impl ReportsService for Hostile {
         _: Request<GetMonthlyCostsRequest>,
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         self.answer(&self.script.costs).await
+    }
+
+    async fn list_prices(&self, _: Request<ListPricesRequest>) -> Result<Response<ListPricesResponse>, Status> {
+        self.answer(&self.script.prices).await
     }
 }
 

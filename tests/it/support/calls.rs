@@ -3,8 +3,8 @@
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
-    DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, UsageRecord,
-    WithdrawUsageRequest, YearMonth, reports_service_client::ReportsServiceClient,
+    DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListPricesRequest,
+    ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
@@ -20,6 +20,7 @@ pub(crate) enum Rpc {
     ListTenants,
     GetDetailedUsage,
     GetMonthlyCosts,
+    ListPrices,
     ImportUsage,
     WithdrawUsage,
 }
@@ -38,6 +39,7 @@ impl Rpc {
             "ListTenants" => Self::ListTenants,
             "GetDetailedUsage" => Self::GetDetailedUsage,
             "GetMonthlyCosts" => Self::GetMonthlyCosts,
+            "ListPrices" => Self::ListPrices,
             "ImportUsage" => Self::ImportUsage,
             "WithdrawUsage" => Self::WithdrawUsage,
             other => panic!("the tests do not call {other} yet"),
@@ -60,6 +62,7 @@ impl Rpc {
             Self::GetMonthlyCosts => {
                 reports.get_monthly_costs(request(monthly_costs(ORG), authorization)).await.map(drop)
             }
+            Self::ListPrices => reports.list_prices(request(list_prices(), authorization)).await.map(drop),
             Self::ImportUsage => {
                 let messages = tokio_stream::iter([ImportUsageRequest::default()]);
                 let mut imports = UsageImportServiceClient::new(channel.clone());
@@ -107,6 +110,10 @@ pub(crate) fn monthly_costs(organization: &str) -> GetMonthlyCostsRequest {
         start_month: Some(YearMonth { year: 2022, month: 2 }),
         ..Default::default()
     }
+}
+
+pub(crate) fn list_prices() -> ListPricesRequest {
+    ListPricesRequest { month: Some(YearMonth { year: 2022, month: 2 }), ..Default::default() }
 }
 
 /// A request with values of `authorization`.
