@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "secureconnect/reports/v1/types.proto",
+    "secureconnect/reports/v1/organizations.proto",
     "secureconnect/reports/v1/prices.proto",
     "secureconnect/reports/v1/reports_service.proto",
     "secureconnect/reports/v1/usage_import_service.proto",

@@ -13,6 +13,9 @@ COMMENT ON COLUMN uncharged_meter.meter_key IS 'What is not charged.';
 COMMENT ON COLUMN uncharged_meter.applied_at IS 'When that was published, by the publication clock; inclusive.';
 COMMENT ON COLUMN uncharged_meter.superseded_at IS 'When it was published that the meter is charged again; null: in force.';
 
+-- The order of lists of organizations.
+CREATE INDEX organization_order ON organization (name, organization_id);
+
 CREATE OR REPLACE FUNCTION bring_back_publication_clock() RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE

@@ -16,7 +16,7 @@ use secrecy::SecretString;
 
 pub(super) use client::{ReadArgs, ServerArgs};
 use limits::{LimitsArgs, MonthsArgs};
-pub(super) use lists::PricesArgs;
+pub(super) use lists::{OrganizationsArgs, PricesArgs};
 pub(super) use publish::PublishArgs;
 pub(super) use serve::ServeArgs;
 
@@ -104,6 +104,8 @@ pub(super) enum Command {
     Purge(PurgeArgs),
     /// List the tenants that you may see.
     Tenants(TenantsArgs),
+    /// List the organizations that you may see, with their currencies.
+    Organizations(OrganizationsArgs),
     /// Download the detailed usage of a tenant in a month, as CSV.
     Usage(Box<UsageArgs>),
     /// Show what an organization owes, line by line.

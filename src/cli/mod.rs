@@ -7,6 +7,7 @@ mod costs;
 mod database;
 mod demo;
 mod import;
+mod organizations;
 mod output;
 mod partial;
 mod prices;
@@ -95,6 +96,7 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
             | Command::Usage(_)
             | Command::Costs(_)
             | Command::Prices(_)
+            | Command::Organizations(_)
             | Command::Healthcheck(_)
             | Command::Token(_)
     );
@@ -115,6 +117,7 @@ async fn dispatch(args: Args, audit: Option<Lines>) -> Result<(), CommandError> 
         Command::Withdraw(command) => interruptible(import::withdraw(command)).await,
         Command::Purge(command) => interruptible(purge::run(command)).await,
         Command::Tenants(command) => tenants::run(command).await,
+        Command::Organizations(command) => organizations::run(command).await,
         Command::Usage(command) => interruptible(usage::run(*command)).await,
         Command::Costs(command) => costs::run(command).await,
         Command::Prices(command) => prices::run(command).await,

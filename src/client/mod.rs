@@ -22,6 +22,7 @@ mod costs;
 mod csv_lines;
 mod error;
 mod exact;
+mod organizations;
 mod pages;
 mod prices;
 mod raw_codec;

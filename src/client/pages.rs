@@ -27,6 +27,25 @@ impl Retained {
     }
 }
 
+/// How many elements a list has, as its pages said.
+#[derive(Default)]
+pub(super) struct Sizes(Option<(i64, i64)>);
+
+// === impl Sizes ===
+
+impl Sizes {
+    pub(super) fn add(&mut self, size: i64) {
+        let (least, most) = self.0.unwrap_or((size, size));
+        self.0 = Some((least.min(size), most.max(size)));
+    }
+
+    /// Whether a list of so many elements is whole: pages may say different sizes, where the list changed meanwhile.
+    pub(super) fn allow(&self, count: usize) -> bool {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.is_some_and(|(least, most)| (least..=most).contains(&count))
+    }
+}
+
 /// Decodes a page whose repeated fields have at most `most` elements each. They are the first `lists` fields.
 pub(super) fn read_page<M: Message + Default>(bytes: &[u8], lists: u32, most: usize) -> Result<M, ClientError> {
     let mut counts = vec![0; lists as usize];

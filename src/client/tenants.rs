@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     Client, ClientError, MAX_RESTARTS,
-    pages::{Retained, read_page},
+    pages::{Retained, Sizes, read_page},
 };
 use crate::{
     contract::proto,
@@ -19,8 +19,7 @@ struct List {
     tenants: Vec<proto::Tenant>,
     ids: HashSet<TenantId>,
     retained: Retained,
-    /// The least and the most tenants that a page said there are.
-    sizes: Option<(i64, i64)>,
+    sizes: Sizes,
 }
 
 /// Which tenants were asked for.
@@ -62,7 +61,7 @@ impl Client {
             if !request.page_token.is_empty() {
                 continue;
             }
-            if list.is_complete() {
+            if list.sizes.allow(list.tenants.len()) {
                 return Ok(list.tenants);
             }
             // Names have changed, so that tenants moved from one page to another.
@@ -82,8 +81,7 @@ impl List {
         if page.tenants.is_empty() && !page.next_page_token.is_empty() {
             return Err(ClientError::wrong("a page is empty, and not the last one"));
         }
-        let (least, most) = self.sizes.unwrap_or((page.total_size, page.total_size));
-        self.sizes = Some((least.min(page.total_size), most.max(page.total_size)));
+        self.sizes.add(page.total_size);
         for tenant in page.tenants {
             let id = asked.check(&tenant)?;
             if self.tenants.last().is_some_and(|last| position(last) >= position(&tenant)) {
@@ -95,11 +93,6 @@ impl List {
             }
         }
         Ok(())
-    }
-
-    fn is_complete(&self) -> bool {
-        let count = i64::try_from(self.tenants.len()).unwrap_or(i64::MAX);
-        self.sizes.is_some_and(|(least, most)| (least..=most).contains(&count))
     }
 }
 

@@ -3,6 +3,7 @@
 mod costs;
 mod error;
 mod manifest;
+mod organizations;
 mod page;
 mod price_in_force;
 mod prices;
@@ -14,6 +15,7 @@ mod usage;
 pub use costs::{CostLine, CostTotal, CostTotals, Costs, CostsRequest, TenantMonth, get_costs};
 pub use error::{InvalidField, ReportError};
 pub use manifest::Revision;
+pub use organizations::{Organizations, OrganizationsRequest, list_organizations};
 pub use page::{InvalidPageSize, PageSize};
 pub use prices::{MeterPrice, PriceInForce, Prices, PricesRequest, list_prices};
 pub use rating::{RatedTier, Rating, rate};

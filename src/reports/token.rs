@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Costs = 3,
     /// A page of `ListPrices`.
     Prices = 4,
+    /// A page of `ListOrganizations`.
+    Organizations = 5,
 }
 
 /// A text is not a token of the expected kind.

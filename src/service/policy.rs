@@ -93,7 +93,7 @@ const IMPORT_REQUEST: MessageBounds = MessageBounds {
     lists: &[ListBound { name: "records", path: &[2], max: 10_000, is_packed: false }],
 };
 
-static POLICIES: [Policy; 6] = {
+static POLICIES: [Policy; 7] = {
     use AuditField::{Month, Organization, Rows, Tenant};
     use CallClass::{Download, Import, Short};
     use Idempotency::{Idempotent, NoSideEffects};
@@ -119,6 +119,14 @@ static POLICIES: [Policy; 6] = {
             role: Role::Reports,
             class: Short,
             audit_fields: &[Organization, Tenant, Month, Rows],
+            request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/ListOrganizations",
+            role: Role::Reports,
+            class: Short,
+            audit_fields: &[Rows],
             request: SHORT_REQUEST,
             idempotency: NoSideEffects,
         },

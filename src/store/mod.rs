@@ -38,6 +38,6 @@ pub use publication::{
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,
 };
 pub use tenants::{
-    Hidden, Lookup, TenantKey, TenantPage, TenantPosition, TenantSearch, TenantSummary, VisibleOrganization,
-    VisibleTenant,
+    Hidden, Lookup, OrganizationPage, OrganizationPosition, OrganizationSummary, TenantKey, TenantPage, TenantPosition,
+    TenantSearch, TenantSummary, VisibleOrganization, VisibleTenant,
 };

@@ -5,8 +5,8 @@ use secure_connect_reports::{
     auth::TenantScope,
     catalog::{self, CatalogFormat},
     contract::proto::{
-        GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListPricesRequest, ListTenantsRequest,
-        UsageFilter, UsageRecord, WithdrawUsageRequest, YearMonth,
+        GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListOrganizationsRequest,
+        ListPricesRequest, ListTenantsRequest, UsageFilter, UsageRecord, WithdrawUsageRequest, YearMonth,
     },
     ingest::{Delivery, Import, ImportError, Input},
     model::Source,
@@ -189,6 +189,7 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         page_size: 1,
         ..Default::default()
     };
+    let organizations = ListOrganizationsRequest { page_size: 1, ..Default::default() };
     let prices = ListPricesRequest {
         month,
         currency: "USD".to_owned(),
@@ -221,6 +222,7 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         ("ReportsService/GetDetailedUsage", usage.encode_to_vec()),
         ("ReportsService/GetMonthlyCosts", costs.encode_to_vec()),
         ("ReportsService/ListTenants", tenants.encode_to_vec()),
+        ("ReportsService/ListOrganizations", organizations.encode_to_vec()),
         ("ReportsService/ListPrices", prices.encode_to_vec()),
         ("UsageImportService/ImportUsage", import.encode_to_vec()),
         ("UsageImportService/WithdrawUsage", withdraw.encode_to_vec()),

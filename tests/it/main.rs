@@ -41,6 +41,7 @@ mod limits;
 mod listing;
 mod logs;
 mod months;
+mod organizations;
 mod overload;
 mod plans;
 mod prices;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secure_connect_reports::{
     client::UsageQuery,
-    contract::proto::{GetMonthlyCostsRequest, ListTenantsRequest, YearMonth},
+    contract::proto::{GetMonthlyCostsRequest, ListOrganizationsRequest, ListTenantsRequest, YearMonth},
     ingest::LoadOutcome,
     model::{Month, UsageFilter},
     store::{PurgeRules, Records, purge},
@@ -81,6 +81,9 @@ async fn seen(database: &Database) -> Vec<String> {
     seen.extend(costs.lines.iter().map(|line| format!("{:?} {} {}", line.month, line.quantity, line.cost)));
     let listed = stub.list_prices(list_prices()).await.unwrap().into_inner().prices;
     seen.extend(listed.iter().map(|price| format!("{} {} {:?}", price.meter_name, price.currency, price.tiers)));
+    let organizations = ListOrganizationsRequest { page_size: 1, ..Default::default() };
+    let page = stub.list_organizations(organizations).await.unwrap().into_inner();
+    seen.push(format!("{} {:?}", page.total_size, page.organizations));
     for (search, organization_id) in [("", ""), ("lab", ""), ("acme", ORG), ("bbbb", "")] {
         let (search, organization_id) = (search.to_owned(), organization_id.to_owned());
         let request = ListTenantsRequest { search, organization_id, ..ListTenantsRequest::default() };

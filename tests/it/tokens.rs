@@ -6,8 +6,8 @@ use prost_types::Timestamp;
 use secure_connect_reports::{
     auth::TenantScope,
     contract::proto::{
-        GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ListPricesRequest,
-        ListTenantsRequest, UsageFilter,
+        GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, ListOrganizationsRequest,
+        ListPricesRequest, ListTenantsRequest, UsageFilter,
     },
     reports::{UsageReport, UsageRequest},
     store::Store,
@@ -67,7 +67,7 @@ async fn served() -> (Database, Server) {
 }
 
 async fn nobody_was_alarmed(server: &Server) {
-    for rpc in ["GetDetailedUsage", "GetMonthlyCosts", "ListTenants", "ListPrices"] {
+    for rpc in ["GetDetailedUsage", "GetMonthlyCosts", "ListTenants", "ListOrganizations", "ListPrices"] {
         let name = format!("secureconnect.reports.v1.ReportsService/{rpc}");
         let failures = format!("scr_call_failures_total{{rpc_method=\"{name}\",reason=\"INTERNAL\"}}");
         assert_eq!(server.metric(&failures).await, 0.0, "{rpc}");
@@ -163,7 +163,9 @@ async fn no_byte_of_a_token_makes_an_answer_wrong() {
     let costs = stub.get_monthly_costs(bill.clone()).await.unwrap().into_inner().next_page_token;
     let one_price = ListPricesRequest { page_size: 1, ..list_prices() };
     let prices = stub.list_prices(one_price.clone()).await.unwrap().into_inner().next_page_token;
-    for token in [&usage, &tenants, &costs, &prices] {
+    let one = ListOrganizationsRequest { page_size: 1, ..Default::default() };
+    let organizations = stub.list_organizations(one.clone()).await.unwrap().into_inner().next_page_token;
+    for token in [&usage, &tenants, &costs, &prices, &organizations] {
         let good = payload(token);
         for at in 0..good.len() {
             for flip in [0x01, 0x80] {
@@ -180,6 +182,9 @@ async fn no_byte_of_a_token_makes_an_answer_wrong() {
                 } else if tenants[..3] == token[..3] {
                     let request = ListTenantsRequest { page_token: token, ..list.clone() };
                     stub.list_tenants(request).await.map(drop)
+                } else if organizations[..3] == token[..3] {
+                    let request = ListOrganizationsRequest { page_token: token, ..one.clone() };
+                    stub.list_organizations(request).await.map(drop)
                 } else if prices[..3] == token[..3] {
                     let request = ListPricesRequest { page_token: token, ..one_price.clone() };
                     stub.list_prices(request).await.map(drop)

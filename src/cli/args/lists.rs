@@ -25,3 +25,12 @@ pub(in crate::cli) struct PricesArgs {
     #[command(flatten)]
     pub(in crate::cli) server: ReadArgs,
 }
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct OrganizationsArgs {
+    /// The output format.
+    #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
+    pub(in crate::cli) format: Format,
+    #[command(flatten)]
+    pub(in crate::cli) server: ReadArgs,
+}

@@ -3,6 +3,7 @@
 mod detailed_usage;
 mod import_service;
 mod import_usage;
+mod list_organizations;
 mod list_prices;
 mod list_tenants;
 mod monthly_costs;

@@ -6,7 +6,10 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{detailed_usage, list_prices, list_tenants, monthly_costs, services::Reports, usage::PREFIX_BYTES};
+use super::{
+    detailed_usage, list_organizations, list_prices, list_tenants, monthly_costs, services::Reports,
+    usage::PREFIX_BYTES,
+};
 use crate::contract::proto::{self, reports_service_server::ReportsService};
 
 #[tonic::async_trait]
@@ -37,6 +40,13 @@ impl ReportsService for Reports {
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
         Ok(Response::new(monthly_costs::handle(self, request).await?))
+    }
+
+    async fn list_organizations(
+        &self,
+        request: Request<proto::ListOrganizationsRequest>,
+    ) -> Result<Response<proto::ListOrganizationsResponse>, Status> {
+        Ok(Response::new(list_organizations::handle(&self.store, request).await?))
     }
 
     async fn list_prices(

@@ -1,6 +1,7 @@
 //! Tenants, always within a scope.
 
 mod list;
+mod organizations;
 
 use tokio_postgres::Row;
 
@@ -12,6 +13,7 @@ use crate::{
 };
 
 pub use list::{TenantPage, TenantPosition, TenantSearch, TenantSummary};
+pub use organizations::{OrganizationPage, OrganizationPosition, OrganizationSummary};
 
 /// Stands for a tenant in per-tenant tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

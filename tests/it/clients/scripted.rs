@@ -10,8 +10,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use secure_connect_reports::contract::proto::{
     CostLine, CostTotal, GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest,
-    GetMonthlyCostsResponse, ListPricesRequest, ListPricesResponse, ListTenantsRequest, ListTenantsResponse,
-    ReportHeader, ReportSummary, UsageRecord, YearMonth,
+    GetMonthlyCostsResponse, ListOrganizationsRequest, ListOrganizationsResponse, ListPricesRequest,
+    ListPricesResponse, ListTenantsRequest, ListTenantsResponse, ReportHeader, ReportSummary, UsageRecord, YearMonth,
     reports_service_server::{ReportsService, ReportsServiceServer},
 };
 use tonic::{Code, Request, Response, Status};
@@ -56,6 +56,13 @@ impl ReportsService for Script {
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         let page = self.pages.lock().unwrap().pop_front().ok_or_else(script_ended)?;
         page.map(Response::new)
+    }
+
+    async fn list_organizations(
+        &self,
+        _: Request<ListOrganizationsRequest>,
+    ) -> Result<Response<ListOrganizationsResponse>, Status> {
+        Err(script_ended())
     }
 
     async fn list_prices(&self, _: Request<ListPricesRequest>) -> Result<Response<ListPricesResponse>, Status> {

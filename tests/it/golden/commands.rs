@@ -116,6 +116,14 @@ async fn tenants_and_costs() {
     assert_golden("commands/tenants.txt", &text);
 
     let mut text = String::new();
+    for arguments in
+        [&["organizations"][..], &["organizations", "--format", "csv"], &["organizations", "--format", "json"]]
+    {
+        text.push_str(&ask(server, arguments));
+    }
+    assert_golden("commands/organizations.txt", &text);
+
+    let mut text = String::new();
     for arguments in [
         &["prices", "--month", "2022-03"][..],
         &["prices", "--month", "2022-03", "--currency", "KWD", "--meter", "user_hours_essentials"],

@@ -3,8 +3,8 @@
 use jsonwebtoken::Algorithm;
 use prost_types::Timestamp;
 use secure_connect_reports::contract::proto::{
-    GetDetailedUsageRequest, GetMonthlyCostsRequest, ListPricesRequest, ListTenantsRequest, UsageFilter, YearMonth,
-    reports_service_client::ReportsServiceClient,
+    GetDetailedUsageRequest, GetMonthlyCostsRequest, ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest,
+    UsageFilter, YearMonth, reports_service_client::ReportsServiceClient,
 };
 use serde_json::json;
 use tonic::{Code, Status, transport::Channel};
@@ -93,6 +93,26 @@ async fn errors_of_list_tenants() {
         text.push_str(&tenants(stub, name, request).await);
     }
     assert_golden("errors/list-tenants.txt", &text);
+}
+
+#[tokio::test]
+async fn errors_of_list_organizations() {
+    let (_, server) = shared().await;
+    let stub = &mut reports(server).await;
+    let first = ListOrganizationsRequest { page_size: 1, ..Default::default() };
+    let token = stub.list_organizations(first.clone()).await.unwrap().into_inner().next_page_token;
+    let page = ListTenantsRequest { page_size: 1, ..Default::default() };
+    let other_call = stub.list_tenants(page).await.unwrap().into_inner().next_page_token;
+    let mut text = String::new();
+    for (name, request) in [
+        ("negative page size", ListOrganizationsRequest { page_size: -1, ..Default::default() }),
+        ("bad page token", ListOrganizationsRequest { page_token: "x".to_owned(), ..first.clone() }),
+        ("altered page token", ListOrganizationsRequest { page_token: altered(&token), ..first.clone() }),
+        ("page token of another call", ListOrganizationsRequest { page_token: other_call, ..first }),
+    ] {
+        text.push_str(&shown(name, &stub.list_organizations(request).await.expect_err(name)));
+    }
+    assert_golden("errors/list-organizations.txt", &text);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jsonwebtoken::Algorithm;
 use nix::sys::signal::Signal;
 use secure_connect_reports::contract::proto::{
-    ImportUsageRequest, ListPricesRequest, ListTenantsRequest, WithdrawUsageRequest,
+    ImportUsageRequest, ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest, WithdrawUsageRequest,
     reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };
 use serde_json::Value;
@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 /// How many calls [`call_everything`] makes.
-const CALLS: usize = 10;
+const CALLS: usize = 11;
 
 /// A call of each RPC, and some that fail.
 async fn call_everything(channel: &Channel, authorization: &[&str]) {
@@ -47,6 +47,7 @@ async fn call_everything(channel: &Channel, authorization: &[&str]) {
     let mut costs = costs_of(ACME);
     costs.end_month = super::fixture::month(3);
     reports.get_monthly_costs(request(costs, authorization)).await.unwrap();
+    reports.list_organizations(request(ListOrganizationsRequest::default(), authorization)).await.unwrap();
     let prices = ListPricesRequest { month: super::fixture::month(2), ..Default::default() };
     reports.list_prices(request(prices, authorization)).await.unwrap();
     let message = ImportUsageRequest { source: "golden".to_owned(), records: records.split_off(18), complete: true };

@@ -1,11 +1,11 @@
-//! Lists of tenants and prices, and bills, that are not those that were asked for.
+//! Lists of tenants and bills that are not those that were asked for.
 
 use std::collections::HashMap;
 
 use prost_types::Timestamp;
 use secure_connect_reports::contract::proto::{
-    CostLine, CostTier, CostTotal, GetMonthlyCostsResponse, ListPricesResponse, ListTenantsResponse, Price, PriceTier,
-    Tenant, TenantMonth, UnpricedMeter, YearMonth,
+    CostLine, CostTier, CostTotal, GetMonthlyCostsResponse, ListTenantsResponse, Tenant, TenantMonth, UnpricedMeter,
+    YearMonth,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -16,10 +16,10 @@ use crate::support::{
     rounds,
 };
 
-type Page<T> = fn(u32, &mut T);
-type Case<T> = (&'static [&'static str], Page<T>, &'static str);
+pub(super) type Page<T> = fn(u32, &mut T);
+pub(super) type Case<T> = (&'static [&'static str], Page<T>, &'static str);
 
-const METER: &str = "4ad39f2e-83e6-4885-8034-1bf90dfed84a";
+pub(super) const METER: &str = "4ad39f2e-83e6-4885-8034-1bf90dfed84a";
 
 fn tenant(name: &str, id: &str) -> Tenant {
     Tenant {
@@ -61,7 +61,7 @@ const LISTS: &[Case<ListTenantsResponse>] = &[
     (&[], |_, page| page.next_page_token = "x".repeat(5 << 20), "a message has more than 4 MiB"),
 ];
 
-fn month(month: i32) -> Option<YearMonth> {
+pub(super) fn month(month: i32) -> Option<YearMonth> {
     Some(YearMonth { year: 2022, month })
 }
 
@@ -177,7 +177,7 @@ const BILLS: &[Case<GetMonthlyCostsResponse>] = &[
     (&[], |_, page| page.lines = vec![CostLine::default(); 700_000], "a page has more than 5000 elements"),
 ];
 
-async fn ask(script: Script, command: &[&str], more: &[&str]) -> Ended {
+pub(super) async fn ask(script: Script, command: &[&str], more: &[&str]) -> Ended {
     let server = serve(script).await;
     run(limited(&[command, &["--retry-for", "60"], more].concat(), &server)).await
 }
@@ -262,87 +262,4 @@ async fn costs_that_always_change_end() {
     };
     let script = Script { costs: Box::new(expired), ..Script::default() };
     ask(script, &costs_command(), &[]).await.assert_error("the costs have changed", "expired");
-}
-
-fn price(meter: &str, currency: &str, region: i32) -> Price {
-    let tier =
-        |from: &str, to: &str| PriceTier { from: from.to_owned(), to: to.to_owned(), unit_price: "0.1".to_owned() };
-    Price {
-        meter_name: meter.to_owned(),
-        meter_id: METER.to_owned(),
-        unit: "hour".to_owned(),
-        not_charged: false,
-        currency: currency.to_owned(),
-        billing_region: region,
-        effective_from: month(2),
-        pricing_model: 1,
-        rounding: 1,
-        tiers: vec![tier("0", "5"), tier("5", "")],
-        applied_at: Some(Timestamp { seconds: 1_646_092_800, nanos: 0 }),
-    }
-}
-
-/// Two prices, and a meter that is not charged.
-fn prices() -> ListPricesResponse {
-    let uncharged = Price { not_charged: true, ..Price::default() };
-    let uncharged = Price { meter_name: "b".to_owned(), applied_at: price("a", "USD", 0).applied_at, ..uncharged };
-    ListPricesResponse {
-        prices: vec![price("a", "USD", 0), price("a", "USD", 3), uncharged],
-        next_page_token: String::new(),
-    }
-}
-
-const PRICES: &[Case<ListPricesResponse>] = &[
-    (&["--meter", "a"], |_, _| {}, "a price is of the meter \"b\""),
-    (&["--currency", "EUR"], |_, _| {}, "a price is in \"USD\""),
-    (&["--as-of", "2022-02-20T00:00:00Z"], |_, _| {}, "and not as of 2022-02-20T00:00:00Z"),
-    (&[], |_, page| page.prices[0].effective_from = month(3), "a price of \"a\" is of a later month"),
-    (&[], |_, page| page.prices[0].effective_from = None, "a price of \"a\" is of a later month"),
-    (&[], |_, page| page.prices[0].currency = "dollars".to_owned(), "invalid currency: \"dollars\""),
-    (&[], |_, page| page.prices.reverse(), "its prices are not in order, or come twice"),
-    // The same page, without end.
-    (&[], |_, page| page.next_page_token = "more".to_owned(), "its prices are not in order, or come twice"),
-    (
-        &[],
-        |_, page| {
-            page.prices.clear();
-            page.next_page_token = "more".to_owned();
-        },
-        "a page is empty, and not the last one",
-    ),
-    (&[], |_, page| page.prices[2].tiers = page.prices[0].tiers.clone(), "\"b\" is not charged, and has a price"),
-    (&[], |_, page| page.prices[2].currency = "USD".to_owned(), "\"b\" is not charged, and has a price"),
-    (&[], |_, page| page.prices[0].tiers.clear(), "the tiers of \"a\" do not follow each other"),
-    (&[], |_, page| drop(page.prices[0].tiers.pop()), "the tiers of \"a\" do not follow each other"),
-    (&[], |_, page| page.prices[0].tiers.reverse(), "the tiers of \"a\" do not follow each other"),
-    (&[], |_, page| page.prices[0].tiers[1].from = "6".to_owned(), "the tiers of \"a\" do not follow each other"),
-    (&[], |_, page| page.prices[0].tiers[1].to = "5".to_owned(), "the tiers of \"a\" do not follow each other"),
-    (&[], |_, page| page.prices[0].tiers[0].to = "NaN".to_owned(), "invalid to: \"NaN\""),
-    (&[], |_, page| page.prices[0].tiers[0].unit_price = "1e9".to_owned(), "invalid unit_price: \"1e9\""),
-    (&[], |_, page| page.prices[0].tiers = vec![PriceTier::default(); 700_000], "a price has an empty tier"),
-    (&[], |_, page| page.prices = vec![Price::default(); 700_000], "a page has more than 1000 elements"),
-];
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prices_that_were_not_asked_for_are_not_shown() {
-    let script = |change: Page<ListPricesResponse>| Script {
-        prices: Box::new(move |call| {
-            let mut page = prices();
-            change(call, &mut page);
-            Some(Ok(page))
-        }),
-        ..Script::default()
-    };
-    let command = ["prices", "--month", "2022-02"];
-    for more in [&[][..], &["--currency", "USD", "--as-of", "2022-03-01T00:00:00Z"]] {
-        let ended = ask(script(|_, _| {}), &command, more).await;
-        assert!(ended.code == Some(0) && ended.text().contains("not charged"), "{ended:?}");
-    }
-    for _ in 0..rounds(1) {
-        for &(more, change, expected) in PRICES {
-            let ended = ask(script(change), &command, more).await;
-            ended.assert_error(expected, expected);
-            assert!(ended.out.is_empty(), "{ended:?}");
-        }
-    }
 }

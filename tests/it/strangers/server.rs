@@ -11,7 +11,8 @@ use std::{
 
 use secure_connect_reports::contract::proto::{
     GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse,
-    ListPricesRequest, ListPricesResponse, ListTenantsRequest, ListTenantsResponse,
+    ListOrganizationsRequest, ListOrganizationsResponse, ListPricesRequest, ListPricesResponse, ListTenantsRequest,
+    ListTenantsResponse,
     reports_service_server::{ReportsService, ReportsServiceServer},
 };
 use tokio_stream::Stream;
@@ -31,12 +32,19 @@ pub(super) struct Script {
     pub(super) usage: Answer<Messages>,
     pub(super) tenants: Answer<ListTenantsResponse>,
     pub(super) costs: Answer<GetMonthlyCostsResponse>,
+    pub(super) organizations: Answer<ListOrganizationsResponse>,
     pub(super) prices: Answer<ListPricesResponse>,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { usage: Box::new(ended), tenants: Box::new(ended), costs: Box::new(ended), prices: Box::new(ended) }
+        Self {
+            usage: Box::new(ended),
+            tenants: Box::new(ended),
+            costs: Box::new(ended),
+            organizations: Box::new(ended),
+            prices: Box::new(ended),
+        }
     }
 }
 
@@ -79,6 +87,13 @@ impl ReportsService for Hostile {
         _: Request<GetMonthlyCostsRequest>,
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         self.answer(&self.script.costs).await
+    }
+
+    async fn list_organizations(
+        &self,
+        _: Request<ListOrganizationsRequest>,
+    ) -> Result<Response<ListOrganizationsResponse>, Status> {
+        self.answer(&self.script.organizations).await
     }
 
     async fn list_prices(&self, _: Request<ListPricesRequest>) -> Result<Response<ListPricesResponse>, Status> {

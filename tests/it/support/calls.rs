@@ -3,9 +3,9 @@
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
-    DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListPricesRequest,
-    ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth, reports_service_client::ReportsServiceClient,
-    usage_import_service_client::UsageImportServiceClient,
+    DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListOrganizationsRequest,
+    ListPricesRequest, ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth,
+    reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -20,6 +20,7 @@ pub(crate) enum Rpc {
     ListTenants,
     GetDetailedUsage,
     GetMonthlyCosts,
+    ListOrganizations,
     ListPrices,
     ImportUsage,
     WithdrawUsage,
@@ -39,6 +40,7 @@ impl Rpc {
             "ListTenants" => Self::ListTenants,
             "GetDetailedUsage" => Self::GetDetailedUsage,
             "GetMonthlyCosts" => Self::GetMonthlyCosts,
+            "ListOrganizations" => Self::ListOrganizations,
             "ListPrices" => Self::ListPrices,
             "ImportUsage" => Self::ImportUsage,
             "WithdrawUsage" => Self::WithdrawUsage,
@@ -61,6 +63,9 @@ impl Rpc {
             }
             Self::GetMonthlyCosts => {
                 reports.get_monthly_costs(request(monthly_costs(ORG), authorization)).await.map(drop)
+            }
+            Self::ListOrganizations => {
+                reports.list_organizations(request(ListOrganizationsRequest::default(), authorization)).await.map(drop)
             }
             Self::ListPrices => reports.list_prices(request(list_prices(), authorization)).await.map(drop),
             Self::ImportUsage => {
