@@ -133,6 +133,10 @@ impl MonthRange {
         Ok(Self { start, end })
     }
 
+    pub fn single(month: Month) -> Self {
+        Self { start: month, end: month }
+    }
+
     pub fn start(self) -> Month {
         self.start
     }
