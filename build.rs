@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 8] = [
+    "secureconnect/reports/v1/billing_service.proto",
+    "secureconnect/reports/v1/loads.proto",
+    "secureconnect/reports/v1/tenant_usage.proto",
     "secureconnect/reports/v1/types.proto",
     "secureconnect/reports/v1/organizations.proto",
     "secureconnect/reports/v1/prices.proto",

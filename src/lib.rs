@@ -5,10 +5,12 @@
 //! ```text
 //! cli
 //! client      service
+//!             billing
 //!             reports     ingest
 //!             store
 //!             database
 //!             auth        catalog     telemetry     embedded
+//!             statement
 //! contract
 //! model
 //! ```
@@ -20,6 +22,8 @@
 
 #[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
+pub mod billing;
 #[cfg(feature = "server")]
 pub mod catalog;
 #[cfg(feature = "cli")]
@@ -41,6 +45,8 @@ pub mod reload;
 pub mod reports;
 #[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "server")]
+pub mod statement;
 #[cfg(feature = "server")]
 pub mod store;
 #[cfg(feature = "server")]

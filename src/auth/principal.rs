@@ -14,6 +14,8 @@ pub enum Role {
     Reports,
     /// May call `UsageImportService`.
     UsageImport,
+    /// May close months.
+    BillingClose,
 }
 
 /// An authenticated caller.
@@ -51,13 +53,14 @@ pub enum Denied {
 // === impl Role ===
 
 impl Role {
-    pub const ALL: [Self; 2] = [Self::Reports, Self::UsageImport];
+    pub const ALL: [Self; 3] = [Self::Reports, Self::UsageImport, Self::BillingClose];
 
     /// As in tokens.
     pub fn name(self) -> &'static str {
         match self {
             Self::Reports => "Reports",
             Self::UsageImport => "UsageImport",
+            Self::BillingClose => "BillingClose",
         }
     }
 }

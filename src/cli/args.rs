@@ -1,5 +1,6 @@
 //! What the command line takes. Every option has an environment variable of its own name.
 
+mod billing;
 mod client;
 mod limits;
 mod lists;
@@ -14,15 +15,18 @@ use clap::{
 };
 use secrecy::SecretString;
 
+pub(super) use billing::{
+    CloseArgs, StatementCommand, StatementGetArgs, StatementKeyArgs, StatementListArgs, StatementVerifyArgs,
+};
 pub(super) use client::{ReadArgs, ServerArgs};
 use limits::{LimitsArgs, MonthsArgs};
-pub(super) use lists::{OrganizationsArgs, PricesArgs};
+pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
 pub(super) use publish::PublishArgs;
 pub(super) use serve::ServeArgs;
 
 use crate::{
     auth::Role,
-    model::{AssetType, BillingRegion, Month, OrganizationId, Source, TenantId, UsageDay, UtcTime},
+    model::{AssetType, BillingRegion, Month, OrganizationId, Source, StatementNumber, TenantId, UsageDay, UtcTime},
     store::Grant,
     telemetry::logs,
 };
@@ -106,10 +110,19 @@ pub(super) enum Command {
     Tenants(TenantsArgs),
     /// List the organizations that you may see, with their currencies.
     Organizations(OrganizationsArgs),
+    /// Show a tenant's months that have usage: whether they are closed, and how many records they have.
+    Tenant(TenantArgs),
+    /// List what was delivered of a tenant's month: when, by whom, and what became of it.
+    Loads(LoadsArgs),
     /// Download the detailed usage of a tenant in a month, as CSV.
     Usage(Box<UsageArgs>),
     /// Show what an organization owes, line by line.
     Costs(CostsArgs),
+    /// Close a month of an organization: its bill becomes a statement, which never changes.
+    Close(Box<CloseArgs>),
+    /// List, download and check statements, the closed bills of organizations.
+    #[command(subcommand)]
+    Statement(StatementCommand),
     /// Show which prices are in force in a month.
     Prices(PricesArgs),
     /// Ask a server whether it is SERVING. The exit code is 0 if it is.
@@ -313,6 +326,9 @@ pub(super) struct UsageArgs {
     /// Show the report as it was at this moment, for instance `2022-03-01T00:00:00Z` [default: now].
     #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<UtcTime>,
+    /// Show the report as this statement has billed it, by the statement's number.
+    #[arg(long, env = "SCR_STATEMENT", value_name = "NUMBER", conflicts_with = "as_of")]
+    pub(super) statement: Option<StatementNumber>,
     /// Only assets of these types: `USER`, `TRANSPORT`, `TENANT`, `GATEWAY`, `ENDPOINT`.
     #[arg(long, env = "SCR_ASSET_TYPE", value_delimiter = ',', value_name = "TYPE")]
     pub(super) asset_type: Vec<AssetType>,
@@ -358,9 +374,12 @@ pub(super) struct CostsArgs {
     /// The last month, at most 17 after the first [default: the value of `--month`].
     #[arg(long, env = "SCR_TO", value_name = "YYYY-MM")]
     pub(super) to: Option<Month>,
-    /// Use the usage and prices as they were at this moment [default: now].
+    /// Use the usage, prices and statements as they were at this moment [default: now].
     #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<UtcTime>,
+    /// Show what closed months would cost now, instead of what their statements have billed.
+    #[arg(long, env = "SCR_CURRENT", value_parser = FalseyValueParser::new())]
+    pub(super) current: bool,
     /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::{
     CommandError,
     args::{CostsArgs, Format},
-    output::{Rows, month, note, print_json, text_or_null, time},
+    output::{Rows, days, month, note, print_json, say, text_or_null, time},
     tenants::connect,
 };
 use crate::{
     client::CostsQuery,
-    contract::proto::{CostLine, CostTier, GetMonthlyCostsResponse},
+    contract::proto::{BillState, CostLine, CostTier, GetMonthlyCostsResponse},
     model::{BillingRegion, MonthRange, RoundingMode, printable},
 };
 
@@ -22,7 +22,8 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
         Some(tenant) => Some(client.find_tenant(tenant).await?),
         None => None,
     };
-    let query = CostsQuery { organization_id: args.organization, tenant_id, months, as_of: args.as_of };
+    let query =
+        CostsQuery { organization_id: args.organization, tenant_id, months, as_of: args.as_of, current: args.current };
     print(client.monthly_costs(&query).await?, args.format)
 }
 
@@ -30,8 +31,8 @@ pub(super) fn print(costs: GetMonthlyCostsResponse, format: Format) -> Result<()
     match format {
         Format::Table => print_table(&costs),
         Format::Csv => {
-            warn_of_unpriced(&costs);
-            print_csv(costs.lines)
+            warn_of_gaps(&costs);
+            print_csv(costs)
         }
         Format::Json => Ok(print_json(&to_json(costs))?),
     }
@@ -66,16 +67,81 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
         row[1] = "TOTAL".to_owned();
         row[7] = total.cost.clone();
         row[8] = total.currency.clone();
+        if total.state == BillState::Closed as i32 {
+            let number = Some(&total.statement_number).filter(|number| !number.is_empty());
+            row[2] = number.map_or_else(|| "closed".to_owned(), |number| format!("statement {number}"));
+        }
         rows.push(row);
+        if costs.adjustments.iter().any(|adjustment| adjustment.billing_month == total.month) {
+            for (name, amount) in [("ADJUSTMENTS", &total.adjustment), ("AMOUNT DUE", &total.amount_due)] {
+                let mut row = vec![String::new(); 9];
+                row[0] = month(total.month);
+                row[1] = name.to_owned();
+                row[7].clone_from(amount);
+                row[8].clone_from(&total.currency);
+                rows.push(row);
+            }
+        }
     }
     let headers = vec!["MONTH", "TENANT", "METER", "REGION", "QUANTITY", "TRIAL", "UNIT", "COST", "CURRENCY"];
     Rows { headers, numbers: vec![4, 5, 7], rows }.print_table()?;
-    warn_of_unpriced(costs);
+    print_adjustments(costs)?;
+    warn_of_gaps(costs);
     Ok(())
 }
 
-/// Warns on standard error about usage that is not in the totals.
-fn warn_of_unpriced(costs: &GetMonthlyCostsResponse) {
+fn print_adjustments(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
+    if costs.adjustments.is_empty() {
+        return Ok(());
+    }
+    let rows = costs.adjustments.iter().map(|adjustment| {
+        let line = adjustment.line.clone().unwrap_or_default();
+        vec![
+            month(adjustment.billing_month),
+            month(line.month),
+            line.tenant_name,
+            line.meter_name,
+            region(line.billing_region).to_owned(),
+            line.quantity,
+            line.cost,
+            adjustment.billed.clone(),
+            adjustment.amount.clone(),
+            line.currency,
+        ]
+    });
+    let headers = vec![
+        "ON BILL OF",
+        "USAGE OF",
+        "TENANT",
+        "METER",
+        "REGION",
+        "QUANTITY",
+        "COSTS NOW",
+        "BILLED",
+        "ADJUSTMENT",
+        "CURRENCY",
+    ];
+    say!("")?;
+    Ok(Rows { headers, numbers: vec![5, 6, 7, 8], rows: rows.collect() }.print_table()?)
+}
+
+/// Warns on standard error about usage that is not in the totals, or is perhaps still to come.
+fn warn_of_gaps(costs: &GetMonthlyCostsResponse) {
+    const SHOWN: usize = 10;
+    let missing =
+        || costs.tenant_months.iter().flat_map(|report| report.missing_days.iter().map(move |days| (report, days)));
+    for (report, missing) in missing().take(SHOWN) {
+        note(&format!(
+            "warning: {} has not delivered {} for tenant {}",
+            printable(&missing.source),
+            days(&missing.days),
+            report.tenant_id
+        ));
+    }
+    let more = missing().count().saturating_sub(SHOWN);
+    if more > 0 {
+        note(&format!("warning: days are missing of {more} tenants and sources more"));
+    }
     for unpriced in &costs.unpriced_meters {
         note(&format!(
             "warning: no price in {} covers {} of {} in {} ({}, tenant {}); it is not in the total",
@@ -89,7 +155,8 @@ fn warn_of_unpriced(costs: &GetMonthlyCostsResponse) {
     }
 }
 
-fn print_csv(lines: Vec<CostLine>) -> Result<(), CommandError> {
+/// Adjustments come behind the lines: `month` is that of the usage, and `amount` is what the bill of `billingMonth` has of it.
+fn print_csv(costs: GetMonthlyCostsResponse) -> Result<(), CommandError> {
     let headers = vec![
         "month",
         "organizationId",
@@ -105,8 +172,15 @@ fn print_csv(lines: Vec<CostLine>) -> Result<(), CommandError> {
         "cost",
         "currency",
         "recordCount",
+        "billingMonth",
+        "amount",
     ];
-    let rows = lines.into_iter().map(|line| {
+    let lines = costs.lines.into_iter().map(|line| (line.month, line.cost.clone(), line));
+    let adjustments = costs
+        .adjustments
+        .into_iter()
+        .map(|adjustment| (adjustment.billing_month, adjustment.amount, adjustment.line.unwrap_or_default()));
+    let rows = lines.chain(adjustments).map(|(billing_month, amount, line)| {
         vec![
             month(line.month),
             line.organization_id,
@@ -122,6 +196,8 @@ fn print_csv(lines: Vec<CostLine>) -> Result<(), CommandError> {
             line.cost,
             line.currency,
             line.record_count.to_string(),
+            month(billing_month),
+            amount,
         ]
     });
     Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
@@ -130,16 +206,31 @@ fn print_csv(lines: Vec<CostLine>) -> Result<(), CommandError> {
 fn to_json(costs: GetMonthlyCostsResponse) -> Value {
     json!({
         "lines": costs.lines.into_iter().map(line_to_json).collect::<Vec<_>>(),
+        "adjustments": costs.adjustments.into_iter().map(|adjustment| json!({
+            "billingMonth": month(adjustment.billing_month),
+            "line": line_to_json(adjustment.line.unwrap_or_default()),
+            "billed": adjustment.billed,
+            "amount": adjustment.amount,
+            "revision": adjustment.revision,
+        })).collect::<Vec<_>>(),
         "totals": costs.totals.into_iter().map(|total| json!({
             "month": month(total.month),
             "currency": total.currency,
             "cost": total.cost,
+            "adjustment": total.adjustment,
+            "amountDue": total.amount_due,
+            "state": if total.state == BillState::Closed as i32 { "CLOSED" } else { "OPEN" },
+            "statementNumber": text_or_null(total.statement_number),
         })).collect::<Vec<_>>(),
         "tenantMonths": costs.tenant_months.into_iter().map(|report| json!({
             "month": month(report.month),
             "tenantId": report.tenant_id,
             "revision": report.revision,
             "dataAsOf": text_or_null(time(report.data_as_of)),
+            "missingDays": report.missing_days.into_iter().map(|missing| json!({
+                "source": missing.source,
+                "days": missing.days,
+            })).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "unpricedMeters": costs.unpriced_meters.into_iter().map(|unpriced| json!({
             "month": month(unpriced.month),

@@ -1,5 +1,6 @@
 //! `demo`: the main job on this machine, from nothing. Each step is a command that anyone could type.
 
+mod bills;
 mod generate;
 mod reconcile;
 mod samples;
@@ -177,7 +178,8 @@ impl Demo {
         )?;
         let server = ClientConfig::new(&self.server).with_token(&*staff);
         reconcile::check(&server, CONTOSO, "contoso-hq", SAMPLE_MONTH, Path::new(&sample), SAMPLE_ROWS).await?;
-        reconcile::check(&server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await
+        reconcile::check(&server, CONTOSO, LARGE_TENANT, LARGE_MONTH, Path::new(&report), rows).await?;
+        self.close_steps(output_dir, &staff).await
     }
 
     /// Creates a token for an organization, or for all (`*`).

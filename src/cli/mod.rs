@@ -3,10 +3,12 @@
 mod args;
 mod background;
 mod catalog;
+mod close;
 mod costs;
 mod database;
 mod demo;
 mod import;
+mod loads;
 mod organizations;
 mod output;
 mod partial;
@@ -15,6 +17,7 @@ mod purge;
 mod report_name;
 mod serve;
 mod signals;
+mod statement;
 mod tenants;
 mod token;
 mod usage;
@@ -93,8 +96,11 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let is_client = matches!(
         command,
         Command::Tenants(_)
+            | Command::Tenant(_)
+            | Command::Loads(_)
             | Command::Usage(_)
             | Command::Costs(_)
+            | Command::Statement(_)
             | Command::Prices(_)
             | Command::Organizations(_)
             | Command::Healthcheck(_)
@@ -118,8 +124,12 @@ async fn dispatch(args: Args, audit: Option<Lines>) -> Result<(), CommandError> 
         Command::Purge(command) => interruptible(purge::run(command)).await,
         Command::Tenants(command) => tenants::run(command).await,
         Command::Organizations(command) => organizations::run(command).await,
+        Command::Tenant(command) => loads::tenant(command).await,
+        Command::Loads(command) => loads::run(command).await,
         Command::Usage(command) => interruptible(usage::run(*command)).await,
         Command::Costs(command) => costs::run(command).await,
+        Command::Close(command) => interruptible(close::run(*command)).await,
+        Command::Statement(command) => statement::run(command).await,
         Command::Prices(command) => prices::run(command).await,
         Command::Healthcheck(command) => serve::healthcheck(&command).await,
         Command::Token(command) => token::run(command),

@@ -132,6 +132,16 @@ pub(super) fn month(month: Option<proto::YearMonth>) -> String {
     month.map(|month| format!("{:04}-{:02}", month.year, month.month)).unwrap_or_default()
 }
 
+/// Some days: a few of many.
+pub(super) fn days(days: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = days.iter().take(SHOWN).map(|day| printable(day)).collect::<Vec<_>>().join(", ");
+    match days.len() {
+        count if count > SHOWN => format!("{shown} and {} days more", count - SHOWN),
+        _ => shown,
+    }
+}
+
 pub(super) fn time(time: Option<prost_types::Timestamp>) -> String {
     time.and_then(|time| UtcTime::from_unix(time.seconds, time.nanos).ok())
         .map(|time| time.to_string())

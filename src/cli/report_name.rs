@@ -47,6 +47,7 @@ fn restriction(query: &UsageQuery) -> String {
     parts.extend(filter.billing_regions.iter().map(ToString::to_string));
     parts.extend(filter.trial.map(|trial| if trial { "trial" } else { "billable" }.to_owned()));
     parts.extend(query.as_of.map(|time| format!("as-of-{}", time.to_string().replace(':', ""))));
+    parts.extend(query.statement.map(|number| format!("statement-{number}")));
     parts.into_iter().map(|part| format!("_{part}")).collect()
 }
 

@@ -32,6 +32,7 @@ pub(super) async fn run(args: ServeArgs, audit: Option<Lines>) -> Result<(), Com
         import_store: args.import_database_url.as_ref().map(|url| store(url.expose_secret())),
         insecure_plaintext: args.tls.insecure_plaintext,
         tls: args.tls.config()?,
+        statement_key: args.statement_key.read()?,
         reflection: !args.no_reflection,
         metrics_listen: args.metrics_listen,
         calls: args.limits.calls(),

@@ -69,7 +69,7 @@ pub(super) fn print(tenants: Vec<Tenant>, format: Format) -> Result<(), CommandE
     }
 }
 
-fn to_json(tenant: &Tenant) -> serde_json::Value {
+pub(super) fn to_json(tenant: &Tenant) -> serde_json::Value {
     let [first, last] = usage_months(tenant);
     let status = status(tenant);
     json!({

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     client::{Client, ClientError, CsvDownload, UsageQuery},
-    contract::{CsvFormat, CsvWriter, LineEnd},
+    contract::{CsvFormat, CsvWriter, LineEnd, proto::ReportHeader},
     model::{UsageFilter, printable},
 };
 
@@ -61,7 +61,7 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
     }
     let mut client = Client::connect(&args.server.config()?).await?;
     let tenant_id = client.find_tenant(&args.tenant).await?;
-    let query = UsageQuery { tenant_id, month: args.month, filter, as_of: args.as_of };
+    let query = UsageQuery { tenant_id, month: args.month, filter, as_of: args.as_of, statement: args.statement };
     if args.resume {
         let target = match &destination {
             Destination::File(path) => Some(path.clone()),
@@ -209,6 +209,7 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path, replace
         _ => failed(path, &error),
     })?;
     bar.finish_and_clear();
+    note_missing_days(&header);
     let path = path.display();
     let header = download.header();
     if header.record_count == 0 {
@@ -222,6 +223,18 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path, replace
         output::note(&format!("{path}: {count} rows, revision {}", header.revision));
     }
     Ok(())
+}
+
+/// Says what is still to come, perhaps.
+fn note_missing_days(header: &ReportHeader) {
+    for missing in &header.missing_days {
+        output::note(&format!(
+            "warning: {} has not delivered {} for {}",
+            printable(&missing.source),
+            output::days(&missing.days),
+            printable(&header.tenant_name)
+        ));
+    }
 }
 
 /// Passes lines to the writer until the report is complete, or the download or the writer fails.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     contract::{
         Fields, Reason, WireValue,
-        proto::{self, CostLine, GetMonthlyCostsResponse, TenantMonth, UnpricedMeter},
+        proto::{self, CostAdjustment, CostBasis, CostLine, GetMonthlyCostsResponse, TenantMonth, UnpricedMeter},
     },
     model::{Month, MonthRange, OrganizationId, TenantId, UtcTime},
 };
@@ -21,10 +21,16 @@ use crate::{
 /// The most that a page has, by the contract.
 const PAGE_LINES: usize = 5000;
 const LINES: u32 = 1;
-/// `lines`, `totals`, `tenant_months` and `unpriced_meters` are the first fields of a page.
-const LISTS: u32 = 4;
+const REPORTS: u32 = 3;
+const ADJUSTMENTS: u32 = 6;
+/// Lists are among the first fields of a page.
+const LISTS: u32 = 6;
 /// The number of `CostLine.tiers`.
 const TIERS: u32 = 12;
+/// The number of `CostAdjustment.line`.
+const ADJUSTED_LINE: u32 = 2;
+/// The number of `TenantMonth.missing_days`.
+const MISSING_DAYS: u32 = 5;
 
 #[derive(Clone, Copy, Debug)]
 pub struct CostsQuery {
@@ -33,7 +39,12 @@ pub struct CostsQuery {
     pub months: MonthRange,
     /// The usage and prices as they were at this time; `None`: now.
     pub as_of: Option<UtcTime>,
+    /// What closed months would cost now, instead of what their statements have billed.
+    pub current: bool,
 }
+
+/// What lines are ordered by: month, names and region.
+type Place<'a> = ((i32, i32), [&'a str; 3], i32);
 
 /// The pages so far.
 #[derive(Default)]
@@ -85,13 +96,30 @@ impl Client {
 fn read(page: &[u8]) -> Result<GetMonthlyCostsResponse, ClientError> {
     let mut fields = Fields::new(page);
     while let Some((number, value)) = fields.next() {
-        if let (LINES, WireValue::Bytes(line)) = (number, value)
-            && !has_contents(line, TIERS)
-        {
-            return Err(ClientError::wrong("a line has an empty tier"));
+        let WireValue::Bytes(entry) = value else { continue };
+        let is_sound = match number {
+            LINES => has_contents(entry, TIERS),
+            ADJUSTMENTS => has_sound_line(entry),
+            REPORTS => has_contents(entry, MISSING_DAYS),
+            _ => true,
+        };
+        if !is_sound {
+            let what = if number == REPORTS { "a report has empty missing days" } else { "a line has an empty tier" };
+            return Err(ClientError::wrong(what));
         }
     }
     read_page(page, LISTS, PAGE_LINES)
+}
+
+/// Whether the line of an adjustment has no empty tiers.
+fn has_sound_line(adjustment: &[u8]) -> bool {
+    let mut fields = Fields::new(adjustment);
+    while let Some((number, value)) = fields.next() {
+        if matches!((number, value), (ADJUSTED_LINE, WireValue::Bytes(line)) if !has_contents(line, TIERS)) {
+            return false;
+        }
+    }
+    true
 }
 
 // === impl CostsQuery ===
@@ -104,12 +132,27 @@ impl CostsQuery {
             start_month: Some(self.months.start().into()),
             end_month: Some(self.months.end().into()),
             as_of: self.as_of.map(Into::into),
+            basis: if self.current { CostBasis::Current } else { CostBasis::Bill }.into(),
             page_size: 0,
             page_token: String::new(),
         }
     }
 
     fn check_line(&self, line: &CostLine) -> Result<(), ClientError> {
+        self.check_owner(line)?;
+        self.check_month(line.month)
+    }
+
+    fn check_month(&self, month: Option<proto::YearMonth>) -> Result<(), ClientError> {
+        let month = month.and_then(|month| Month::new(month.year, month.month).ok());
+        if month.is_none_or(|month| !self.months.contains(month)) {
+            return Err(ClientError::wrong("a line is of another month"));
+        }
+        Ok(())
+    }
+
+    /// Checks whose line it is, and its quantities.
+    fn check_owner(&self, line: &CostLine) -> Result<(), ClientError> {
         if line.organization_id != self.organization_id.to_string() {
             return Err(ClientError::wrong(format!("a line is of organization {:?}", line.organization_id)));
         }
@@ -117,10 +160,6 @@ impl CostsQuery {
             line.tenant_id.parse().map_err(|_| ClientError::malformed("tenant_id", &line.tenant_id))?;
         if self.tenant_id.is_some_and(|asked| asked != tenant_id) {
             return Err(ClientError::wrong(format!("a line is of tenant {tenant_id}")));
-        }
-        let month = line.month.and_then(|month| Month::new(month.year, month.month).ok());
-        if month.is_none_or(|month| month < self.months.start() || self.months.end() < month) {
-            return Err(ClientError::wrong("a line is of another month"));
         }
         for (field, amount) in [("quantity", &line.quantity), ("trial_quantity", &line.trial_quantity)] {
             exact(amount).ok_or_else(|| ClientError::malformed(field, amount))?;
@@ -137,7 +176,7 @@ impl CostsQuery {
 
 impl Bill {
     fn add(&mut self, page: GetMonthlyCostsResponse, query: &CostsQuery) -> Result<(), ClientError> {
-        if page.lines.is_empty() && !page.next_page_token.is_empty() {
+        if page.lines.is_empty() && page.adjustments.is_empty() && !page.next_page_token.is_empty() {
             return Err(ClientError::wrong("a page is empty, and not the last one"));
         }
         if self.page_count > 0 && self.costs.totals != page.totals {
@@ -152,7 +191,17 @@ impl Bill {
             if self.costs.lines.last().is_some_and(|last| position(last) >= position(&line)) {
                 return Err(ClientError::wrong("its lines are not in order, or come twice"));
             }
+            if !self.costs.adjustments.is_empty() {
+                return Err(ClientError::wrong("a line is behind adjustments"));
+            }
             self.costs.lines.push(line);
+        }
+        for adjustment in page.adjustments {
+            check_adjustment(query, &adjustment)?;
+            if self.costs.adjustments.last().is_some_and(|last| place(last) >= place(&adjustment)) {
+                return Err(ClientError::wrong("its adjustments are not in order, or come twice"));
+            }
+            self.costs.adjustments.push(adjustment);
         }
         for report in page.tenant_months {
             // The lines of a report may be on two pages.
@@ -188,6 +237,7 @@ impl Bill {
         for total in &self.costs.totals {
             let cost = exact(&total.cost).ok_or_else(|| ClientError::malformed("cost", &total.cost))?;
             let (year, month) = year_and_month(total.month);
+            self.check_amount_due(total, &cost)?;
             let sum = sums.remove(&(year, month)).unwrap_or_default();
             if sum != cost {
                 let sum = sum.to_plain_string();
@@ -201,13 +251,53 @@ impl Bill {
     }
 }
 
+/// Where an adjustment stands in the order.
+fn place(adjustment: &CostAdjustment) -> ((i32, i32), Option<Place<'_>>) {
+    (year_and_month(adjustment.billing_month), adjustment.line.as_ref().map(position))
+}
+
+fn check_adjustment(query: &CostsQuery, adjustment: &CostAdjustment) -> Result<(), ClientError> {
+    let line = adjustment.line.as_ref().ok_or_else(|| ClientError::wrong("an adjustment has no line"))?;
+    query.check_owner(line)?;
+    query.check_month(adjustment.billing_month)?;
+    if year_and_month(line.month) >= year_and_month(adjustment.billing_month) {
+        return Err(ClientError::wrong("an adjustment is of a month that is not before its bill"));
+    }
+    let amount = |field, text: &str| exact(text).ok_or_else(|| ClientError::malformed(field, text));
+    // Usage without a price costs nothing yet.
+    let cost = if line.cost.is_empty() { BigDecimal::default() } else { amount("cost", &line.cost)? };
+    if cost - amount("billed", &adjustment.billed)? != amount("amount", &adjustment.amount)? {
+        return Err(ClientError::wrong("an adjustment is not the difference of what it costs and what was billed"));
+    }
+    Ok(())
+}
+
 /// Where a line stands in the order.
-fn position(line: &CostLine) -> ((i32, i32), [&str; 3], i32) {
+fn position(line: &CostLine) -> Place<'_> {
     (year_and_month(line.month), [&line.tenant_name, &line.tenant_id, &line.meter_name], line.billing_region)
 }
 
 fn year_and_month(month: Option<proto::YearMonth>) -> (i32, i32) {
     month.map(|month| (month.year, month.month)).unwrap_or_default()
+}
+
+impl Bill {
+    /// What a month comes to. Servers of before do not say.
+    fn check_amount_due(&self, total: &proto::CostTotal, cost: &BigDecimal) -> Result<(), ClientError> {
+        if total.amount_due.is_empty() {
+            return Ok(());
+        }
+        let amount = |field, text: &str| exact(text).ok_or_else(|| ClientError::malformed(field, text));
+        let of_month = self.costs.adjustments.iter().filter(|adjustment| adjustment.billing_month == total.month);
+        let sum = of_month.map(|adjustment| amount("amount", &adjustment.amount)).sum::<Result<BigDecimal, _>>()?;
+        if sum != amount("adjustment", &total.adjustment)? {
+            return Err(ClientError::wrong("its adjustments do not add up to its totals"));
+        }
+        if sum + cost != amount("amount_due", &total.amount_due)? {
+            return Err(ClientError::wrong("its lines and adjustments do not add up to what is due"));
+        }
+        Ok(())
+    }
 }
 
 /// The reports of a page are those of its lines.

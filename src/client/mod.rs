@@ -22,6 +22,7 @@ mod costs;
 mod csv_lines;
 mod error;
 mod exact;
+mod loads;
 mod organizations;
 mod pages;
 mod prices;
@@ -30,6 +31,7 @@ mod report_check;
 mod report_message;
 mod resuming;
 mod retry;
+mod statements;
 mod tenants;
 mod transient;
 mod usage;
@@ -51,6 +53,7 @@ pub use error::ClientError;
 use error::MAX_MESSAGE_BYTES;
 pub use prices::PricesQuery;
 use raw_codec::RawCodec;
+pub use statements::WholeStatement;
 pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 
@@ -59,7 +62,9 @@ use crate::{
     model::{TenantId, composed, printable},
 };
 
-const SERVICE: &str = "/secureconnect.reports.v1.ReportsService/";
+/// The package of the services, and the one that most calls are of.
+const PACKAGE: &str = "/secureconnect.reports.v1.";
+const SERVICE: &str = "ReportsService";
 
 /// How often a list is read again from the first page, if names changed between two pages.
 const MAX_RESTARTS: u32 = 5;
@@ -161,8 +166,13 @@ impl Client {
         retry::call(&self.server, name, self.retry_for, attempt).await
     }
 
+    /// `name`: of the method, with its service before it where that is another one.
     async fn raw(&self, name: &str) -> Result<(Grpc<InterceptedService<Channel, Bearer>>, PathAndQuery), Status> {
-        let path = PathAndQuery::try_from(format!("{SERVICE}{name}"));
+        let path = match name.split_once('/') {
+            Some((service, method)) => format!("{PACKAGE}{service}/{method}"),
+            None => format!("{PACKAGE}{SERVICE}/{name}"),
+        };
+        let path = PathAndQuery::try_from(path);
         let path = path.map_err(|error| Status::internal(error.to_string()))?;
         let mut raw = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         raw.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;

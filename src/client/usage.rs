@@ -15,7 +15,8 @@ use super::{
 use crate::{
     contract::{RecordReader, billing_region, proto},
     model::{
-        Meter, Month, TenantId, Total, Totals, TotalsMismatch, UsageFilter, UsageKey, UsageRecord, UtcTime, plain,
+        Meter, Month, StatementNumber, TenantId, Total, Totals, TotalsMismatch, UsageFilter, UsageKey, UsageRecord,
+        UtcTime, plain,
     },
 };
 
@@ -26,6 +27,8 @@ pub struct UsageQuery {
     pub filter: UsageFilter,
     /// The report as it was at this time; `None`: now.
     pub as_of: Option<UtcTime>,
+    /// As this statement has billed it, instead.
+    pub statement: Option<StatementNumber>,
 }
 
 /// A report that is being downloaded. If the connection is lost, it resumes by itself.
@@ -44,12 +47,13 @@ pub struct UsageDownload {
 impl UsageQuery {
     /// The whole report as it is now.
     pub fn new(tenant_id: TenantId, month: Month) -> Self {
-        Self { tenant_id, month, filter: UsageFilter::default(), as_of: None }
+        Self { tenant_id, month, filter: UsageFilter::default(), as_of: None, statement: None }
     }
 
     pub(super) fn to_request(&self) -> proto::GetDetailedUsageRequest {
         let filter = &self.filter;
         proto::GetDetailedUsageRequest {
+            statement_number: self.statement.map(|number| number.to_string()).unwrap_or_default(),
             tenant_id: self.tenant_id.to_string(),
             month: Some(self.month.into()),
             filter: Some(proto::UsageFilter {

@@ -41,6 +41,8 @@ reasons! {
     TenantNotFound = "TENANT_NOT_FOUND",
     /// The organization does not exist, or the caller may not see it.
     OrganizationNotFound = "ORGANIZATION_NOT_FOUND",
+    /// The statement does not exist, or it is of an organization that the caller may not see.
+    StatementNotFound = "STATEMENT_NOT_FOUND",
     /// The source never delivered the usage that is to be withdrawn.
     UsageNotFound = "USAGE_NOT_FOUND",
     /// The report of the resume token is no longer kept: start again without the token.
@@ -49,6 +51,14 @@ reasons! {
     ReportPurged = "REPORT_PURGED",
     /// The costs changed between two pages: start again with the first page.
     PageTokenExpired = "PAGE_TOKEN_EXPIRED",
+    /// A month that is to be closed is not over: wait for its end, in UTC.
+    MonthNotOver = "MONTH_NOT_OVER",
+    /// Months close in order: close the month that the message names first.
+    MonthOutOfOrder = "MONTH_OUT_OF_ORDER",
+    /// A month that is to be closed has usage without a price: give it one, or allow it.
+    UsageUnpriced = "USAGE_UNPRICED",
+    /// A source has not delivered days of a month that is to be closed: have them delivered, or allow it.
+    DaysMissing = "DAYS_MISSING",
     /// Clocks of the server, its database and earlier publications disagree: an operator has to set them right.
     ClockSkew = "CLOCK_SKEW",
     /// The server has no connection to its database: try again.
@@ -69,6 +79,8 @@ reasons! {
     DeadlineExceeded = "DEADLINE_EXCEEDED",
     /// What the import was checked against changed meanwhile: import again.
     ImportConflict = "IMPORT_CONFLICT",
+    /// Another call closed a month of the organization meanwhile: make the call again.
+    CloseConflict = "CLOSE_CONFLICT",
     /// A database statement took too long: ask for less.
     StatementTimeout = "STATEMENT_TIMEOUT",
     /// The standby that answers may not know the moment of the report yet: try again.

@@ -1,15 +1,19 @@
 //! What an organization owes: stored totals, rated. A bill is gone over part by part, and of its lines, those of the page are
 //! kept.
 
-mod compute;
+mod adjustments;
+pub(crate) mod compute;
+pub(crate) mod document;
 mod page;
 mod page_token;
 mod totals;
+mod walk;
 
 use std::sync::Arc;
 
 use bigdecimal::BigDecimal;
 
+pub(crate) use adjustments::Adjustments;
 pub use totals::CostTotals;
 
 use super::{
@@ -18,24 +22,47 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    model::{BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, RoundingMode, TenantId, UtcTime},
-    store::{CostReader, Hidden, Store, StoreError},
+    model::{
+        BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, RoundingMode, StatementNumber, TenantId,
+        UtcTime,
+    },
+    statement::MissingDays,
+    store::{Hidden, Store},
 };
 use compute::Rates;
 use page::Page;
 use page_token::PageToken;
-use totals::{Bill, Sums};
+use totals::Bill;
+use walk::Walk;
 
 #[derive(Clone, Debug)]
 pub struct CostsRequest {
     pub organization_id: OrganizationId,
     pub tenant_id: Option<TenantId>,
     pub months: MonthRange,
-    /// The usage and prices as they were at this time; `None`: now.
+    /// The usage, prices and statements as they were at this time; `None`: now.
     pub as_of: Option<UtcTime>,
+    pub basis: CostBasis,
     pub page_size: PageSize,
     /// From the previous page; empty: the first page.
     pub page_token: String,
+}
+
+/// What closed months show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CostBasis {
+    /// What their statements have billed.
+    #[default]
+    Bill,
+    /// What they would cost now.
+    Current,
+}
+
+/// Whether a month has its final bill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BillState {
+    Open,
+    Closed,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +71,8 @@ pub struct Costs {
     pub currency: Currency,
     /// By month, tenant name, tenant id, meter name and region.
     pub lines: Vec<CostLine>,
+    /// Of usage in months that are closed, behind all lines: by billing month, month of the usage, and then as lines.
+    pub adjustments: Vec<CostAdjustment>,
     /// The sum of the lines of each month, over all pages.
     pub totals: Arc<[CostTotal]>,
     /// The reports that the lines are from.
@@ -77,11 +106,29 @@ pub struct CostLine {
     pub record_count: i64,
 }
 
+/// The difference between what a line of a closed month costs now and what statements have billed for it.
+#[derive(Clone, Debug)]
+pub struct CostAdjustment {
+    /// On the bill of this month.
+    pub billing_month: Month,
+    /// The line as it is now, of the month of the usage.
+    pub line: CostLine,
+    pub billed: BigDecimal,
+    pub amount: BigDecimal,
+    /// Of the report that the line comes from.
+    pub revision: Revision,
+}
+
 #[derive(Clone, Debug)]
 pub struct CostTotal {
     pub month: Month,
     /// The sum of its lines' costs.
     pub cost: BigDecimal,
+    /// The sum of the amounts of the adjustments on its bill.
+    pub adjustment: BigDecimal,
+    pub state: BillState,
+    /// Its statement; a month may be closed without one, before the first.
+    pub statement: Option<StatementNumber>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +138,8 @@ pub struct TenantMonth {
     pub revision: Revision,
     /// When the newest load was published.
     pub data_as_of: Option<UtcTime>,
+    /// Days that sources have not delivered, by source.
+    pub missing_days: Vec<MissingDays>,
 }
 
 /// Why an organization has no such tenant: that of another one is out of its scope.
@@ -99,27 +148,7 @@ async fn hidden(store: &Store, scope: &TenantScope, tenant: TenantId) -> Result<
     Ok(found.map_or_else(|hidden| hidden, |_| Hidden::OutOfScope))
 }
 
-/// Goes over a bill until there is nothing left to be found out.
-async fn go_over(
-    reader: &mut CostReader,
-    rates: &Rates,
-    page: &mut Page,
-    mut sums: Option<&mut Sums>,
-) -> Result<(), StoreError> {
-    while let Some(part) = reader.next_part().await? {
-        let reports = compute::tenant_months(&part);
-        for line in rates.lines(&part)? {
-            sums.iter_mut().for_each(|sums| sums.add(&line));
-            page.take(line, &reports);
-        }
-        if page.has_more() && sums.is_none() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Computes what an organization owes.
+/// Computes what an organization owes, or what statements say that it owes.
 ///
 /// # Errors
 ///
@@ -149,32 +178,32 @@ pub async fn get_costs(
         reader.end().await?;
         return Err(ReportError::TenantNotFound(hidden(store, scope, tenant).await?));
     }
-    let bill = Bill { epoch: store.epoch(), query, snapshot: snapshot.time(), names: reader.names() };
-    let known_totals = known.get(&bill);
+    let bill = Bill { epoch: store.epoch(), query, snapshot: snapshot.time() };
+    let mut walk = Walk::new(&mut reader, request).await?;
+    let names = walk.names(&reader);
     let after = match &token {
-        Some(token) => Some(token.position(request, &mut reader, &meters).await?),
+        Some(token) => Some(token.position(names, &mut reader, &meters).await?),
         None => None,
     };
     let currency = organization.currency();
     let rates = Rates::new(meters, reader.take_prices(), currency);
     let mut page = Page::new(request.page_size, after);
-    let totals = if let Some(totals) = known_totals {
-        go_over(&mut reader, &rates, &mut page, None).await?;
-        totals
-    } else {
-        reader.rewind();
-        let mut sums = Sums::new(request.months, currency);
-        go_over(&mut reader, &rates, &mut page, Some(&mut sums)).await?;
-        sums.totals()
-    };
+    let totals = walk.run(&mut reader, &rates, &mut page, known.get(&bill)).await?;
+    let tenant_months = walk.reports(&reader, page.lines()).await?;
     reader.end().await?;
-    let has_more = page.has_more();
-    let (lines, tenant_months) = page.into_parts();
-    let last = lines.last().filter(|_| has_more);
-    let next = last.map(|last| PageToken::new(query, snapshot, bill.names, last));
-    if next.is_some() {
+    let token = if page.has_more() { PageToken::new(query, snapshot, names, &page) } else { None };
+    if token.is_some() {
         known.keep(bill, &totals);
     }
-    let next_page_token = next.map_or_else(String::new, |token| token.seal());
-    Ok(Costs { organization_id: organization.id(), currency, lines, totals, tenant_months, next_page_token })
+    let (lines, adjustments) = page.into_parts();
+    let next_page_token = token.map_or_else(String::new, |token| token.seal());
+    Ok(Costs {
+        organization_id: organization.id(),
+        currency,
+        lines,
+        adjustments,
+        totals,
+        tenant_months,
+        next_page_token,
+    })
 }

@@ -1,10 +1,14 @@
 //! The manifest of a report: its loads, fixed at a snapshot.
 
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
 use sha2::{Digest as _, Sha256};
 
 use super::{InvalidField, ReportError};
 use crate::{
-    model::{Month, TenantId, UtcTime},
+    model::{Month, TenantId, UtcTime, hex},
+    statement::MissingDays,
     store::{AsOf, Load, SnapshotTime, Store},
 };
 
@@ -14,7 +18,7 @@ pub struct Revision(pub(in crate::reports) [u8; 32]);
 
 impl std::fmt::Display for Revision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -41,6 +45,20 @@ pub(super) fn revision(tenant: TenantId, month: Month, loads: &[Load]) -> Revisi
 /// When the newest of the loads was published.
 pub(super) fn data_as_of(loads: &[Load]) -> Option<UtcTime> {
     loads.iter().map(|load| load.published_at).max()
+}
+
+/// The days that sources have not delivered between the first and the last one that they have, by source. The loads are ordered
+/// by day, and a day that was withdrawn has one.
+pub(super) fn missing_days(loads: &[Load]) -> Vec<MissingDays> {
+    let mut delivered: BTreeMap<&str, Vec<NaiveDate>> = BTreeMap::new();
+    for load in loads {
+        delivered.entry(&load.source).or_default().push(load.usage_day);
+    }
+    let missing = delivered.into_iter().map(|(source, days)| {
+        let gaps = days.windows(2).flat_map(|pair| pair[0].iter_days().skip(1).take_while(|day| *day < pair[1]));
+        MissingDays { days: gaps.collect(), source: source.to_owned() }
+    });
+    missing.filter(|missing| !missing.days.is_empty()).collect()
 }
 
 /// The snapshot of a token, which came in this field. A standby may not have replicated it yet.

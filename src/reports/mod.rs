@@ -3,23 +3,30 @@
 mod blocks;
 mod costs;
 mod error;
+mod loads;
 mod manifest;
 mod organizations;
 mod page;
 mod price_in_force;
 mod prices;
 mod rating;
+mod statements;
 mod tenants;
 mod token;
 mod usage;
 
 pub use blocks::GIVE_UP_AFTER;
-pub use costs::{CostLine, CostTotal, CostTotals, Costs, CostsRequest, TenantMonth, get_costs};
+pub(crate) use costs::{Adjustments, compute, document};
+pub use costs::{
+    BillState, CostAdjustment, CostBasis, CostLine, CostTotal, CostTotals, Costs, CostsRequest, TenantMonth, get_costs,
+};
 pub use error::{InvalidField, ReportError};
+pub use loads::{Loads, LoadsRequest, list_loads};
 pub use manifest::Revision;
 pub use organizations::{Organizations, OrganizationsRequest, list_organizations};
 pub use page::{InvalidPageSize, PageSize};
 pub use prices::{MeterPrice, PriceInForce, Prices, PricesRequest, list_prices};
 pub use rating::{RatedTier, Rating, rate};
-pub use tenants::{Tenants, TenantsRequest, list_tenants};
+pub use statements::{StatementPart, StatementReader, Statements, StatementsRequest, list_statements};
+pub use tenants::{TenantUsage, Tenants, TenantsRequest, get_tenant, list_tenants};
 pub use usage::{UsageChunk, UsageHeader, UsageReport, UsageRequest, UsageTotal};

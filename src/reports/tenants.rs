@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    InvalidField, PageSize, ReportError,
+    InvalidField, PageSize, ReportError, manifest,
     token::{self, Kind, short_digest},
 };
 use crate::{
     auth::TenantScope,
-    model::{OrganizationId, TenantId, folded},
-    store::{Store, TenantPosition, TenantSearch, TenantSummary},
+    model::{OrganizationId, TenantId, UtcTime, folded},
+    store::{Store, TenantPosition, TenantSearch, TenantSummary, UsageMonth},
 };
 
 #[derive(Clone, Debug)]
@@ -42,6 +42,27 @@ struct PageToken {
     tenant_name: String,
     #[serde(rename = "t")]
     tenant_id: String,
+}
+
+/// A tenant, and the months that have usage.
+#[derive(Clone, Debug)]
+pub struct TenantUsage {
+    pub tenant: TenantSummary,
+    pub months: Vec<UsageMonth>,
+}
+
+/// A tenant, and its months as they were at a time; `None`: now.
+pub async fn get_tenant(
+    store: &Store,
+    scope: &TenantScope,
+    tenant_id: TenantId,
+    as_of: Option<UtcTime>,
+) -> Result<TenantUsage, ReportError> {
+    let (tenant, snapshot) = tokio::join!(store.find_tenant(scope, tenant_id), manifest::snapshot(store, as_of));
+    let tenant = tenant?.visible().map_err(ReportError::TenantNotFound)?;
+    let snapshot = snapshot?;
+    let (summary, months) = tokio::join!(store.tenant_summary(&tenant), store.usage_months(&tenant, snapshot));
+    Ok(TenantUsage { tenant: summary?, months: months? })
 }
 
 pub async fn list_tenants(

@@ -16,6 +16,10 @@ pub(super) enum Kind {
     Prices = 4,
     /// A page of `ListOrganizations`.
     Organizations = 5,
+    /// A page of `ListStatements`.
+    Statements = 6,
+    /// A page of `ListLoads`.
+    Loads = 7,
 }
 
 /// A text is not a token of the expected kind.

@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     auth::TenantScope,
-    model::{Asset, BillingRegion, Meter, Month, TenantId, Totals, UsageFilter, UtcTime},
+    model::{Asset, BillingRegion, Meter, Month, StatementNumber, TenantId, Totals, UsageFilter, UtcTime},
+    statement::MissingDays,
     store::{
-        AssetKey, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows, Store, StoreError,
+        AssetKey, Hidden, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows, Store, StoreError,
         StoredDimensions, VisibleTenant,
     },
 };
@@ -34,6 +35,8 @@ pub struct UsageRequest {
     pub filter: UsageFilter,
     /// The report as it was at this time; `None`: now.
     pub as_of: Option<UtcTime>,
+    /// As this statement has billed it, instead.
+    pub statement: Option<StatementNumber>,
     /// From an earlier stream; empty: from the start.
     pub resume_token: String,
 }
@@ -50,6 +53,8 @@ pub struct UsageHeader {
     pub record_count: u64,
     /// The number of records before the position that the report is resumed from.
     pub resumed_record_count: u64,
+    /// By source.
+    pub missing_days: Vec<MissingDays>,
 }
 
 /// Consecutive records of a load.
@@ -122,7 +127,13 @@ impl UsageReport {
         let (tenant, snapshot, meters) = tokio::join!(store.find_tenant(scope, tenant_id), snapshot, store.meters());
         // Callers who may not see the tenant must not learn anything else.
         let tenant = tenant?.visible().map_err(ReportError::TenantNotFound)?;
-        let (snapshot, meters) = (snapshot?, meters?);
+        let (mut snapshot, meters) = (snapshot?, meters?);
+        if let (Some(number), None) = (request.statement, &resumed) {
+            snapshot = store
+                .statement_horizon(&tenant, number)
+                .await?
+                .ok_or(ReportError::StatementNotFound(Hidden::Unknown))?;
+        }
         let loads = store.loads_in_force(&tenant, month, snapshot).await?;
         let revision = manifest::revision(tenant_id, month, &loads);
         let position = match &resumed {
@@ -151,6 +162,7 @@ impl UsageReport {
                 data_as_of: manifest::data_as_of(&loads),
                 record_count: 0,
                 resumed_record_count: position.records_before,
+                missing_days: manifest::missing_days(&loads),
             },
             resume: Resume { tenant_id, month, snapshot: snapshot.time(), revision, filter_digest },
             store,

@@ -10,10 +10,16 @@ pub(super) fn code(reason: Reason) -> Code {
         Reason::InvalidArgument | Reason::InvalidUsage | Reason::RequestUnreadable => Code::InvalidArgument,
         Reason::RequestTooLarge | Reason::CallerLimit => Code::ResourceExhausted,
         Reason::Unimplemented => Code::Unimplemented,
-        Reason::TenantNotFound | Reason::OrganizationNotFound | Reason::UsageNotFound => Code::NotFound,
+        Reason::TenantNotFound | Reason::OrganizationNotFound | Reason::StatementNotFound | Reason::UsageNotFound => {
+            Code::NotFound
+        }
         Reason::ResumeTokenExpired
         | Reason::ReportPurged
         | Reason::PageTokenExpired
+        | Reason::MonthNotOver
+        | Reason::MonthOutOfOrder
+        | Reason::UsageUnpriced
+        | Reason::DaysMissing
         | Reason::ClockSkew
         | Reason::DatabaseRightMissing => Code::FailedPrecondition,
         Reason::DatabaseUnavailable
@@ -27,7 +33,7 @@ pub(super) fn code(reason: Reason) -> Code {
         Reason::DeadlineExceeded | Reason::StatementTimeout | Reason::RequestStalled | Reason::ImporterStalled => {
             Code::DeadlineExceeded
         }
-        Reason::ImportConflict => Code::Aborted,
+        Reason::ImportConflict | Reason::CloseConflict => Code::Aborted,
         Reason::TokenMissing | Reason::TokenExpired | Reason::TokenInvalid | Reason::CertificateUnknown => {
             Code::Unauthenticated
         }

@@ -1,10 +1,11 @@
 //! The configuration of a server, and its checks.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{limits::CallLimits, tls::TlsConfig};
 use crate::{
     auth::{AuthConfig, AuthConfigError},
+    statement::StatementKey,
     store::{SchemaError, StoreConfig, StoreError},
     telemetry::lines::Lines,
 };
@@ -18,6 +19,8 @@ pub struct ServerConfig {
     /// The database, with an account that may import; `None`: the same as `store`.
     pub import_store: Option<StoreConfig>,
     pub auth: AuthConfig,
+    /// Signs statements; `None`: they are not signed.
+    pub statement_key: Option<Arc<StatementKey>>,
     /// `None`: plain text, on loopback only.
     pub tls: Option<TlsConfig>,
     /// Allows plain text on any address: a proxy terminates TLS.
@@ -110,6 +113,7 @@ impl ServerConfig {
             store,
             import_store: None,
             auth,
+            statement_key: None,
             tls: None,
             insecure_plaintext: false,
             reflection: true,

@@ -93,7 +93,7 @@ const IMPORT_REQUEST: MessageBounds = MessageBounds {
     lists: &[ListBound { name: "records", path: &[2], max: 10_000, is_packed: false }],
 };
 
-static POLICIES: [Policy; 7] = {
+static POLICIES: [Policy; 13] = {
     use AuditField::{Month, Organization, Rows, Tenant};
     use CallClass::{Download, Import, Short};
     use Idempotency::{Idempotent, NoSideEffects};
@@ -103,6 +103,22 @@ static POLICIES: [Policy; 7] = {
             role: Role::Reports,
             class: Short,
             audit_fields: &[Organization, Rows],
+            request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/GetTenant",
+            role: Role::Reports,
+            class: Short,
+            audit_fields: &[Organization, Tenant],
+            request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/ListLoads",
+            role: Role::Reports,
+            class: Short,
+            audit_fields: &[Tenant, Month, Rows],
             request: SHORT_REQUEST,
             idempotency: NoSideEffects,
         },
@@ -153,6 +169,38 @@ static POLICIES: [Policy; 7] = {
             audit_fields: &[Tenant, Month],
             request: SHORT_REQUEST,
             idempotency: Idempotent,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.BillingService/CloseMonth",
+            role: Role::BillingClose,
+            class: Import,
+            audit_fields: &[Organization, Month],
+            request: SHORT_REQUEST,
+            idempotency: Idempotent,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.BillingService/ListStatements",
+            role: Role::Reports,
+            class: Short,
+            audit_fields: &[Organization, Rows],
+            request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.BillingService/GetStatement",
+            role: Role::Reports,
+            class: Download,
+            audit_fields: &[Organization, Month, Rows],
+            request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.BillingService/ListStatementKeys",
+            role: Role::Reports,
+            class: Short,
+            audit_fields: &[],
+            request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
         },
     ]
 };

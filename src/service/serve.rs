@@ -17,11 +17,13 @@ use super::{
     layers::{Ends, Layers, OpenCalls, note_arrival},
     listener::{self, Acceptor},
     metrics_endpoint::MetricsServer,
-    rpc::{Reports, ReportsServer},
+    rpc::{Billing, Reports, ReportsServer},
     server::RunningServer,
     unknown_service::UnknownService,
 };
-use crate::contract::proto::{DESCRIPTORS, usage_import_service_server::UsageImportServiceServer};
+use crate::contract::proto::{
+    DESCRIPTORS, billing_service_server::BillingServiceServer, usage_import_service_server::UsageImportServiceServer,
+};
 
 /// Of a request: the name of a service.
 const MAX_HEALTH_BYTES: usize = 1 << 10;
@@ -60,6 +62,8 @@ impl RunningServer {
         let (calls, ends) = (Arc::new(OpenCalls::new(Arc::clone(&self.metrics), self.audit)), Ends::default());
         let age = self.connections.age;
         let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, age, ends.clone());
+        let billing = Billing::new(self.store.clone(), &self.imports, self.statement_key);
+        let billing = BillingServiceServer::new(billing).max_decoding_message_size(self.calls.request_bytes);
         let reports = ReportsServer::new(Reports::new(self.store, self.metrics), self.calls.request_bytes);
         let imports = UsageImportServiceServer::new(self.imports).max_decoding_message_size(self.calls.request_bytes);
         let health_service = health_service.max_decoding_message_size(MAX_HEALTH_BYTES);
@@ -69,7 +73,8 @@ impl RunningServer {
         let mut routes = Routes::from(axum::Router::new().fallback_service(unknown))
             .add_service(layers.around_public(health_service))
             .add_service(layers.around(reports))
-            .add_service(layers.around(imports));
+            .add_service(layers.around(imports))
+            .add_service(layers.around(billing));
         if self.reflection {
             let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
             routes = routes

@@ -17,6 +17,7 @@ use crate::{
     auth::Authenticator,
     database::DatabaseError,
     ingest::check_temporary_directory,
+    statement::StatementKey,
     store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
     telemetry::{lines::Lines, metrics::Metrics},
 };
@@ -29,6 +30,7 @@ pub struct RunningServer {
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) store: Store,
     pub(super) imports: ImportService,
+    pub(super) statement_key: Option<Arc<StatementKey>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) metrics_listener: Option<TcpListener>,
     pub(super) calls: CallLimits,
@@ -81,6 +83,7 @@ impl RunningServer {
             authenticator,
             store,
             imports,
+            statement_key: config.statement_key,
             metrics,
             metrics_listener,
             calls: config.calls,

@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::{codes::code, limits::LimitExceeded};
 use crate::{
     auth::{Denied, Unauthenticated},
+    billing::CloseError,
     contract::{REASON_DOMAIN, Reason},
     database::DatabaseError,
     ingest::{ImportError, InvalidUsage},
@@ -212,6 +213,7 @@ impl From<ReportError> for Status {
             ReportError::Invalid(error) => error.into(),
             ReportError::TenantNotFound(_) => status(Reason::TenantNotFound, message),
             ReportError::OrganizationNotFound(_) => status(Reason::OrganizationNotFound, message),
+            ReportError::StatementNotFound(_) => status(Reason::StatementNotFound, message),
             ReportError::ResumeTokenExpired => status(Reason::ResumeTokenExpired, message),
             ReportError::Purged => status(Reason::ReportPurged, message),
             ReportError::PageTokenExpired => status(Reason::PageTokenExpired, message),
@@ -273,6 +275,21 @@ impl From<DatabaseError> for Status {
     }
 }
 
+impl From<CloseError> for Status {
+    fn from(error: CloseError) -> Self {
+        let reason = match error {
+            CloseError::OrganizationNotFound(hidden) => return ReportError::OrganizationNotFound(hidden).into(),
+            CloseError::Store(error) => return error.into(),
+            CloseError::NotOver { .. } => Reason::MonthNotOver,
+            CloseError::OutOfOrder { .. } | CloseError::BeforeFirst { .. } => Reason::MonthOutOfOrder,
+            CloseError::Unpriced { .. } => Reason::UsageUnpriced,
+            CloseError::MissingDays { .. } => Reason::DaysMissing,
+            CloseError::Conflict => Reason::CloseConflict,
+        };
+        status(reason, error.to_string())
+    }
+}
+
 impl From<ImportError> for Status {
     fn from(error: ImportError) -> Self {
         match error {
@@ -330,7 +347,7 @@ fn field_name(column: &str) -> String {
     name
 }
 
-fn internal() -> Status {
+pub(super) fn internal() -> Status {
     status(Reason::Internal, "an internal error; the server's log has the details")
 }
 

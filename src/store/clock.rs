@@ -39,6 +39,11 @@ pub enum AsOf {
 }
 
 impl SnapshotTime {
+    /// Of a moment that something was published at, or that a statement has as its horizon.
+    pub(super) fn published(moment: UtcTime) -> Self {
+        Self(moment)
+    }
+
     pub fn time(self) -> UtcTime {
         self.0
     }
@@ -62,6 +67,13 @@ impl Store {
             FROM (SELECT published_at FROM usage_import ORDER BY import_id DESC LIMIT 20) AS newest";
         let row = client.fetch_one(statement, &[]).await?;
         Ok(row.try_get::<_, Option<_>>("published_at")?.map(UtcTime::from_chrono))
+    }
+
+    /// What the time is, by the clock of the database.
+    pub async fn present(&self) -> Result<UtcTime, StoreError> {
+        let client = self.short().await?;
+        let row = client.fetch_one("-- database_time\nSELECT clock_timestamp() AS now", &[]).await?;
+        Ok(UtcTime::from_chrono(row.try_get("now")?))
     }
 
     /// The snapshot at a moment of the past.

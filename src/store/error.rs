@@ -38,7 +38,7 @@ pub enum ClockError {
 }
 
 impl StoreError {
-    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
     }
 

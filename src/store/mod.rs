@@ -7,6 +7,7 @@ mod clock;
 mod cost_turns;
 mod costs;
 mod error;
+mod load_history;
 mod loads;
 mod locks;
 mod meters;
@@ -15,6 +16,7 @@ mod prices;
 mod pricing;
 mod publication;
 mod scope;
+mod statements;
 mod tenants;
 mod usage_key;
 
@@ -27,8 +29,9 @@ pub use blocks::{
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, SnapshotTime};
-pub use costs::{CostMonth, CostPart, CostReader, CostTenant, MonthUsage};
+pub use costs::{CostMonth, CostPart, CostReader, CostTenant, LateMonth, MissingDays, MonthUsage};
 pub use error::{ClockError, StoreError};
+pub use load_history::{LoadPosition, LoadRecord};
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};
 pub use pools::{Store, StoreConfig};
@@ -37,7 +40,11 @@ pub use publication::{
     Coverage, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, OmittedDay, Preconditions,
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,
 };
+pub use statements::{
+    BilledKey, ClosingSession, NewStatement, Published, ReportLoad, ReportLoads, Sealed, Statement, StatementEntry,
+    StatementLines, StoredKey,
+};
 pub use tenants::{
     Hidden, Lookup, OrganizationPage, OrganizationPosition, OrganizationSummary, TenantKey, TenantPage, TenantPosition,
-    TenantSearch, TenantSummary, VisibleOrganization, VisibleTenant,
+    TenantSearch, TenantSummary, UsageMonth, VisibleOrganization, VisibleTenant,
 };

@@ -168,8 +168,8 @@ async fn the_command_says_that_a_meter_is_not_charged() {
     assert!(line.ends_with("  hour  not charged  USD"), "{table}");
     let csv = costs("csv");
     let [header, _, line] = csv.lines().collect::<Vec<_>>()[..] else { panic!("{csv}") };
-    assert!(header.ends_with("quantity,trialQuantity,cost,currency,recordCount"), "{header}");
-    assert!(line.ends_with(",100,0,0.00,USD,1"), "{line}");
+    assert!(header.ends_with("quantity,trialQuantity,cost,currency,recordCount,billingMonth,amount"), "{header}");
+    assert!(line.ends_with(",100,0,0.00,USD,1,2022-02,0.00"), "{line}");
     let json: serde_json::Value = serde_json::from_str(&costs("json")).unwrap();
     let shown = |line: usize| {
         let line = &json["lines"][line];

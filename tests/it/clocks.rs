@@ -73,7 +73,7 @@ async fn nothing_is_published_where_clocks_differ() {
         }
         let server = database.serve();
         let channel = tonic::transport::Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
-        for rpc in [Rpc::ImportUsage, Rpc::WithdrawUsage] {
+        for rpc in [Rpc::ImportUsage, Rpc::WithdrawUsage, Rpc::CloseMonth] {
             let status = rpc.call(&channel, &[]).await.unwrap_err();
             assert_eq!(reason(&status), (Code::FailedPrecondition, "CLOCK_SKEW".to_owned()), "{shifted}");
         }

@@ -124,7 +124,7 @@ async fn lists_and_costs_come_as_tables_csv_and_json() {
     let (_, text, _) = run(client(&server, &costs).args(["--format", "csv"]));
     let mut lines = text.lines();
     assert!(lines.next().unwrap().starts_with("month,organizationId,tenantId,tenantName,plan,meterName"));
-    assert!(lines.next().unwrap().ends_with(",GiB,EU,60,0,0.85,USD,1"));
+    assert!(lines.next().unwrap().ends_with(",GiB,EU,60,0,0.85,USD,1,2022-02,0.85"));
     let (ok, _, log) = run(client(&server, &costs).args(["--to", "2023-09"]));
     assert!(!ok && log.contains("20 months were requested; the maximum is 18"), "{log}");
 }

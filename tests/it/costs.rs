@@ -2,7 +2,7 @@
 
 use prost_types::Timestamp;
 use secure_connect_reports::contract::proto::{
-    CostTier, CostTotal, GetMonthlyCostsRequest, GetMonthlyCostsResponse, YearMonth,
+    BillState, CostTier, CostTotal, GetMonthlyCostsRequest, GetMonthlyCostsResponse, YearMonth,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -76,7 +76,15 @@ async fn a_line_says_what_is_owed_and_why() {
     assert_eq!(line.tiers, tiers);
     // 84.965 is rounded away from zero.
     assert_eq!((line.cost.as_str(), line.currency.as_str()), ("84.97", "USD"));
-    let total = CostTotal { month: month("2022-02"), currency: "USD".to_owned(), cost: "84.97".to_owned() };
+    let total = CostTotal {
+        month: month("2022-02"),
+        currency: "USD".to_owned(),
+        cost: "84.97".to_owned(),
+        adjustment: "0.00".to_owned(),
+        amount_due: "84.97".to_owned(),
+        state: BillState::Open.into(),
+        statement_number: String::new(),
+    };
     assert_eq!(answer.totals, [total]);
     let [report] = answer.tenant_months.as_slice() else { panic!("one report") };
     assert_eq!((report.month, report.tenant_id.as_str()), (month("2022-02"), TENANT));

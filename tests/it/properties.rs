@@ -46,7 +46,7 @@ async fn report(server: &Server, case: &Case, tenant: u8) -> (String, String) {
 }
 
 /// The slow and obvious way: the slice of each tier in exact fractions, and one rounding.
-fn cost_of(
+pub(crate) fn cost_of(
     quantity: &str,
     tiers: &[(Option<BigRational>, BigRational)],
     digits: u32,
@@ -164,7 +164,7 @@ fn rows_summary_totals_and_costs_agree() {
         let month = case.month().parse().unwrap();
         let months = MonthRange::new(month, month).unwrap();
         let organization_id = case.organization().parse().unwrap();
-        let query = CostsQuery { organization_id, tenant_id: None, months, as_of: None };
+        let query = CostsQuery { organization_id, tenant_id: None, months, as_of: None, current: false };
         let costs = server.client().await.monthly_costs(&query).await.unwrap();
         for tenant in 0..2 {
             let id = case.tenant(tenant);

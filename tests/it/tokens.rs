@@ -227,6 +227,7 @@ async fn an_abandoned_export_empties_no_cache() {
         month: "2022-02".parse().unwrap(),
         filter: secure_connect_reports::model::UsageFilter::default(),
         as_of: None,
+        statement: None,
         resume_token: String::new(),
     };
     let open = async || UsageReport::open(store.clone(), &TenantScope::operator(), &request).await.unwrap();

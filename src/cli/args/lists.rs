@@ -34,3 +34,36 @@ pub(in crate::cli) struct OrganizationsArgs {
     #[command(flatten)]
     pub(in crate::cli) server: ReadArgs,
 }
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct TenantArgs {
+    /// The tenant, by its id or by a name that only one tenant has.
+    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
+    pub(in crate::cli) tenant: String,
+    /// Show the months as they were at this moment [default: now].
+    #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
+    pub(in crate::cli) as_of: Option<UtcTime>,
+    /// The output format.
+    #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
+    pub(in crate::cli) format: Format,
+    #[command(flatten)]
+    pub(in crate::cli) server: ReadArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct LoadsArgs {
+    /// The tenant, by its id or by a name that only one tenant has.
+    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
+    pub(in crate::cli) tenant: String,
+    /// The month (UTC).
+    #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
+    pub(in crate::cli) month: Month,
+    /// Show the loads as they were at this moment [default: now].
+    #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
+    pub(in crate::cli) as_of: Option<UtcTime>,
+    /// The output format.
+    #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
+    pub(in crate::cli) format: Format,
+    #[command(flatten)]
+    pub(in crate::cli) server: ReadArgs,
+}

@@ -31,6 +31,7 @@ pub(super) async fn check(
         tenant_id: Some(tenant_id),
         months: MonthRange::new(month, month)?,
         as_of: None,
+        current: false,
     };
     let costs = client.monthly_costs(&query).await?;
     let sums = add_up(report)?;

@@ -12,15 +12,21 @@ use crate::{
         price_in_force::effective_price,
         rating::{Rating, rate},
     },
-    store::{CostPart, CostTenant, MeterKey, Meters, Price, PriceList, StoreError, TenantKey},
+    store::{BilledKey, CostPart, CostTenant, MeterKey, Meters, Price, PriceList, StoreError, TenantKey},
 };
 
 /// What lines are computed with.
-pub(super) struct Rates {
+pub(crate) struct Rates {
     meters: Meters,
     prices: HashMap<MeterKey, Vec<Price>>,
     uncharged: HashSet<MeterKey>,
     currency: Currency,
+}
+
+/// A line, and what statements know it by.
+pub(crate) struct RatedLine {
+    pub(crate) key: BilledKey,
+    pub(crate) line: CostLine,
 }
 
 /// The usage of a line.
@@ -34,7 +40,7 @@ struct Usage {
 // === impl Rates ===
 
 impl Rates {
-    pub(super) fn new(meters: Meters, PriceList { prices, uncharged }: PriceList, currency: Currency) -> Self {
+    pub(crate) fn new(meters: Meters, PriceList { prices, uncharged }: PriceList, currency: Currency) -> Self {
         let mut by_meter: HashMap<MeterKey, Vec<Price>> = HashMap::new();
         for price in prices {
             by_meter.entry(price.meter).or_default().push(price);
@@ -42,8 +48,16 @@ impl Rates {
         Self { meters, prices: by_meter, uncharged, currency }
     }
 
-    /// The lines of a part of a bill, in order.
-    pub(super) fn lines(&self, part: &CostPart) -> Result<Vec<CostLine>, StoreError> {
+    pub(crate) fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// The lines of a part of a bill, in order. `billed` has lines even where nothing was used.
+    pub(crate) fn lines<'a>(
+        &self,
+        part: &CostPart,
+        billed: impl IntoIterator<Item = &'a BilledKey>,
+    ) -> Result<Vec<RatedLine>, StoreError> {
         // Tenants and meters are sorted by name, so positions give the order of the lines.
         let tenants: HashMap<TenantKey, usize> =
             part.tenants.iter().enumerate().map(|(position, tenant)| (tenant.key, position)).collect();
@@ -58,14 +72,20 @@ impl Rates {
             *sum += &used.quantity;
             line.record_count += used.record_count;
         }
+        for key in billed {
+            let tenant = tenants.get(&key.tenant).ok_or_else(|| StoreError::corrupt("a bill of another tenant"))?;
+            let meter = self.meters.position(key.meter)?;
+            usage.entry((key.month, *tenant, meter, key.billing_region)).or_default();
+        }
         let lines = usage.into_iter().filter_map(|((month, tenant, meter, region), usage)| {
             let (key, meter) = self.meters.at(meter)?;
-            let CostTenant { id, name, plan, .. } = part.tenants.get(tenant)?;
+            let CostTenant { key: tenant_key, id, name, plan } = part.tenants.get(tenant)?;
+            let billed_key = BilledKey { month, tenant: *tenant_key, meter: *key, billing_region: region };
             let (tiers, cost, rounding) = match self.rating(*key, region, month, &usage.billable) {
                 Some(rating) => (rating.tiers, Some(rating.cost), rating.rounding),
                 None => (Vec::new(), None, None),
             };
-            Some(CostLine {
+            let line = CostLine {
                 month,
                 tenant_id: *id,
                 tenant_name: name.clone(),
@@ -79,7 +99,8 @@ impl Rates {
                 cost,
                 rounding,
                 record_count: usage.record_count,
-            })
+            };
+            Some(RatedLine { key: billed_key, line })
         });
         Ok(lines.collect())
     }
@@ -97,13 +118,14 @@ impl Rates {
     }
 }
 
-/// The reports that a part of a bill comes from.
-pub(super) fn tenant_months(part: &CostPart) -> HashMap<(Month, TenantId), TenantMonth> {
+/// The reports that a part of a bill comes from, without the days that are missing.
+pub(crate) fn tenant_months(part: &CostPart) -> HashMap<(Month, TenantId), TenantMonth> {
     let ids: HashMap<TenantKey, TenantId> = part.tenants.iter().map(|tenant| (tenant.key, tenant.id)).collect();
     let reports = part.months.iter().filter_map(|stored| {
         let (month, tenant_id) = (stored.month, *ids.get(&stored.tenant)?);
         let (revision, data_as_of) = (Revision(stored.revision), Some(stored.data_as_of));
-        Some(((month, tenant_id), TenantMonth { month, tenant_id, revision, data_as_of }))
+        let missing_days = Vec::new();
+        Some(((month, tenant_id), TenantMonth { month, tenant_id, revision, data_as_of, missing_days }))
     });
     reports.collect()
 }

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use tonic::{Request, Status};
 
 use super::{
-    parse::{codes, missing, moment, month, required, token},
+    monthly_costs::missing_days,
+    parse::{codes, missing, moment, month, optional, required, token},
     services::Reports,
     usage::UsageStream,
 };
 use crate::{
     contract::proto,
-    model::{AssetType, BillingRegion, MAX_ASSET_ID_BYTES, MAX_METER_NAME_BYTES, UsageFilter, checked_text, plain},
+    model::{
+        AssetType, BillingRegion, MAX_ASSET_ID_BYTES, MAX_METER_NAME_BYTES, StatementNumber, UsageFilter, checked_text,
+        plain,
+    },
     reports::{InvalidField, UsageHeader, UsageReport, UsageRequest, UsageTotal},
     service::layers::Caller,
 };
@@ -40,11 +44,23 @@ impl TryFrom<proto::GetDetailedUsageRequest> for UsageRequest {
     type Error = InvalidField;
 
     fn try_from(request: proto::GetDetailedUsageRequest) -> Result<Self, InvalidField> {
+        let tenant_id = required("tenant_id", &request.tenant_id)?;
+        let month = month("month", request.month)?.ok_or_else(|| missing("month"))?;
+        let as_of = moment("as_of", request.as_of)?;
+        let statement: Option<StatementNumber> = optional("statement_number", &request.statement_number)?;
+        if statement.is_some() && as_of.is_some() {
+            return Err(InvalidField::new("as_of", "a statement has its own moment: ask for one of the two"));
+        }
+        if let Some(number) = statement.filter(|number| number.billing_month < month) {
+            let reason = format!("a statement of {}, which has no usage of {month}", number.billing_month);
+            return Err(InvalidField::new("statement_number", reason));
+        }
         Ok(Self {
-            tenant_id: required("tenant_id", &request.tenant_id)?,
-            month: month("month", request.month)?.ok_or_else(|| missing("month"))?,
+            tenant_id,
+            month,
             filter: filter(request.filter.unwrap_or_default())?,
-            as_of: moment("as_of", request.as_of)?,
+            as_of,
+            statement,
             resume_token: token("resume_token", request.resume_token)?,
         })
     }
@@ -79,6 +95,7 @@ impl From<&UsageHeader> for proto::ReportHeader {
             data_as_of: header.data_as_of.map(Into::into),
             record_count: header.record_count.cast_signed(),
             resumed_record_count: header.resumed_record_count.cast_signed(),
+            missing_days: header.missing_days.iter().map(missing_days).collect(),
         }
     }
 }

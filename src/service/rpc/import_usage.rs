@@ -9,7 +9,7 @@ use super::{parse::source, records::take_in, services::ImportService};
 use crate::{
     contract::{Reason, proto},
     ingest::{Delivery, ImportError, ImportReport, LoadOutcome, LoadReport, WarningKind},
-    model::{Month, Source, TenantId},
+    model::{Month, Source, TenantId, hex},
     reports::InvalidField,
     service::{
         layers::{Caller, Notes},
@@ -136,7 +136,7 @@ impl From<&LoadReport> for proto::ImportedLoad {
             outcome: outcome.into(),
             record_count: load.record_count.into(),
             superseded_record_count: superseded.into(),
-            digest: load.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: hex(&load.digest),
             also_from: load.also_from.clone().unwrap_or_default(),
         }
     }

@@ -1,10 +1,17 @@
 //! The RPCs, one a file: parse, call, encode. Nothing else happens here.
 
+mod billing_service;
+mod close_month;
 mod detailed_usage;
+mod get_statement;
+mod get_tenant;
 mod import_service;
 mod import_usage;
+mod list_loads;
 mod list_organizations;
 mod list_prices;
+mod list_statement_keys;
+mod list_statements;
 mod list_tenants;
 mod monthly_costs;
 mod parse;
@@ -16,5 +23,5 @@ mod usage;
 mod withdraw_usage;
 
 pub(in crate::service) use raw_server::ReportsServer;
-pub(in crate::service) use services::{ImportBounds, ImportService, Reports};
+pub(in crate::service) use services::{Billing, ImportBounds, ImportService, Reports};
 pub use usage::{AssetCache, CurrentAssets, RecordEncoder};

@@ -7,8 +7,12 @@ use super::services::Reports;
 use crate::{
     contract::proto,
     model::{MonthRange, RoundingMode, plain},
-    reports::{CostLine, Costs, CostsRequest, InvalidField, RatedTier, get_costs},
+    reports::{
+        BillState, CostAdjustment, CostBasis, CostLine, CostTotal, Costs, CostsRequest, InvalidField, RatedTier,
+        TenantMonth, get_costs,
+    },
     service::layers::Caller,
+    statement::MissingDays,
 };
 
 /// The default, and the largest.
@@ -39,6 +43,11 @@ impl TryFrom<proto::GetMonthlyCostsRequest> for CostsRequest {
             tenant_id: optional("tenant_id", &request.tenant_id)?,
             months: MonthRange::new(start, end).map_err(|error| InvalidField::new("end_month", error))?,
             as_of: moment("as_of", request.as_of)?,
+            basis: match proto::CostBasis::try_from(request.basis) {
+                Ok(proto::CostBasis::Unspecified | proto::CostBasis::Bill) => CostBasis::Bill,
+                Ok(proto::CostBasis::Current) => CostBasis::Current,
+                Err(_) => return Err(InvalidField::new("basis", format!("there is no value {}", request.basis))),
+            },
             page_size: page_size(request.page_size, PAGE_SIZES)?,
             page_token: token("page_token", request.page_token)?,
         })
@@ -53,31 +62,63 @@ impl From<Costs> for proto::GetMonthlyCostsResponse {
         Self {
             unpriced_meters: unpriced.map(|line| unpriced_meter(line, currency)).collect(),
             lines: costs.lines.iter().map(|line| cost_line(line, &organization_id, currency)).collect(),
-            totals: costs
-                .totals
+            adjustments: costs
+                .adjustments
                 .iter()
-                .map(|total| proto::CostTotal {
-                    month: Some(total.month.into()),
-                    currency: currency.to_owned(),
-                    cost: total.cost.to_plain_string(),
-                })
+                .map(|adjustment| cost_adjustment(adjustment, &organization_id, currency))
                 .collect(),
-            tenant_months: costs
-                .tenant_months
-                .iter()
-                .map(|report| proto::TenantMonth {
-                    month: Some(report.month.into()),
-                    tenant_id: report.tenant_id.to_string(),
-                    revision: report.revision.to_string(),
-                    data_as_of: report.data_as_of.map(Into::into),
-                })
-                .collect(),
+            totals: costs.totals.iter().map(|total| cost_total(total, currency)).collect(),
+            tenant_months: costs.tenant_months.iter().map(tenant_month).collect(),
             next_page_token: costs.next_page_token,
         }
     }
 }
 
-fn cost_line(line: &CostLine, organization_id: &str, currency: &str) -> proto::CostLine {
+fn cost_total(total: &CostTotal, currency: &str) -> proto::CostTotal {
+    let state = match total.state {
+        BillState::Open => proto::BillState::Open,
+        BillState::Closed => proto::BillState::Closed,
+    };
+    proto::CostTotal {
+        month: Some(total.month.into()),
+        currency: currency.to_owned(),
+        cost: total.cost.to_plain_string(),
+        adjustment: total.adjustment.to_plain_string(),
+        amount_due: (&total.cost + &total.adjustment).to_plain_string(),
+        state: state.into(),
+        statement_number: total.statement.map(|number| number.to_string()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn cost_adjustment(
+    adjustment: &CostAdjustment,
+    organization_id: &str,
+    currency: &str,
+) -> proto::CostAdjustment {
+    proto::CostAdjustment {
+        billing_month: Some(adjustment.billing_month.into()),
+        line: Some(cost_line(&adjustment.line, organization_id, currency)),
+        billed: adjustment.billed.to_plain_string(),
+        amount: adjustment.amount.to_plain_string(),
+        revision: adjustment.revision.to_string(),
+    }
+}
+
+pub(super) fn tenant_month(report: &TenantMonth) -> proto::TenantMonth {
+    proto::TenantMonth {
+        month: Some(report.month.into()),
+        tenant_id: report.tenant_id.to_string(),
+        revision: report.revision.to_string(),
+        data_as_of: report.data_as_of.map(Into::into),
+        missing_days: report.missing_days.iter().map(missing_days).collect(),
+    }
+}
+
+pub(super) fn missing_days(missing: &MissingDays) -> proto::MissingDays {
+    proto::MissingDays { source: missing.source.clone(), days: missing.days.iter().map(ToString::to_string).collect() }
+}
+
+pub(super) fn cost_line(line: &CostLine, organization_id: &str, currency: &str) -> proto::CostLine {
     proto::CostLine {
         month: Some(line.month.into()),
         organization_id: organization_id.to_owned(),
@@ -110,7 +151,7 @@ fn cost_tier(tier: &RatedTier) -> proto::CostTier {
     }
 }
 
-fn unpriced_meter(line: &CostLine, currency: &str) -> proto::UnpricedMeter {
+pub(super) fn unpriced_meter(line: &CostLine, currency: &str) -> proto::UnpricedMeter {
     proto::UnpricedMeter {
         month: Some(line.month.into()),
         tenant_id: line.tenant_id.to_string(),

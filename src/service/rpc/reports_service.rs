@@ -7,8 +7,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{
-    detailed_usage, list_organizations, list_prices, list_tenants, monthly_costs, services::Reports,
-    usage::PREFIX_BYTES,
+    detailed_usage, get_tenant, list_loads, list_organizations, list_prices, list_tenants, monthly_costs,
+    services::Reports, usage::PREFIX_BYTES,
 };
 use crate::contract::proto::{self, reports_service_server::ReportsService};
 
@@ -21,6 +21,20 @@ impl ReportsService for Reports {
         request: Request<proto::ListTenantsRequest>,
     ) -> Result<Response<proto::ListTenantsResponse>, Status> {
         Ok(Response::new(list_tenants::handle(&self.store, request).await?))
+    }
+
+    async fn get_tenant(
+        &self,
+        request: Request<proto::GetTenantRequest>,
+    ) -> Result<Response<proto::GetTenantResponse>, Status> {
+        Ok(Response::new(get_tenant::handle(&self.store, request).await?))
+    }
+
+    async fn list_loads(
+        &self,
+        request: Request<proto::ListLoadsRequest>,
+    ) -> Result<Response<proto::ListLoadsResponse>, Status> {
+        Ok(Response::new(list_loads::handle(&self.store, request).await?))
     }
 
     /// The same messages for the generated server, which encodes them itself. The bytes are the same.

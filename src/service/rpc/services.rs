@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::usage::AssetCache;
 use crate::{
+    billing::Closer,
     ingest::{Import, ImportError, ImportLimits, ImportReport},
     model::Source,
     reports::CostTotals,
     service::layers::Caller,
-    store::{Store, StoreConfig},
+    statement::StatementKey,
+    store::{Store, StoreConfig, StoreError},
     telemetry::metrics::Metrics,
 };
 
@@ -35,6 +37,31 @@ pub(in crate::service) struct ImportBounds {
 impl Reports {
     pub(in crate::service) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
         Self { store, assets: Arc::default(), cost_totals: Arc::default(), metrics }
+    }
+}
+
+/// Closes months, and reads their statements.
+#[derive(Clone)]
+pub(in crate::service) struct Billing {
+    pub(super) store: Store,
+    closing_store: Store,
+    config: StoreConfig,
+    key: Option<Arc<StatementKey>>,
+    /// How long closing a month may take.
+    pub(super) close_limit: Duration,
+}
+
+// === impl Billing ===
+
+impl Billing {
+    /// Reads from `store`, and writes as imports do.
+    pub(in crate::service) fn new(store: Store, imports: &ImportService, key: Option<Arc<StatementKey>>) -> Self {
+        let close_limit = imports.bounds.duration;
+        Self { store, closing_store: imports.store.clone(), config: imports.config.clone(), key, close_limit }
+    }
+
+    pub(super) async fn closer(&self, caller: &Caller) -> Result<Closer, StoreError> {
+        Closer::open(self.closing_store.clone(), &self.config, self.key.clone(), caller.subject.as_str()).await
     }
 }
 

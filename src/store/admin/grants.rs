@@ -73,17 +73,17 @@ pub enum GrantError {
 
 /// Everything that this program reads.
 const TABLES: &str = "organization, tenant, tenant_name_suffix, organization_name_suffix, meter, price, price_tier, \
-    uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, publication_clock, \
-    refinery_schema_history, usage_record, detailed_usage_report";
+    uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, \
+    statement, statement_line, statement_report, statement_key, publication_clock, refinery_schema_history, usage_record, detailed_usage_report";
 /// What is written once, and what declarations change.
 const APPENDED: &str = "price, price_tier, uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, \
-    usage_month, usage_month_total";
+    usage_month, usage_month_total, statement, statement_line, statement_report, statement_key";
 const DECLARED: &str = "organization, tenant, meter";
 const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
 /// What readers call. Everyone may, where the database does not say otherwise.
 const READ_FUNCTIONS: &str = "loads_in_force";
 const SEQUENCES: &str = "tenant_key_seq, meter_key_seq, price_id_seq, usage_import_id_seq, asset_key_seq, \
-    load_id_seq";
+    load_id_seq, statement_id_seq";
 
 impl FromStr for Grant {
     type Err = &'static str;

@@ -140,6 +140,15 @@ async fn purge_superseded(
                 FROM loads_in_force(month.tenant_key, month.usage_month, month.last_day,
                                     now() - make_interval(secs => $1))
             ) AS superseded
+            -- The usage that a statement has billed is kept with its month.
+            WHERE NOT EXISTS (
+                SELECT FROM usage_load l JOIN tenant t USING (tenant_key)
+                JOIN statement s ON s.organization_id = t.organization_id AND s.billing_month >= l.usage_month
+                                AND s.horizon >= l.published_at
+                CROSS JOIN LATERAL loads_in_force(l.tenant_key, l.usage_day, l.usage_day, s.horizon) AS billed
+                WHERE l.tenant_key = superseded.tenant_key AND l.load_id = superseded.load_id
+                  AND billed.load_id = l.load_id
+            )
             ORDER BY superseded.usage_month, superseded.tenant_key, superseded.load_id",
             &[&seconds, &not_before.map(Month::first_day)],
         )

@@ -1,5 +1,7 @@
 //! What costs are made of: what an organization's tenants have used in each month, added up.
 
+mod late;
+mod missing;
 mod reader;
 
 use bigdecimal::BigDecimal;
@@ -8,6 +10,8 @@ use chrono::NaiveDate;
 use super::{MeterKey, StoreError, tenants::TenantKey};
 use crate::model::{Month, TenantId, UsageKey, UtcTime};
 
+pub use late::LateMonth;
+pub use missing::MissingDays;
 pub use reader::{CostPart, CostReader};
 
 /// A tenant of an organization, as a bill names it.

@@ -9,11 +9,12 @@ use tokio_postgres::Row;
 use super::{CostMonth, CostTenant, MonthUsage, month};
 use crate::{
     database::{Binds, DatabaseError, PooledConnection, Statements as _, numeric::parse_sum},
-    model::{Month, MonthRange, OrganizationId, TenantId, UtcTime},
+    model::{Currency, Month, MonthRange, OrganizationId, TenantId, UtcTime},
     store::{
-        SnapshotTime, Store, StoreError,
+        SnapshotTime, Statement, Store, StoreError,
         cost_turns::CostTurn,
         prices::{PriceList, price_list},
+        statements,
         tenants::{TenantKey, VisibleOrganization},
         usage_key::usage_key,
     },
@@ -36,11 +37,13 @@ pub struct CostPart {
 /// Reads the usage of an organization's tenants, or of one of them, by month, tenant name and tenant id. Names stay as they
 /// were at the beginning.
 pub struct CostReader {
-    connection: PooledConnection,
+    pub(super) connection: PooledConnection,
     _turn: CostTurn,
     /// When it has taken too long in all.
     end: Option<Instant>,
-    query: Query,
+    pub(super) query: Query,
+    /// The statements of the months, and the newest one.
+    statements: Vec<Statement>,
     /// How many tenants have usage in the months.
     tenant_count: usize,
     /// A digest of their ids and names.
@@ -53,11 +56,12 @@ pub struct CostReader {
     next: Option<(Month, Start)>,
 }
 
-struct Query {
-    organization: OrganizationId,
-    tenant: Option<TenantId>,
+pub(super) struct Query {
+    pub(super) organization: OrganizationId,
+    pub(super) currency: Currency,
+    pub(super) tenant: Option<TenantId>,
     months: MonthRange,
-    snapshot: SnapshotTime,
+    pub(super) snapshot: SnapshotTime,
 }
 
 /// The first of a part's tenants.
@@ -87,7 +91,7 @@ fn tenants_statement(name: &str, columns: &str, condition: &str) -> String {
 // === impl CostTenant ===
 
 impl CostTenant {
-    fn from_row(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             key: TenantKey(row.try_get("tenant_key")?),
             id: TenantId::from_uuid(row.try_get("tenant_id")?),
@@ -110,10 +114,12 @@ impl Store {
         let end = (!self.statement_timeout.is_zero()).then(|| Instant::now() + self.statement_timeout);
         // One connection for everything: calls that had one each and waited for another would wait for each other.
         let mut connection = self.short().await?;
-        let query = Query { organization: organization.id(), tenant, months, snapshot };
-        let (mut rows, prices) = tokio::try_join!(
+        let (organization, currency) = (organization.id(), organization.currency());
+        let query = Query { organization, currency, tenant, months, snapshot };
+        let (mut rows, prices, statements) = tokio::try_join!(
             query.first_tenants(&connection),
-            price_list(&connection, organization.currency(), months, snapshot),
+            price_list(&connection, currency, months, snapshot),
+            statements::in_months(&connection, organization, months, snapshot.time()),
         )?;
         // The rest must be of the same moment.
         if rows.len() == PART {
@@ -126,8 +132,18 @@ impl Store {
             Some(row) => (row.try_get("tenant_count")?, row.try_get("names")?),
         };
         let tenant_count = usize::try_from(tenant_count).unwrap_or(usize::MAX);
-        let mut reader =
-            CostReader { connection, _turn: turn, end, query, tenant_count, names, first, prices, next: None };
+        let mut reader = CostReader {
+            connection,
+            _turn: turn,
+            end,
+            query,
+            statements,
+            tenant_count,
+            names,
+            first,
+            prices,
+            next: None,
+        };
         reader.rewind();
         Ok(reader)
     }
@@ -178,28 +194,28 @@ impl Query {
         rows.iter().map(CostTenant::from_row).collect()
     }
 
-    /// The months as they stood at the snapshot, and what they add up to.
-    async fn usage(
+    /// Months of tenants as they stood at the snapshot, and what they add up to. A month of which all was withdrawn adds up to
+    /// nothing.
+    pub(super) async fn usage(
         &self,
         connection: &PooledConnection,
-        tenants: &[CostTenant],
-        first_days: &[NaiveDate],
+        months: &[(TenantKey, Month)],
     ) -> Result<(Vec<CostMonth>, Vec<MonthUsage>), StoreError> {
         let statement = "-- month_usage
             SELECT m.usage_month, m.tenant_key, m.revision, m.published_at, t.meter_key, t.billing_region, t.trial,
                    t.quantity::text AS quantity, t.record_count
-            FROM unnest($1::bigint[]) AS tenant (key)
-            CROSS JOIN unnest($2::date[]) AS month (first_day)
+            FROM unnest($1::bigint[], $2::date[]) AS asked (tenant_key, first_day)
             CROSS JOIN LATERAL (
                 SELECT * FROM usage_month m
-                WHERE m.tenant_key = tenant.key AND m.usage_month = month.first_day AND m.published_at <= $3
+                WHERE m.tenant_key = asked.tenant_key AND m.usage_month = asked.first_day AND m.published_at <= $3
                 ORDER BY m.published_at DESC
                 LIMIT 1
             ) m
-            JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
-                                    AND t.published_at = m.published_at
+            LEFT JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
+                                         AND t.published_at = m.published_at
             ORDER BY m.usage_month, m.tenant_key";
-        let keys: Vec<i64> = tenants.iter().map(|tenant| tenant.key.0).collect();
+        let (keys, first_days): (Vec<i64>, Vec<NaiveDate>) =
+            months.iter().map(|(tenant, month)| (tenant.0, month.first_day())).unzip();
         let rows = connection.fetch_all(statement, &[&keys, &first_days, &self.snapshot.time().as_chrono()]).await?;
         let mut months: Vec<CostMonth> = Vec::new();
         let mut usage = Vec::with_capacity(rows.len());
@@ -213,6 +229,9 @@ impl Query {
                     revision: revision.try_into().map_err(|_| StoreError::corrupt("a revision is not of 32 bytes"))?,
                     data_as_of: UtcTime::from_chrono(row.try_get("published_at")?),
                 });
+            }
+            if row.try_get::<_, Option<i64>>("meter_key")?.is_none() {
+                continue;
             }
             usage.push(MonthUsage {
                 month,
@@ -270,12 +289,36 @@ impl CostReader {
         self.tenant_count <= self.first.len()
     }
 
-    /// The next part; `None` after the last.
-    pub async fn next_part(&mut self) -> Result<Option<CostPart>, StoreError> {
-        let Some((month, start)) = self.next.take() else { return Ok(None) };
+    /// Leaves out the months before one; none are left where that is the end of it.
+    pub fn start_at(&mut self, month: Month) {
+        match MonthRange::new(month.max(self.query.months.start()), self.query.months.end()) {
+            Ok(months) => {
+                self.query.months = months;
+                self.rewind();
+            }
+            Err(_) => {
+                self.tenant_count = 0;
+                self.next = None;
+            }
+        }
+    }
+
+    /// The statements of the months that were published until the snapshot, and the newest one, in order.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    pub(super) fn check_time(&self) -> Result<(), StoreError> {
         if self.end.is_some_and(|end| Instant::now() > end) {
             return Err(DatabaseError::StatementTimeout.into());
         }
+        Ok(())
+    }
+
+    /// The next part; `None` after the last.
+    pub async fn next_part(&mut self) -> Result<Option<CostPart>, StoreError> {
+        let Some((month, start)) = self.next.take() else { return Ok(None) };
+        self.check_time()?;
         let last = self.query.months.end();
         let (tenants, months) = if self.has_all() {
             let count = i32::try_from(PART / self.tenant_count.max(1)).unwrap_or(1);
@@ -298,9 +341,9 @@ impl CostReader {
             };
             (tenants, month..=month)
         };
-        let first_days: Vec<NaiveDate> =
-            self.query.months.iter().filter(|month| months.contains(month)).map(Month::first_day).collect();
-        let (months, usage) = self.query.usage(&self.connection, &tenants, &first_days).await?;
+        let months = self.query.months.iter().filter(|month| months.contains(month));
+        let asked: Vec<_> = months.flat_map(|month| tenants.iter().map(move |tenant| (tenant.key, month))).collect();
+        let (months, usage) = self.query.usage(&self.connection, &asked).await?;
         Ok(Some(CostPart { tenants, months, usage }))
     }
 

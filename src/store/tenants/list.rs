@@ -56,7 +56,12 @@ pub struct TenantPage {
 // === impl TenantSummary ===
 
 impl TenantSummary {
-    fn from_row(row: &Row) -> Result<Self, StoreError> {
+    /// One tenant, by its key.
+    pub(super) fn statement_of_one() -> String {
+        format!("-- tenant\n{}", page_of_one())
+    }
+
+    pub(super) fn from_row(row: &Row) -> Result<Self, StoreError> {
         let code: i16 = row.try_get("status")?;
         let status = TenantStatus::from_code(code.into())
             .ok_or_else(|| StoreError::corrupt(format!("a tenant has status {code}")))?;
@@ -130,25 +135,36 @@ fn usage_month(order: &str) -> String {
     )
 }
 
-/// A page of what `tenants` stands for, of those that meet the conditions.
-fn page_of(tenants: &str, conditions: &str) -> String {
+/// The columns of a tenant `t` with its first and last month.
+fn with_months(tenants: &str) -> String {
     format!(
         "SELECT t.tenant_id, t.name, t.organization_id, t.organization_name, t.status, t.plan, t.trial, t.trial_expiry,
                usage.first_usage_month, usage.last_usage_month
-        FROM (
-            SELECT t.*
-            FROM {tenants} t
-            WHERE {conditions}
-              AND ($5::text IS NULL OR (t.organization_name, t.name, t.tenant_id) > ($5, $6, $7::uuid))
-            ORDER BY t.organization_name, t.name, t.tenant_id
-            LIMIT $8
-        ) t
+        FROM ({tenants}) t
         CROSS JOIN LATERAL (
             SELECT ({}) AS first_usage_month, ({}) AS last_usage_month
         ) usage",
         usage_month("ASC"),
         usage_month("DESC")
     )
+}
+
+fn page_of_one() -> String {
+    with_months("SELECT * FROM tenant WHERE tenant_key = $1")
+}
+
+/// A page of what `tenants` stands for, of those that meet the conditions.
+fn page_of(tenants: &str, conditions: &str) -> String {
+    with_months(&format!(
+        "
+            SELECT t.*
+            FROM {tenants} t
+            WHERE {conditions}
+              AND ($5::text IS NULL OR (t.organization_name, t.name, t.tenant_id) > ($5, $6, $7::uuid))
+            ORDER BY t.organization_name, t.name, t.tenant_id
+            LIMIT $8
+        "
+    ))
 }
 
 /// Where few tenants match: a page of them, each row with how many match in all. Where none is on the page, one row has

@@ -1,6 +1,7 @@
 //! Tenants, always within a scope.
 
 mod list;
+mod months;
 mod organizations;
 
 use tokio_postgres::Row;
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub use list::{TenantPage, TenantPosition, TenantSearch, TenantSummary};
+pub use months::UsageMonth;
 pub use organizations::{OrganizationPage, OrganizationPosition, OrganizationSummary};
 
 /// Stands for a tenant in per-tenant tables.
@@ -32,6 +34,7 @@ pub struct VisibleTenant {
 #[derive(Clone, Debug)]
 pub struct VisibleOrganization {
     id: OrganizationId,
+    name: String,
     currency: Currency,
 }
 
@@ -83,6 +86,10 @@ impl VisibleTenant {
 impl VisibleOrganization {
     pub fn id(&self) -> OrganizationId {
         self.id
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What it is billed in.
@@ -137,11 +144,11 @@ impl Store {
         let client = self.short().await?;
         let statement = format!(
             "-- find_organization
-            SELECT currency, {} AS in_scope FROM organization WHERE organization_id = $1",
+            SELECT name, currency, {} AS in_scope FROM organization WHERE organization_id = $1",
             scope::condition("organization_id", "$2")
         );
         let row = client.fetch_optional(&statement, &[&id.as_uuid(), &scope::bind(scope)]).await?;
-        Lookup::of(row, |row| Ok(VisibleOrganization { id, currency: currency(row)? }))
+        Lookup::of(row, |row| Ok(VisibleOrganization { id, name: row.try_get("name")?, currency: currency(row)? }))
     }
 }
 

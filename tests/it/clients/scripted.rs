@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use secure_connect_reports::contract::proto::{
-    CostLine, CostTotal, GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest,
+    self, CostLine, CostTotal, GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest,
     GetMonthlyCostsResponse, ListOrganizationsRequest, ListOrganizationsResponse, ListPricesRequest,
     ListPricesResponse, ListTenantsRequest, ListTenantsResponse, ReportHeader, ReportSummary, UsageRecord, YearMonth,
     reports_service_server::{ReportsService, ReportsServiceServer},
@@ -56,6 +56,20 @@ impl ReportsService for Script {
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         let page = self.pages.lock().unwrap().pop_front().ok_or_else(script_ended)?;
         page.map(Response::new)
+    }
+
+    async fn get_tenant(
+        &self,
+        _: Request<proto::GetTenantRequest>,
+    ) -> Result<Response<proto::GetTenantResponse>, Status> {
+        Err(script_ended())
+    }
+
+    async fn list_loads(
+        &self,
+        _: Request<proto::ListLoadsRequest>,
+    ) -> Result<Response<proto::ListLoadsResponse>, Status> {
+        Err(script_ended())
     }
 
     async fn list_organizations(
@@ -132,7 +146,7 @@ pub(super) fn page(costs: &[&str], total: &str, next_page_token: &str) -> Page {
     };
     Ok(GetMonthlyCostsResponse {
         lines: costs.iter().map(line).collect(),
-        totals: vec![CostTotal { month, currency: currency.clone(), cost: total.to_owned() }],
+        totals: vec![CostTotal { month, currency: currency.clone(), cost: total.to_owned(), ..Default::default() }],
         next_page_token: next_page_token.to_owned(),
         ..Default::default()
     })

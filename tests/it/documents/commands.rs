@@ -14,17 +14,19 @@ use super::blocks::{Commands, Marker, agrees, commands, project, read};
 use crate::support::{Database, program, serving::Serving};
 
 /// The pages with commands that are run.
-pub(super) const RUN: [&str; 7] = [
+pub(super) const RUN: [&str; 8] = [
     "README.md",
     "docs/api.md",
     "docs/concepts.md",
     "docs/database.md",
+    "docs/finance.md",
     "docs/issuers.md",
     "docs/operations.md",
     "docs/security.md",
 ];
 
-const CLIENT_COMMANDS: [&str; 5] = ["grpcurl ", " tenants", " usage ", " costs ", " healthcheck"];
+const CLIENT_COMMANDS: [&str; 8] =
+    ["grpcurl ", " tenants", " tenant ", " usage ", " costs ", " loads ", " statement ", " healthcheck"];
 const KEY: &str = "demo-output/development-key";
 const CORRECTION: &str = "examples/usage/corrections/2022-02-02-contoso-hq.csv";
 
@@ -224,6 +226,11 @@ fn the_readme_makes_a_first_report() {
 #[test]
 fn the_concepts_are_as_shown() {
     read_and_run("docs/concepts.md", Before::FirstReport);
+}
+
+#[test]
+fn finance_gets_its_answers() {
+    read_and_run("docs/finance.md", Before::FirstReport);
 }
 
 #[test]

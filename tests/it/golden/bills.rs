@@ -15,10 +15,14 @@ use super::{
 const TIME: usize = 2 + 8;
 
 fn shown(answer: GetMonthlyCostsResponse) -> String {
-    let GetMonthlyCostsResponse { lines, totals, tenant_months, unpriced_meters, next_page_token } = answer;
+    let GetMonthlyCostsResponse { lines, totals, tenant_months, unpriced_meters, next_page_token, adjustments } =
+        answer;
     let mut text = String::new();
     for line in lines {
         text.push_str(&format!("{line:?}\n"));
+    }
+    for adjustment in adjustments {
+        text.push_str(&format!("{adjustment:?}\n"));
     }
     for total in totals {
         text.push_str(&format!("{total:?}\n"));
@@ -40,8 +44,10 @@ fn shown(answer: GetMonthlyCostsResponse) -> String {
             ("query", 8),
             ("time (masked)", 8),
             ("names", 8),
+            ("section", 1),
             ("year", 4),
             ("month", 4),
+            ("number", 4),
             ("tenant", 16),
             ("meter", 16),
             ("region", 2),

@@ -10,7 +10,7 @@ fn help_of_every_command() {
     let commands = main.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
     let names: Vec<&str> = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
     let names: Vec<&str> = names.into_iter().filter(|name| !["", "help"].contains(name)).collect();
-    assert_eq!(names.len(), 14, "{names:?}");
+    assert_eq!(names.len(), 18, "{names:?}");
     for name in names {
         assert_golden(&format!("help/{name}.txt"), &help(&[name]));
     }

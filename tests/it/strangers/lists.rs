@@ -100,7 +100,7 @@ fn unpriced(line: &CostLine) -> UnpricedMeter {
 }
 
 fn total(of: i32, cost: &str) -> CostTotal {
-    CostTotal { month: month(of), currency: "USD".to_owned(), cost: cost.to_owned() }
+    CostTotal { month: month(of), currency: "USD".to_owned(), cost: cost.to_owned(), ..Default::default() }
 }
 
 /// A bill of two lines, one without a price, and a month without usage.
@@ -111,6 +111,7 @@ pub(super) fn bill() -> GetMonthlyCostsResponse {
         tenant_id: TENANT.to_owned(),
         revision: "ab".repeat(32),
         data_as_of: Some(Timestamp { seconds: 1_646_092_800, nanos: 0 }),
+        missing_days: Vec::new(),
     };
     GetMonthlyCostsResponse {
         unpriced_meters: vec![unpriced(&lines[1])],
@@ -118,6 +119,7 @@ pub(super) fn bill() -> GetMonthlyCostsResponse {
         totals: vec![total(2, "0.30"), total(3, "0.00")],
         tenant_months: vec![report],
         next_page_token: String::new(),
+        adjustments: Vec::new(),
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) fn header() -> ReportHeader {
         data_as_of: time(FEBRUARY + 40 * DAY),
         record_count: 3,
         resumed_record_count: 0,
+        missing_days: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use secure_connect_reports::contract::proto::{
-    GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse,
+    self, GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse,
     ListOrganizationsRequest, ListOrganizationsResponse, ListPricesRequest, ListPricesResponse, ListTenantsRequest,
     ListTenantsResponse,
     reports_service_server::{ReportsService, ReportsServiceServer},
@@ -87,6 +87,20 @@ impl ReportsService for Hostile {
         _: Request<GetMonthlyCostsRequest>,
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         self.answer(&self.script.costs).await
+    }
+
+    async fn get_tenant(
+        &self,
+        _: Request<proto::GetTenantRequest>,
+    ) -> Result<Response<proto::GetTenantResponse>, Status> {
+        std::future::pending().await
+    }
+
+    async fn list_loads(
+        &self,
+        _: Request<proto::ListLoadsRequest>,
+    ) -> Result<Response<proto::ListLoadsResponse>, Status> {
+        std::future::pending().await
     }
 
     async fn list_organizations(

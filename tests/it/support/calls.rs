@@ -3,9 +3,11 @@
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
-    DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListOrganizationsRequest,
-    ListPricesRequest, ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth,
-    reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
+    CloseMonthRequest, DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, GetStatementRequest,
+    GetTenantRequest, ImportUsageRequest, ListLoadsRequest, ListOrganizationsRequest, ListPricesRequest,
+    ListStatementKeysRequest, ListStatementsRequest, ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth,
+    billing_service_client::BillingServiceClient, reports_service_client::ReportsServiceClient,
+    usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -22,8 +24,14 @@ pub(crate) enum Rpc {
     GetMonthlyCosts,
     ListOrganizations,
     ListPrices,
+    GetTenant,
+    ListLoads,
     ImportUsage,
     WithdrawUsage,
+    CloseMonth,
+    ListStatements,
+    GetStatement,
+    ListStatementKeys,
 }
 
 impl Rpc {
@@ -42,15 +50,49 @@ impl Rpc {
             "GetMonthlyCosts" => Self::GetMonthlyCosts,
             "ListOrganizations" => Self::ListOrganizations,
             "ListPrices" => Self::ListPrices,
+            "GetTenant" => Self::GetTenant,
+            "ListLoads" => Self::ListLoads,
+            "CloseMonth" => Self::CloseMonth,
+            "ListStatements" => Self::ListStatements,
+            "GetStatement" => Self::GetStatement,
+            "ListStatementKeys" => Self::ListStatementKeys,
             "ImportUsage" => Self::ImportUsage,
             "WithdrawUsage" => Self::WithdrawUsage,
             other => panic!("the tests do not call {other} yet"),
         }
     }
 
+    /// The role that its callers need.
+    pub(crate) fn role(self) -> &'static str {
+        match self {
+            Self::ImportUsage | Self::WithdrawUsage => "UsageImport",
+            Self::CloseMonth => "BillingClose",
+            _ => "Reports",
+        }
+    }
+
+    /// What a caller of another organization gets: nothing is there. `None`: an answer that has nothing of others in it.
+    pub(crate) fn hidden(self) -> Option<&'static str> {
+        match self {
+            Self::GetDetailedUsage | Self::GetTenant | Self::ListLoads | Self::WithdrawUsage => {
+                Some("TENANT_NOT_FOUND")
+            }
+            Self::GetMonthlyCosts | Self::CloseMonth | Self::ListStatements | Self::GetStatement => {
+                Some("ORGANIZATION_NOT_FOUND")
+            }
+            Self::ListTenants
+            | Self::ListOrganizations
+            | Self::ListPrices
+            | Self::ListStatementKeys
+            | Self::ImportUsage => None,
+        }
+    }
+
     /// Calls it for the tenant and organization of the builder in February 2022, to the end of the answer.
     pub(crate) async fn call(self, channel: &Channel, authorization: &[&str]) -> Result<(), Status> {
         let mut reports = ReportsServiceClient::new(channel.clone());
+        let mut billing = BillingServiceClient::new(channel.clone());
+        let (organization_id, month) = (ORG.to_owned(), Some(YearMonth { year: 2022, month: 2 }));
         match self {
             Self::ListTenants => {
                 reports.list_tenants(request(ListTenantsRequest::default(), authorization)).await.map(drop)
@@ -68,6 +110,39 @@ impl Rpc {
                 reports.list_organizations(request(ListOrganizationsRequest::default(), authorization)).await.map(drop)
             }
             Self::ListPrices => reports.list_prices(request(list_prices(), authorization)).await.map(drop),
+            Self::GetTenant => {
+                let message = GetTenantRequest { tenant_id: TENANT.to_owned(), as_of: None };
+                reports.get_tenant(request(message, authorization)).await.map(drop)
+            }
+            Self::ListLoads => {
+                let message = ListLoadsRequest { tenant_id: TENANT.to_owned(), month, ..Default::default() };
+                reports.list_loads(request(message, authorization)).await.map(drop)
+            }
+            Self::CloseMonth => {
+                let message = CloseMonthRequest {
+                    organization_id,
+                    month,
+                    allow_unpriced: true,
+                    allow_missing_days: true,
+                    dry_run: true,
+                };
+                billing.close_month(request(message, authorization)).await.map(drop)
+            }
+            Self::ListStatements => {
+                let message = ListStatementsRequest { organization_id, ..Default::default() };
+                billing.list_statements(request(message, authorization)).await.map(drop)
+            }
+            Self::GetStatement => {
+                let message = GetStatementRequest { organization_id, billing_month: month };
+                match billing.get_statement(request(message, authorization)).await {
+                    // It came as far as that.
+                    Err(status) if reason(&status).1 == "STATEMENT_NOT_FOUND" => Ok(()),
+                    answer => answer.map(drop),
+                }
+            }
+            Self::ListStatementKeys => {
+                billing.list_statement_keys(request(ListStatementKeysRequest {}, authorization)).await.map(drop)
+            }
             Self::ImportUsage => {
                 let messages = tokio_stream::iter([ImportUsageRequest::default()]);
                 let mut imports = UsageImportServiceClient::new(channel.clone());

@@ -176,7 +176,7 @@ impl Issuer {
     pub(crate) fn claims(&self, organizations: &[&str]) -> Value {
         json!({
             "iss": self.url(), "aud": AUDIENCE, "sub": "joe", "azp": "billing-portal", "exp": now() + 600, "iat": now(),
-            "roles": ["Reports", "UsageImport"], "organizations": organizations,
+            "roles": ["Reports", "UsageImport", "BillingClose"], "organizations": organizations,
         })
     }
 }
@@ -216,7 +216,7 @@ pub(crate) async fn member(organizations: &[&str]) -> Principal {
     let authenticator = Authenticator::new(AuthConfig { tokens: Some(config), ..AuthConfig::default() }).unwrap();
     let claims = json!({
         "iss": "https://issuer.invalid", "aud": AUDIENCE, "sub": "joe", "exp": now() + 600,
-        "roles": ["Reports", "UsageImport"], "organizations": organizations,
+        "roles": ["Reports", "UsageImport", "BillingClose"], "organizations": organizations,
     });
     let authorization = format!("Bearer {}", signer.sign(&claims));
     let credentials = Credentials { authorization: &[authorization.as_bytes()], certificate: None };

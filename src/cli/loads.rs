@@ -1,0 +1,151 @@
+//! `loads` and `tenant`.
+
+use serde_json::{Value, json};
+
+use super::{
+    CommandError,
+    args::{Format, LoadsArgs, TenantArgs},
+    output::{Rows, month, note, print_json, text_or_null, time},
+    tenants::{connect, to_json as tenant_to_json},
+};
+use crate::contract::proto::{BillState, GetTenantResponse, Load, LoadState, UsageMonth};
+
+pub(super) async fn run(args: LoadsArgs) -> Result<(), CommandError> {
+    let mut client = connect(&args.server).await?;
+    let tenant = client.find_tenant(&args.tenant).await?;
+    let loads = client.loads(tenant, args.month, args.as_of).await?;
+    match args.format {
+        Format::Table => {
+            let count = loads.len();
+            let headers =
+                vec!["DAY", "SOURCE", "STATE", "RECORDS", "PUBLISHED AT", "BY", "FILE", "SUPERSEDED AT", "INSTEAD OF"];
+            let rows = loads.into_iter().map(|load| {
+                vec![
+                    load.usage_day.clone(),
+                    load.source.clone(),
+                    state(&load).to_owned(),
+                    load.record_count.to_string(),
+                    time(load.published_at),
+                    load.imported_by,
+                    load.file_name,
+                    time(load.superseded_at),
+                    time(load.superseded_load_published_at),
+                ]
+            });
+            Rows { headers, numbers: vec![3], rows: rows.collect() }.print_table()?;
+            note(&format!("{count} loads"));
+            Ok(())
+        }
+        Format::Csv => {
+            let headers = vec![
+                "usageDay",
+                "source",
+                "state",
+                "publishedAt",
+                "importedBy",
+                "fileName",
+                "recordCount",
+                "digest",
+                "supersededAt",
+                "supersededLoadPublishedAt",
+                "supersededRecordCount",
+                "purged",
+            ];
+            let rows = loads.into_iter().map(|load| {
+                vec![
+                    load.usage_day.clone(),
+                    load.source.clone(),
+                    state(&load).to_owned(),
+                    time(load.published_at),
+                    load.imported_by,
+                    load.file_name,
+                    load.record_count.to_string(),
+                    load.digest,
+                    time(load.superseded_at),
+                    time(load.superseded_load_published_at),
+                    load.superseded_record_count.to_string(),
+                    if load.purged { "TRUE" } else { "FALSE" }.to_owned(),
+                ]
+            });
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
+        }
+        Format::Json => Ok(print_json(&loads.iter().map(load_to_json).collect())?),
+    }
+}
+
+fn state(load: &Load) -> &'static str {
+    match load.state() {
+        LoadState::Unspecified => "?",
+        LoadState::InForce => "IN_FORCE",
+        LoadState::Superseded => "SUPERSEDED",
+        LoadState::Withdrawn => "WITHDRAWN",
+    }
+}
+
+fn load_to_json(load: &Load) -> Value {
+    json!({
+        "usageDay": load.usage_day,
+        "source": load.source,
+        "state": state(load),
+        "publishedAt": time(load.published_at),
+        "importedBy": load.imported_by,
+        "fileName": load.file_name,
+        "recordCount": load.record_count,
+        "digest": load.digest,
+        "supersededAt": text_or_null(time(load.superseded_at)),
+        "supersededLoadPublishedAt": text_or_null(time(load.superseded_load_published_at)),
+        "supersededRecordCount": load.superseded_record_count,
+        "purged": load.purged,
+    })
+}
+
+pub(super) async fn tenant(args: TenantArgs) -> Result<(), CommandError> {
+    let mut client = connect(&args.server).await?;
+    let tenant = client.find_tenant(&args.tenant).await?;
+    let GetTenantResponse { tenant, months } = client.tenant(tenant, args.as_of).await?;
+    let headers = vec!["MONTH", "RECORDS", "STATE", "STATEMENT", "DATA AS OF", "REVISION"];
+    match args.format {
+        Format::Table => {
+            let rows = months.into_iter().map(|usage| {
+                vec![
+                    month(usage.month),
+                    usage.record_count.to_string(),
+                    month_state(&usage).to_owned(),
+                    usage.statement_number,
+                    time(usage.data_as_of),
+                    usage.revision,
+                ]
+            });
+            Ok(Rows { headers, numbers: vec![1], rows: rows.collect() }.print_table()?)
+        }
+        Format::Csv => {
+            let headers = vec!["month", "recordCount", "state", "statementNumber", "dataAsOf", "revision"];
+            let rows = months.into_iter().map(|usage| {
+                let state = month_state(&usage).to_owned();
+                let records = usage.record_count.to_string();
+                let as_of = time(usage.data_as_of);
+                vec![month(usage.month), records, state, usage.statement_number, as_of, usage.revision]
+            });
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
+        }
+        Format::Json => {
+            let mut value = tenant.as_ref().map(tenant_to_json).unwrap_or_default();
+            let months = months.into_iter().map(|usage| {
+                json!({
+                    "month": month(usage.month),
+                    "recordCount": usage.record_count,
+                    "state": month_state(&usage),
+                    "statementNumber": text_or_null(usage.statement_number),
+                    "dataAsOf": time(usage.data_as_of),
+                    "revision": usage.revision,
+                })
+            });
+            value["months"] = months.collect();
+            Ok(print_json(&value)?)
+        }
+    }
+}
+
+fn month_state(month: &UsageMonth) -> &'static str {
+    if month.state == BillState::Closed as i32 { "CLOSED" } else { "OPEN" }
+}
