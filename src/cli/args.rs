@@ -5,6 +5,7 @@ mod client;
 mod limits;
 mod lists;
 mod publish;
+mod reports;
 mod serve;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
@@ -22,11 +23,12 @@ pub(super) use client::{ReadArgs, ServerArgs};
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
 pub(super) use publish::PublishArgs;
+pub(super) use reports::{CostsArgs, TenantsArgs, UsageArgs};
 pub(super) use serve::ServeArgs;
 
 use crate::{
     auth::Role,
-    model::{AssetType, BillingRegion, Month, OrganizationId, Source, StatementNumber, TenantId, UsageDay, UtcTime},
+    model::{OrganizationId, Source, TenantId, UsageDay},
     store::Grant,
     telemetry::logs,
 };
@@ -291,100 +293,6 @@ pub(super) enum Format {
     Json,
     /// CSV with a header line.
     Csv,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct TenantsArgs {
-    /// Only tenants whose name, id or organization name contains this text.
-    #[arg(env = "SCR_SEARCH", default_value = "")]
-    pub(super) search: String,
-    /// Only tenants of this organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(super) organization: Option<OrganizationId>,
-    /// The output format.
-    #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
-    pub(super) format: Format,
-    #[command(flatten)]
-    pub(super) server: ReadArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct UsageArgs {
-    /// The tenant, by its id or by a name that only one tenant has.
-    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
-    pub(super) tenant: String,
-    /// The month (UTC).
-    #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
-    pub(super) month: Month,
-    /// The file to write, which must not exist. `-` is standard output [default: `<tenant
-    /// name>_detailed_usage_<YYYY-MM>.csv`, with what the report is restricted to].
-    #[arg(short, long, env = "SCR_OUTPUT", value_name = "FILE")]
-    pub(super) output: Option<PathBuf>,
-    /// Replace the file if it exists, when the new report is complete.
-    #[arg(long, env = "SCR_FORCE", value_parser = FalseyValueParser::new())]
-    pub(super) force: bool,
-    /// Show the report as it was at this moment, for instance `2022-03-01T00:00:00Z` [default: now].
-    #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
-    pub(super) as_of: Option<UtcTime>,
-    /// Show the report as this statement has billed it, by the statement's number.
-    #[arg(long, env = "SCR_STATEMENT", value_name = "NUMBER", conflicts_with = "as_of")]
-    pub(super) statement: Option<StatementNumber>,
-    /// Only assets of these types: `USER`, `TRANSPORT`, `TENANT`, `GATEWAY`, `ENDPOINT`.
-    #[arg(long, env = "SCR_ASSET_TYPE", value_delimiter = ',', value_name = "TYPE")]
-    pub(super) asset_type: Vec<AssetType>,
-    /// Only the assets with these ids. The variable holds one id.
-    #[arg(long, env = "SCR_ASSET_ID", value_name = "ID")]
-    pub(super) asset_id: Vec<String>,
-    /// Only these meters, by their names.
-    #[arg(long, env = "SCR_METER", value_delimiter = ',', value_name = "NAME")]
-    pub(super) meter: Vec<String>,
-    /// Only usage billed in these regions: `AF`, `AP`, `EU`, `NA`.
-    #[arg(long, env = "SCR_REGION", value_delimiter = ',', value_name = "REGION")]
-    pub(super) region: Vec<BillingRegion>,
-    /// `true`: only trial usage. `false`: only billable usage [default: both].
-    #[arg(long, env = "SCR_TRIAL", value_name = "BOOL")]
-    pub(super) trial: Option<bool>,
-    /// End lines with CR LF.
-    #[arg(long, env = "SCR_CRLF", value_parser = FalseyValueParser::new())]
-    pub(super) crlf: bool,
-    /// Begin the file with a byte order mark, so that Excel reads it as UTF-8.
-    #[arg(long, env = "SCR_BOM", value_parser = FalseyValueParser::new())]
-    pub(super) bom: bool,
-    /// Put a `'` before texts that a spreadsheet would run as a formula. Such a file no longer imports as it was.
-    #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
-    pub(super) neutralize_formulas: bool,
-    /// Continue an interrupted download from `FILE.part`, with all other options as before.
-    #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
-    pub(super) resume: bool,
-    #[command(flatten)]
-    pub(super) server: ReadArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct CostsArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(super) organization: OrganizationId,
-    /// Only this tenant, by its id or by a name that only one tenant has.
-    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
-    pub(super) tenant: Option<String>,
-    /// The month (UTC), or the first of several.
-    #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
-    pub(super) month: Month,
-    /// The last month, at most 17 after the first [default: the value of `--month`].
-    #[arg(long, env = "SCR_TO", value_name = "YYYY-MM")]
-    pub(super) to: Option<Month>,
-    /// Use the usage, prices and statements as they were at this moment [default: now].
-    #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
-    pub(super) as_of: Option<UtcTime>,
-    /// Show what closed months would cost now, instead of what their statements have billed.
-    #[arg(long, env = "SCR_CURRENT", value_parser = FalseyValueParser::new())]
-    pub(super) current: bool,
-    /// The output format.
-    #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
-    pub(super) format: Format,
-    #[command(flatten)]
-    pub(super) server: ReadArgs,
 }
 
 #[derive(Debug, ClapArgs)]
