@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::{SnapshotTime, Store, StoreError, VisibleTenant};
+use super::{SnapshotTime, Store, StoreError, VisibleTenant, columns};
 use crate::{
     database::Statements as _,
     model::{Month, UtcTime},
@@ -45,7 +45,6 @@ impl LoadRecord {
         let time = |column: &str| -> Result<Option<UtcTime>, StoreError> {
             Ok(row.try_get::<_, Option<_>>(column)?.map(UtcTime::from_chrono))
         };
-        let digest: &[u8] = row.try_get("digest")?;
         let before: Option<i32> = row.try_get("superseded_record_count")?;
         Ok(Self {
             usage_day: row.try_get("usage_day")?,
@@ -54,7 +53,7 @@ impl LoadRecord {
             imported_by: row.try_get("imported_by")?,
             file_name: row.try_get("file_name")?,
             record_count: row.try_get("record_count")?,
-            digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+            digest: columns::bytes(row, "digest")?,
             superseded_at: time("superseded_at")?,
             superseded: time("superseded_published_at")?.zip(before),
             is_purged: row.try_get("is_purged")?,

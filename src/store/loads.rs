@@ -4,7 +4,7 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant, usage_key::usage_key};
+use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant, columns, usage_key::usage_key};
 use crate::{
     database::{Statements as _, numeric::parse_sum},
     model::{Month, UsageKey, UtcTime},
@@ -39,12 +39,11 @@ pub struct StoredTotal {
 
 impl Load {
     pub(super) fn from_row(row: &Row) -> Result<Self, StoreError> {
-        let digest: &[u8] = row.try_get("digest")?;
         Ok(Self {
             id: row.try_get("load_id")?,
             usage_day: row.try_get("usage_day")?,
             source: row.try_get("source")?,
-            digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+            digest: columns::bytes(row, "digest")?,
             record_count: row.try_get("record_count")?,
             published_at: UtcTime::from_chrono(row.try_get("published_at")?),
             is_purged: row.try_get("is_purged")?,

@@ -4,6 +4,7 @@ mod admin;
 mod blocks;
 mod catalog;
 mod clock;
+mod columns;
 mod cost_turns;
 mod costs;
 mod error;

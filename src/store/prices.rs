@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::NaiveDate;
 use tokio_postgres::Row;
 
 use super::{
-    MeterKey, SnapshotTime, Store, StoreError,
+    MeterKey, SnapshotTime, Store, StoreError, columns,
     pricing::{self, PRICING_COLUMNS},
     tenants::currency,
     usage_key::billing_region,
@@ -137,7 +136,7 @@ impl ListedPrice {
         let price = Price {
             meter: MeterKey(first.try_get("meter_key")?),
             billing_region: region.map(billing_region).transpose()?,
-            effective_from: month(first.try_get("effective_from")?)?,
+            effective_from: columns::month(first, "effective_from")?,
             pricing: pricing::from_rows(rows)?,
         };
         let applied_at = UtcTime::from_chrono(first.try_get("applied_at")?);
@@ -158,8 +157,4 @@ async fn uncharged(
         .iter()
         .map(|row| Ok((MeterKey(row.try_get("meter_key")?), UtcTime::from_chrono(row.try_get("applied_at")?))));
     meters.collect()
-}
-
-fn month(first_day: NaiveDate) -> Result<Month, StoreError> {
-    Month::of(first_day).ok_or_else(|| StoreError::corrupt(format!("{first_day} is in no month")))
 }

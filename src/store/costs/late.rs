@@ -5,11 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 
-use super::{CostPart, CostReader, CostTenant, month};
+use super::{CostPart, CostReader, CostTenant};
 use crate::{
     database::{Binds, Statements as _},
     model::{Month, TenantId},
-    store::{BilledKey, Statement, StatementLines, StoreError, TenantKey, statements},
+    store::{BilledKey, Statement, StatementLines, StoreError, TenantKey, columns, statements},
 };
 
 /// A closed month of a tenant that may cost something else than it did.
@@ -62,7 +62,7 @@ impl CostReader {
             Ok(LateMonth {
                 tenant: TenantKey(row.try_get("tenant_key")?),
                 tenant_id: TenantId::from_uuid(row.try_get("tenant_id")?),
-                month: month(row.try_get("usage_month")?)?,
+                month: columns::month(row, "usage_month")?,
             })
         });
         late.collect()
@@ -128,7 +128,7 @@ impl CostReader {
     /// The first month of which the organization has usage.
     pub async fn first_usage_month(&self) -> Result<Option<Month>, StoreError> {
         let sql = "-- first_usage_month
-            SELECT min(first.usage_month) AS usage_month
+            SELECT first.usage_month
             FROM tenant t
             CROSS JOIN LATERAL (
                 SELECT m.usage_month FROM usage_month m
@@ -136,9 +136,11 @@ impl CostReader {
                 ORDER BY m.usage_month
                 LIMIT 1
             ) first
-            WHERE t.organization_id = $1";
+            WHERE t.organization_id = $1
+            ORDER BY first.usage_month
+            LIMIT 1";
         let binds: Binds<'_> = &[&self.query.organization.as_uuid(), &self.query.snapshot.time().as_chrono()];
-        let row = self.connection.fetch_one(sql, binds).await?;
-        row.try_get::<_, Option<NaiveDate>>("usage_month")?.map(month).transpose()
+        let row = self.connection.fetch_optional(sql, binds).await?;
+        row.map(|row| columns::month(&row, "usage_month")).transpose()
     }
 }

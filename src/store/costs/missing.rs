@@ -2,11 +2,11 @@
 
 use chrono::{Datelike as _, NaiveDate};
 
-use super::{CostReader, month};
+use super::CostReader;
 use crate::{
     database::{Binds, Statements as _},
     model::{Month, TenantId},
-    store::StoreError,
+    store::{StoreError, columns},
 };
 
 /// Days of a tenant's month that a source has not delivered, between the first and the last one that it has.
@@ -43,7 +43,7 @@ impl CostReader {
         let binds: Binds<'_> = &[&tenants, &first_days, &self.query.snapshot.time().as_chrono()];
         let rows = self.connection.fetch_all(sql, binds).await?;
         let missing = rows.iter().map(|row| {
-            let month = month(row.try_get("usage_month")?)?;
+            let month = columns::month(row, "usage_month")?;
             let days: i64 = row.try_get("days")?;
             Ok(MissingDays {
                 month,

@@ -5,9 +5,8 @@ mod missing;
 mod reader;
 
 use bigdecimal::BigDecimal;
-use chrono::NaiveDate;
 
-use super::{MeterKey, StoreError, tenants::TenantKey};
+use super::{MeterKey, tenants::TenantKey};
 use crate::model::{Month, TenantId, UsageKey, UtcTime};
 
 pub use late::LateMonth;
@@ -43,8 +42,4 @@ pub struct MonthUsage {
     /// The exact sum.
     pub quantity: BigDecimal,
     pub record_count: i64,
-}
-
-fn month(first_day: NaiveDate) -> Result<Month, StoreError> {
-    Month::of(first_day).ok_or_else(|| StoreError::corrupt(format!("{first_day} is in no month")))
 }

@@ -6,12 +6,12 @@ use chrono::NaiveDate;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
-use super::{CostMonth, CostTenant, MonthUsage, month};
+use super::{CostMonth, CostTenant, MonthUsage};
 use crate::{
     database::{Binds, DatabaseError, PooledConnection, Statements as _, numeric::parse_sum},
     model::{Currency, Month, MonthRange, OrganizationId, TenantId, UtcTime},
     store::{
-        SnapshotTime, Statement, Store, StoreError,
+        SnapshotTime, Statement, Store, StoreError, columns,
         cost_turns::CostTurn,
         prices::{PriceList, price_list},
         statements,
@@ -220,13 +220,12 @@ impl Query {
         let mut months: Vec<CostMonth> = Vec::new();
         let mut usage = Vec::with_capacity(rows.len());
         for row in &rows {
-            let (month, tenant) = (month(row.try_get("usage_month")?)?, TenantKey(row.try_get("tenant_key")?));
+            let (month, tenant) = (columns::month(row, "usage_month")?, TenantKey(row.try_get("tenant_key")?));
             if months.last().is_none_or(|last| (last.month, last.tenant) != (month, tenant)) {
-                let revision: &[u8] = row.try_get("revision")?;
                 months.push(CostMonth {
                     month,
                     tenant,
-                    revision: revision.try_into().map_err(|_| StoreError::corrupt("a revision is not of 32 bytes"))?,
+                    revision: columns::bytes(row, "revision")?,
                     data_as_of: UtcTime::from_chrono(row.try_get("published_at")?),
                 });
             }

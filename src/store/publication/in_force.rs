@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use crate::{
     database::Statements,
     model::{DigestVersion, LoadDigest, Source, UtcTime},
-    store::{ImportSession, LoadKey, StoreError, TenantKey},
+    store::{ImportSession, LoadKey, StoreError, TenantKey, columns},
 };
 
 /// A load that a new one would supersede.
@@ -62,13 +62,12 @@ pub(super) async fn in_force(
         .map(|row| {
             let key = LoadKey { tenant: TenantKey(row.try_get("tenant_key")?), usage_day: row.try_get("usage_day")? };
             let version: i16 = row.try_get("digest_version")?;
-            let sha256: &[u8] = row.try_get("digest")?;
             let load = LoadInForce {
                 id: row.try_get("load_id")?,
                 digest: LoadDigest {
                     version: DigestVersion::from_number(version)
                         .ok_or_else(|| StoreError::corrupt(format!("there is no version {version} of digests")))?,
-                    sha256: sha256.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+                    sha256: columns::bytes(row, "digest")?,
                 },
                 record_count: row.try_get("record_count")?,
                 published_at: UtcTime::from_chrono(row.try_get("published_at")?),

@@ -9,7 +9,7 @@ use super::Statement;
 use crate::{
     database::{Binds, PooledConnection, Statements as _, numeric::parse_sum},
     model::{BillingRegion, Month, OrganizationId, TenantId, UtcTime},
-    store::{MeterKey, Store, StoreError, TenantKey, usage_key::billing_region},
+    store::{MeterKey, Store, StoreError, TenantKey, columns, usage_key::billing_region},
 };
 
 /// How many lines are read at once.
@@ -119,21 +119,18 @@ impl Store {
         let rows = client.fetch_all(sql, binds).await?;
         let mut reports: Vec<ReportLoads> = Vec::new();
         for row in &rows {
-            let first_day: NaiveDate = row.try_get("usage_month")?;
-            let month =
-                Month::of(first_day).ok_or_else(|| StoreError::corrupt(format!("{first_day} is in no month")))?;
+            let month = columns::month(row, "usage_month")?;
             let tenant = TenantId::from_uuid(row.try_get("tenant_id")?);
             if reports.last().is_none_or(|last| (last.month, last.tenant) != (month, tenant)) {
                 reports.push(ReportLoads { tenant, month, loads: Vec::new() });
             }
             // A month of which all was withdrawn has none.
             if let (Some(report), Some(usage_day)) = (reports.last_mut(), row.try_get("usage_day")?) {
-                let digest: &[u8] = row.try_get("digest")?;
                 report.loads.push(ReportLoad {
                     usage_day,
                     source: row.try_get("source")?,
                     record_count: row.try_get("record_count")?,
-                    digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+                    digest: columns::bytes(row, "digest")?,
                 });
             }
         }
@@ -205,9 +202,8 @@ pub(in crate::store) async fn billed(
     let binds: Binds<'_> = &[&tenants, &months, &organization.as_uuid(), &until.as_chrono()];
     let rows = connection.fetch_all(sql, binds).await?;
     let billed = rows.iter().map(|row| {
-        let first_day: NaiveDate = row.try_get("usage_month")?;
         let key = BilledKey {
-            month: Month::of(first_day).ok_or_else(|| StoreError::corrupt(format!("{first_day} is in no month")))?,
+            month: columns::month(row, "usage_month")?,
             tenant: TenantKey(row.try_get("tenant_key")?),
             meter: MeterKey(row.try_get("meter_key")?),
             billing_region: billing_region(row.try_get("billing_region")?)?,

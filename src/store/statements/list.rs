@@ -5,7 +5,7 @@ use crate::{
     database::Statements as _,
     model::{Month, OrganizationId, StatementNumber, UtcTime},
     statement::PublicKey,
-    store::{SnapshotTime, Store, StoreError, VisibleOrganization, VisibleTenant},
+    store::{SnapshotTime, Store, StoreError, VisibleOrganization, VisibleTenant, columns},
 };
 
 /// A key that has signed statements.
@@ -90,10 +90,9 @@ impl Store {
             SELECT key_id, public_key, first_used_at FROM statement_key ORDER BY first_used_at DESC, key_id";
         let rows = client.fetch_all(sql, &[]).await?;
         let keys = rows.iter().map(|row| {
-            let public: &[u8] = row.try_get("public_key")?;
             Ok(StoredKey {
                 id: row.try_get("key_id")?,
-                public: PublicKey(public.try_into().map_err(|_| StoreError::corrupt("a key is not of 32 bytes"))?),
+                public: PublicKey(columns::bytes(row, "public_key")?),
                 first_used_at: UtcTime::from_chrono(row.try_get("first_used_at")?),
             })
         });

@@ -5,10 +5,9 @@ mod list;
 mod publish;
 
 use bigdecimal::BigDecimal;
-use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::StoreError;
+use super::{StoreError, columns};
 use crate::{
     database::{Binds, PooledConnection, Statements as _, numeric::parse_sum},
     model::{Month, MonthRange, OrganizationId, StatementNumber, UtcTime},
@@ -30,8 +29,6 @@ pub struct Statement {
     pub horizon: UtcTime,
     /// When it was published itself.
     pub closed_at: UtcTime,
-    pub line_count: i32,
-    pub adjustment_count: i32,
     pub line_total: BigDecimal,
     pub adjustment_total: BigDecimal,
     /// The canonical form of its head.
@@ -43,18 +40,14 @@ pub struct Statement {
 }
 
 /// The columns of a [`Statement`], of `statement`.
-const COLUMNS: &str = "statement_id, sequence_number, billing_month, horizon, closed_at, line_count, adjustment_count,
-    line_total::text AS line_total, adjustment_total::text AS adjustment_total, head, digest, key_id, signature";
+const COLUMNS: &str = "statement_id, sequence_number, billing_month, horizon, closed_at, line_total::text AS line_total, adjustment_total::text AS adjustment_total, head, digest, key_id, signature";
 
 // === impl Statement ===
 
 impl Statement {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         let sequence: i64 = row.try_get("sequence_number")?;
-        let first_day: NaiveDate = row.try_get("billing_month")?;
-        let billing_month =
-            Month::of(first_day).ok_or_else(|| StoreError::corrupt(format!("{first_day} is in no month")))?;
-        let digest: &[u8] = row.try_get("digest")?;
+        let billing_month = columns::month(row, "billing_month")?;
         let signature =
             match (row.try_get::<_, Option<String>>("key_id")?, row.try_get::<_, Option<&[u8]>>("signature")?) {
                 (Some(key_id), Some(bytes)) => {
@@ -69,12 +62,10 @@ impl Statement {
             billing_month,
             horizon: UtcTime::from_chrono(row.try_get("horizon")?),
             closed_at: UtcTime::from_chrono(row.try_get("closed_at")?),
-            line_count: row.try_get("line_count")?,
-            adjustment_count: row.try_get("adjustment_count")?,
             line_total: parse_sum(row.try_get("line_total")?)?,
             adjustment_total: parse_sum(row.try_get("adjustment_total")?)?,
             head: row.try_get("head")?,
-            digest: digest.try_into().map_err(|_| StoreError::corrupt("a digest is not of 32 bytes"))?,
+            digest: columns::bytes(row, "digest")?,
             signature,
         })
     }

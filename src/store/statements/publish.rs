@@ -188,8 +188,6 @@ impl NewStatement<'_> {
             billing_month: month,
             horizon,
             closed_at,
-            line_count: lines,
-            adjustment_count: adjustments,
             line_total: head.line_total,
             adjustment_total: head.adjustment_total,
             head: text,

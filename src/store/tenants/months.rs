@@ -4,7 +4,7 @@ use super::{TenantSummary, VisibleTenant};
 use crate::{
     database::{Binds, Statements as _},
     model::{Month, StatementNumber, UtcTime},
-    store::{SnapshotTime, Store, StoreError},
+    store::{SnapshotTime, Store, StoreError, columns},
 };
 
 /// A month of a tenant that has usage.
@@ -58,14 +58,11 @@ impl Store {
         let binds: Binds<'_> = &[&tenant.key(), &snapshot.time().as_chrono(), &organization];
         let rows = client.fetch_all(statement, binds).await?;
         let months = rows.iter().map(|row| {
-            let first_day: chrono::NaiveDate = row.try_get("usage_month")?;
-            let month =
-                Month::of(first_day).ok_or_else(|| StoreError::corrupt(format!("{first_day} is in no month")))?;
-            let revision: &[u8] = row.try_get("revision")?;
+            let month = columns::month(row, "usage_month")?;
             let sequence: Option<i64> = row.try_get("sequence_number")?;
             Ok(UsageMonth {
                 month,
-                revision: revision.try_into().map_err(|_| StoreError::corrupt("a revision is not of 32 bytes"))?,
+                revision: columns::bytes(row, "revision")?,
                 record_count: row.try_get("record_count")?,
                 data_as_of: UtcTime::from_chrono(row.try_get("published_at")?),
                 statement: sequence
