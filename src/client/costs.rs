@@ -8,7 +8,7 @@ use super::{
     Client, ClientError, MAX_RESTARTS,
     exact::exact,
     pages::{Retained, has_contents, read_page},
-    report_check::check_as_of,
+    report_check::{check_as_of, moment},
 };
 use crate::{
     contract::{
@@ -25,12 +25,12 @@ const REPORTS: u32 = 3;
 const ADJUSTMENTS: u32 = 6;
 /// Lists are among the first fields of a page.
 const LISTS: u32 = 6;
-/// The number of `CostLine.tiers`.
-const TIERS: u32 = 12;
-/// The number of `CostAdjustment.line`.
-const ADJUSTED_LINE: u32 = 2;
-/// The number of `TenantMonth.missing_days`.
-const MISSING_DAYS: u32 = 5;
+/// `CostLine.tiers`.
+pub(super) const LINE_TIERS: &[u32] = &[12];
+/// The same, of `CostAdjustment.line`.
+pub(super) const ADJUSTMENT_TIERS: &[u32] = &[2, 12];
+/// `TenantMonth.missing_days.days`.
+pub(super) const REPORT_DAYS: &[u32] = &[5, 2];
 
 #[derive(Clone, Copy, Debug)]
 pub struct CostsQuery {
@@ -98,9 +98,9 @@ fn read(page: &[u8]) -> Result<GetMonthlyCostsResponse, ClientError> {
     while let Some((number, value)) = fields.next() {
         let WireValue::Bytes(entry) = value else { continue };
         let is_sound = match number {
-            LINES => has_contents(entry, TIERS),
-            ADJUSTMENTS => has_sound_line(entry),
-            REPORTS => has_contents(entry, MISSING_DAYS),
+            LINES => has_contents(entry, LINE_TIERS),
+            ADJUSTMENTS => has_contents(entry, ADJUSTMENT_TIERS),
+            REPORTS => has_contents(entry, REPORT_DAYS),
             _ => true,
         };
         if !is_sound {
@@ -109,17 +109,6 @@ fn read(page: &[u8]) -> Result<GetMonthlyCostsResponse, ClientError> {
         }
     }
     read_page(page, LISTS, PAGE_LINES)
-}
-
-/// Whether the line of an adjustment has no empty tiers.
-fn has_sound_line(adjustment: &[u8]) -> bool {
-    let mut fields = Fields::new(adjustment);
-    while let Some((number, value)) = fields.next() {
-        if matches!((number, value), (ADJUSTED_LINE, WireValue::Bytes(line)) if !has_contents(line, TIERS)) {
-            return false;
-        }
-    }
-    true
 }
 
 // === impl CostsQuery ===
@@ -308,8 +297,7 @@ fn check_reports(lines: &[CostLine], reports: &[TenantMonth], as_of: Option<UtcT
         return Err(ClientError::wrong("its reports are not those of its lines"));
     }
     for report in reports {
-        let published = report.data_as_of.and_then(|time| UtcTime::from_unix(time.seconds, time.nanos).ok());
-        check_as_of(published, as_of)?;
+        check_as_of(moment(report.data_as_of), as_of)?;
     }
     Ok(())
 }

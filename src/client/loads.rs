@@ -3,7 +3,7 @@
 use super::{
     Client, ClientError,
     pages::{Retained, read_page},
-    report_check::check_as_of,
+    report_check::{check_as_of, moment},
 };
 use crate::{
     contract::proto::{self, Load, UsageMonth},
@@ -33,7 +33,7 @@ impl Client {
         if !answer.months.is_sorted_by(|a, b| month(a) < month(b)) {
             return Err(ClientError::wrong("its months are not in order, or come twice"));
         }
-        answer.months.iter().try_for_each(|month| check_as_of(time(month.data_as_of), as_of))?;
+        answer.months.iter().try_for_each(|month| check_as_of(moment(month.data_as_of), as_of))?;
         Ok(answer)
     }
 
@@ -64,7 +64,7 @@ impl Client {
                 if !load.usage_day.starts_with(&format!("{month}-")) {
                     return Err(ClientError::wrong(format!("a load is of {:?}", load.usage_day)));
                 }
-                check_as_of(time(load.published_at), as_of)?;
+                check_as_of(moment(load.published_at), as_of)?;
                 if loads.last().is_some_and(|last| position(last) >= position(&load)) {
                     return Err(ClientError::wrong("its loads are not in order, or come twice"));
                 }
@@ -76,10 +76,6 @@ impl Client {
             }
         }
     }
-}
-
-fn time(time: Option<prost_types::Timestamp>) -> Option<UtcTime> {
-    time.and_then(|time| UtcTime::from_unix(time.seconds, time.nanos).ok())
 }
 
 fn position(load: &Load) -> (&str, &str, Option<(i64, i32)>) {

@@ -64,11 +64,13 @@ pub(super) fn read_page<M: Message + Default>(bytes: &[u8], lists: u32, most: us
     M::decode(bytes).map_err(|error| ClientError::malformed("page", error.to_string()))
 }
 
-/// Whether all elements of a repeated field inside a message have contents.
-pub(super) fn has_contents(message: &[u8], number: u32) -> bool {
+/// Whether all elements of a repeated field inside a message have contents. The numbers of the fields lead there.
+pub(super) fn has_contents(message: &[u8], path: &[u32]) -> bool {
+    let [number, inner @ ..] = path else { return true };
     let mut fields = Fields::new(message);
     while let Some((found, value)) = fields.next() {
-        if found == number && matches!(value, WireValue::Bytes(element) if element.len() < MIN_ELEMENT_BYTES) {
+        let WireValue::Bytes(element) = value else { continue };
+        if found == *number && (element.len() < MIN_ELEMENT_BYTES || !has_contents(element, inner)) {
             return false;
         }
     }

@@ -72,7 +72,7 @@ fn read(page: &[u8]) -> Result<ListPricesResponse, ClientError> {
     let mut fields = Fields::new(page);
     while let Some((number, value)) = fields.next() {
         if let (PRICES, WireValue::Bytes(price)) = (number, value)
-            && !has_contents(price, TIERS)
+            && !has_contents(price, &[TIERS])
         {
             return Err(ClientError::wrong("a price has an empty tier"));
         }

@@ -50,6 +50,11 @@ pub(super) fn check_header(header: &ReportHeader, query: &UsageQuery) -> Result<
     header.organization_id.parse().map_err(|_| ClientError::malformed("organization_id", &header.organization_id))
 }
 
+/// A moment that has one; `None`: it is missing, or none.
+pub(super) fn moment(time: Option<prost_types::Timestamp>) -> Option<UtcTime> {
+    time.and_then(|time| UtcTime::from_unix(time.seconds, time.nanos).ok())
+}
+
 /// Data that was published after the moment that was asked for is not of that moment.
 pub(super) fn check_as_of(published: Option<UtcTime>, as_of: Option<UtcTime>) -> Result<(), ClientError> {
     match (published, as_of) {

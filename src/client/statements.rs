@@ -1,16 +1,19 @@
 //! `BillingService`: statements, and the keys that signed them.
 
 use bytes::Bytes;
-use prost::Message as _;
 use tonic::{Status, Streaming};
 
 use super::{
     Client, ClientError, RawCodec,
-    pages::{Retained, read_page},
+    costs::{ADJUSTMENT_TIERS, LINE_TIERS, REPORT_DAYS},
+    pages::{Retained, has_contents, read_page},
     retry,
 };
 use crate::{
-    contract::proto::{self, CostAdjustment, CostLine, ReportLoads, Statement, TenantMonth},
+    contract::{
+        Fields, WireValue,
+        proto::{self, CostAdjustment, CostLine, ReportLoads, Statement, TenantMonth},
+    },
     model::{Month, OrganizationId},
 };
 
@@ -20,6 +23,15 @@ const GET_STATEMENT: &str = "BillingService/GetStatement";
 const LIST_KEYS: &str = "BillingService/ListStatementKeys";
 /// Keys are few: one a rotation.
 const MAX_KEYS: usize = 10_000;
+/// In one message; servers send some hundred.
+const MAX_ENTRIES: usize = 5000;
+// Numbers of the fields of `GetStatementResponse`.
+const LINES: u32 = 2;
+const ADJUSTMENTS: u32 = 3;
+const REPORTS: u32 = 4;
+const LOADS: u32 = 5;
+/// `ReportLoads.loads`.
+const LOADS_OF_REPORT: &[u32] = &[3];
 
 /// A whole statement.
 #[derive(Clone, Debug, Default)]
@@ -108,12 +120,30 @@ async fn read_whole(mut stream: Streaming<Bytes>) -> Result<Result<WholeStatemen
     Ok(Ok(whole))
 }
 
+/// Decodes a part, whose elements must not take much more room than on the wire.
+fn read_part(part: &[u8]) -> Result<proto::GetStatementResponse, ClientError> {
+    let mut fields = Fields::new(part);
+    while let Some((number, value)) = fields.next() {
+        let WireValue::Bytes(entry) = value else { continue };
+        let is_sound = match number {
+            LINES => has_contents(entry, LINE_TIERS),
+            ADJUSTMENTS => has_contents(entry, ADJUSTMENT_TIERS),
+            REPORTS => has_contents(entry, REPORT_DAYS),
+            LOADS => has_contents(entry, LOADS_OF_REPORT),
+            _ => true,
+        };
+        if !is_sound {
+            return Err(ClientError::wrong("an entry of a statement has an empty element"));
+        }
+    }
+    read_page(part, LOADS, MAX_ENTRIES)
+}
+
 // === impl WholeStatement ===
 
 impl WholeStatement {
     fn add(&mut self, message: &Bytes, is_first: bool) -> Result<(), ClientError> {
-        let part = proto::GetStatementResponse::decode(message.clone());
-        let part = part.map_err(|error| ClientError::malformed("part of a statement", error.to_string()))?;
+        let part: proto::GetStatementResponse = read_part(message)?;
         if part.statement.is_some() != is_first {
             return Err(ClientError::wrong("its head is not in its first message"));
         }
@@ -154,4 +184,48 @@ fn check_organization(statement: &Statement, organization: OrganizationId) -> Re
 
 fn month(statement: &Statement) -> (i32, i32) {
     statement.billing_month.map(|month| (month.year, month.month)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    fn part(part: &proto::GetStatementResponse) -> Result<proto::GetStatementResponse, ClientError> {
+        read_part(&part.encode_to_vec())
+    }
+
+    #[test]
+    fn elements_have_contents_and_are_not_too_many() {
+        let line =
+            |tiers: Vec<proto::CostTier>| CostLine { tenant_name: "contoso".to_owned(), tiers, ..CostLine::default() };
+        let tier =
+            proto::CostTier { quantity: "1.5".to_owned(), unit_price: "2".to_owned(), ..proto::CostTier::default() };
+        let sound = proto::GetStatementResponse {
+            lines: vec![line(vec![tier])],
+            adjustments: vec![CostAdjustment { line: Some(line(Vec::new())), ..CostAdjustment::default() }],
+            ..proto::GetStatementResponse::default()
+        };
+        assert_eq!(part(&sound).ok(), Some(sound.clone()));
+        let empty = || line(vec![proto::CostTier::default()]);
+        let missing = proto::MissingDays { source: "default".to_owned(), days: vec![String::new()] };
+        let loads = ReportLoads { loads: vec![proto::ReportLoad::default()], ..ReportLoads::default() };
+        let none = proto::GetStatementResponse::default;
+        for unsound in [
+            proto::GetStatementResponse { lines: vec![empty()], ..none() },
+            proto::GetStatementResponse {
+                adjustments: vec![CostAdjustment { line: Some(empty()), ..CostAdjustment::default() }],
+                ..none()
+            },
+            proto::GetStatementResponse {
+                tenant_months: vec![TenantMonth { missing_days: vec![missing], ..TenantMonth::default() }],
+                ..none()
+            },
+            proto::GetStatementResponse { report_loads: vec![loads], ..none() },
+            proto::GetStatementResponse { lines: vec![CostLine::default(); MAX_ENTRIES + 1], ..none() },
+        ] {
+            assert!(part(&unsound).is_err(), "{unsound:?}");
+        }
+    }
 }
