@@ -157,7 +157,7 @@ pub(super) struct DatabaseArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct MigrateArgs {
-    /// Grant a database role the rights to serve reports (`reader=ROLE`), or to import usage and apply catalogs
+    /// Grant a database role the rights to serve reports (`reader=ROLE`), or to import usage, apply catalogs and close months
     /// (`writer=ROLE`). A missing role is created, without a login. The role must not own the tables, and no role may
     /// be named twice. Grant again after each upgrade.
     #[arg(long, env = "SCR_GRANT_TO", value_delimiter = ',', value_name = "reader=ROLE|writer=ROLE")]

@@ -27,7 +27,7 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
         for Grant { access, role } in &args.grant_to {
             match access {
                 Access::Reader => say!("{role} may read, but not change anything")?,
-                Access::Writer => say!("{role} may read, import usage and apply catalogs")?,
+                Access::Writer => say!("{role} may read, import usage, apply catalogs and close months")?,
             }
         }
         for (role, what, revoke) in granted.left {

@@ -13,7 +13,6 @@ use super::{
 use crate::{
     auth::TenantScope,
     billing::{CloseError, CloseRequest, Closed, Closer},
-    model::OrganizationId,
     store::{Store, StoreConfig},
 };
 
@@ -53,18 +52,18 @@ pub(super) async fn run(args: CloseArgs) -> Result<(), CommandError> {
     let count = closers.len();
     // Each of them closes every n-th.
     let shares = closers.into_iter().enumerate().map(|(index, closer)| {
-        let share = organizations.iter().copied().skip(index).step_by(count);
-        close_all(closer, &scope, share.map(&request).collect())
+        let share = organizations.iter().copied().enumerate().skip(index).step_by(count);
+        close_all(closer, &scope, share.map(|(place, organization)| (place, request(organization))).collect())
     });
     let mut results: Vec<_> = stream::iter(shares).buffer_unordered(count).concat().await;
-    results.sort_by_key(|(organization, _)| organizations.iter().position(|other| other == organization));
+    results.sort_by_key(|(place, _)| *place);
     let mut refused = 0;
-    for (organization, result) in &results {
+    for (place, result) in &results {
         match result {
             Ok(closed) => tell(closed)?,
             Err(error) => {
                 refused += 1;
-                note(&format!("{organization}: not closed: {error}"));
+                note(&format!("{}: not closed: {error}", organizations[*place]));
             }
         }
     }
@@ -75,14 +74,15 @@ pub(super) async fn run(args: CloseArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Closes some, each with its place among all.
 async fn close_all(
     mut closer: Closer,
     scope: &TenantScope,
-    requests: Vec<CloseRequest>,
-) -> Vec<(OrganizationId, Result<Closed, CloseError>)> {
+    requests: Vec<(usize, CloseRequest)>,
+) -> Vec<(usize, Result<Closed, CloseError>)> {
     let mut results = Vec::with_capacity(requests.len());
-    for request in requests {
-        results.push((request.organization_id, closer.close(scope, &request).await));
+    for (place, request) in requests {
+        results.push((place, closer.close(scope, &request).await));
     }
     results
 }

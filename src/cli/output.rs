@@ -58,8 +58,13 @@ impl Rows {
 
 /// Prints JSON, in which escapes stand for what a terminal would obey.
 pub(super) fn print_json(value: &serde_json::Value) -> io::Result<()> {
-    let mut text = String::new();
-    for character in format!("{value:#}\n").chars() {
+    print_json_text(&format!("{value:#}\n"))
+}
+
+/// The same, of JSON that is written already.
+pub(super) fn print_json_text(json: &str) -> io::Result<()> {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
         if character != '\n' && is_deceptive(character) {
             let mut units = [0; 2];
             text.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));

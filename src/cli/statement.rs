@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     CommandError,
     args::{Format, StatementCommand, StatementGetArgs, StatementListArgs},
-    output::{Rows, month, note, print, print_json, text_or_null, time},
+    output::{Rows, month, note, print_json, print_json_text, text_or_null, time},
     tenants::connect,
 };
 use crate::{
@@ -125,8 +125,8 @@ async fn get(args: StatementGetArgs) -> Result<(), CommandError> {
 pub(super) fn print_document(whole: WholeStatement) -> Result<(), CommandError> {
     let document = Document::from_messages(whole)?;
     document.check_digests().map_err(|error| format!("the server's statement is wrong: {error}; do not use it"))?;
-    // Its text is signed, so it is written as it is: the reader's terminal gets what JSON lets stand in a string.
-    Ok(print(&document.to_text()?)?)
+    // What is signed is the canonical form, whatever the escapes of the file.
+    Ok(print_json_text(&document.to_text()?)?)
 }
 
 fn print_keys(keys: &[StatementKey]) -> Result<(), CommandError> {

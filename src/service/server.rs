@@ -63,7 +63,7 @@ impl RunningServer {
         let metrics_listener = listen_for_metrics(config.metrics_listen).await?;
         if no_auth {
             tracing::warn!(
-                "NO AUTHENTICATION: every program on this machine may read and import the usage of every organization"
+                "NO AUTHENTICATION: every program on this machine may read and import the usage of every organization, and close its months"
             );
         }
         if tls.is_none() && !address.ip().is_loopback() {

@@ -215,7 +215,9 @@ async fn migrate_gives_the_rights_and_takes_those_that_are_no_longer_meant() {
     let (ok, text, error) = migrate("reader=m_one,writer=m_two");
     assert!(ok, "{error}");
     assert!(
-        text.contains("m_one may read, but not change anything\nm_two may read, import usage and apply catalogs\n"),
+        text.contains(
+            "m_one may read, but not change anything\nm_two may read, import usage, apply catalogs and close months\n"
+        ),
         "{text}"
     );
     assert!(text.contains("m_two is new and cannot log in"), "{text}");

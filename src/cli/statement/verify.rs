@@ -130,9 +130,13 @@ fn reports(document: &Document) -> BTreeMap<(Month, TenantId), Checked<'_>> {
     let month = document.statement.billing_month;
     let mut reports = BTreeMap::new();
     for report in &document.reports {
-        let lines = document.lines.iter().filter(|line| line.tenant_id == report.tenant_id).collect();
-        let checked = Checked { revision: report.revision, lines, adjusted: "line", is_whole: true };
+        let checked = Checked { revision: report.revision, lines: Vec::new(), adjusted: "line", is_whole: true };
         reports.insert((month, report.tenant_id), checked);
+    }
+    for line in &document.lines {
+        if let Some(checked) = reports.get_mut(&(month, line.tenant_id)) {
+            checked.lines.push(line);
+        }
     }
     for adjustment in &document.adjustments {
         let line = &adjustment.line;
