@@ -1,6 +1,6 @@
 //! Closes a month: computes its bill as of a moment, writes it without any lock, and publishes it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use bigdecimal::BigDecimal;
 
@@ -128,7 +128,7 @@ impl Closer {
         let rates = Rates::new(meters, reader.take_prices(), currency);
         let mut new = if request.dry_run { None } else { Some(self.session.begin().await?) };
         let mut draft = Draft { cost: currency.zero(), adjustment: currency.zero(), ..Draft::default() };
-        draft.read_lines(&mut reader, &rates, new.as_mut()).await?;
+        draft.read_lines(&mut reader, &rates, month, new.as_mut()).await?;
         if let Some(previous) = &previous {
             draft.read_adjustments(&reader, &rates, (month, previous), new.as_mut()).await?;
         }
@@ -198,6 +198,7 @@ impl Draft {
         &mut self,
         reader: &mut CostReader,
         rates: &Rates,
+        month: Month,
         mut new: Option<&mut NewStatement<'_>>,
     ) -> Result<(), StoreError> {
         while let Some(part) = reader.next_part().await? {
@@ -211,20 +212,22 @@ impl Draft {
                     self.unpriced.add(line);
                 }
             }
+            // A month of which all was withdrawn has no lines, and is not reported on.
+            let used: HashSet<_> = entries.iter().map(|entry| entry.key.tenant).collect();
+            let tenants: Vec<_> = part.tenants.iter().filter(|tenant| used.contains(&tenant.key)).collect();
             let mut reports = compute::tenant_months(&part);
-            let asked: Vec<_> = reports.keys().map(|&(month, tenant)| (tenant, month)).collect();
+            let asked: Vec<_> = tenants.iter().map(|tenant| (tenant.id, month)).collect();
             for missing in reader.missing_days(&asked).await? {
-                if let Some(report) = reports.get_mut(&(missing.month, missing.tenant)) {
+                if let Some(report) = reports.get_mut(&(month, missing.tenant)) {
                     let days = document::missing_days(missing);
                     self.missing_days.add((report.tenant_id, days.clone()));
                     report.missing_days.push(days);
                 }
             }
             let mut written = Vec::new();
-            for tenant in part.tenants.iter() {
-                let of_tenant = part.months.iter().filter(|month| month.tenant == tenant.key);
-                let found = of_tenant.filter_map(|month| reports.get(&(month.month, tenant.id)));
-                written.extend(found.filter_map(document::report).map(|report| (tenant.key, report.canonical())));
+            for tenant in tenants {
+                let report = reports.get(&(month, tenant.id)).and_then(document::report);
+                written.extend(report.map(|report| (tenant.key, report.canonical())));
             }
             written.iter().for_each(|(_, content)| self.reports.add(content));
             if let Some(new) = &mut new {

@@ -15,7 +15,7 @@ pub enum ReportError {
     OrganizationNotFound(Hidden),
     /// The statement does not exist, or it is of an organization that the caller may not see.
     #[error("there is no such statement")]
-    StatementNotFound(Hidden),
+    StatementNotFound,
     /// The report of a resume token was purged or can no longer be reproduced.
     #[error("the report of the resume token is no longer available; request it again without the token")]
     ResumeTokenExpired,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     auth::TenantScope,
     model::{Month, OrganizationId, TenantId},
-    store::{Hidden, ReportLoads, Statement, StatementLines, Store, VisibleOrganization},
+    store::{ReportLoads, Statement, StatementLines, Store, VisibleOrganization},
 };
 
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ impl StatementReader {
     ) -> Result<Self, ReportError> {
         let organization = find(&store, scope, organization).await?;
         let statement = store.statement_of_month(&organization, billing_month).await?;
-        let statement = statement.ok_or(ReportError::StatementNotFound(Hidden::Unknown))?;
+        let statement = statement.ok_or(ReportError::StatementNotFound)?;
         Ok(Self { store, statement, next: Some((List::Lines, 0)), loads_after: None })
     }
 

@@ -19,7 +19,7 @@ use crate::{
     model::{Asset, BillingRegion, Meter, Month, StatementNumber, TenantId, Totals, UsageFilter, UtcTime},
     statement::MissingDays,
     store::{
-        AssetKey, Hidden, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows, Store, StoreError,
+        AssetKey, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows, Store, StoreError,
         StoredDimensions, VisibleTenant,
     },
 };
@@ -129,10 +129,7 @@ impl UsageReport {
         let tenant = tenant?.visible().map_err(ReportError::TenantNotFound)?;
         let (mut snapshot, meters) = (snapshot?, meters?);
         if let (Some(number), None) = (request.statement, &resumed) {
-            snapshot = store
-                .statement_horizon(&tenant, number)
-                .await?
-                .ok_or(ReportError::StatementNotFound(Hidden::Unknown))?;
+            snapshot = store.statement_horizon(&tenant, number).await?.ok_or(ReportError::StatementNotFound)?;
         }
         let loads = store.loads_in_force(&tenant, month, snapshot).await?;
         let revision = manifest::revision(tenant_id, month, &loads);

@@ -92,6 +92,14 @@ pub(super) fn import_too_long(limit: Duration) -> Status {
     status(Reason::ImporterStalled, message)
 }
 
+pub(super) fn close_too_long(limit: Duration) -> Status {
+    let message = format!(
+        "closing the month took longer than {} s and was ended; call again: a month that is closed stays as it is",
+        limit.as_secs()
+    );
+    status(Reason::ImporterStalled, message)
+}
+
 /// A layer that the request needs is not there.
 pub(super) fn missing_extension<T>() -> Status {
     tracing::error!("a request came without {}", std::any::type_name::<T>());
@@ -213,7 +221,7 @@ impl From<ReportError> for Status {
             ReportError::Invalid(error) => error.into(),
             ReportError::TenantNotFound(_) => status(Reason::TenantNotFound, message),
             ReportError::OrganizationNotFound(_) => status(Reason::OrganizationNotFound, message),
-            ReportError::StatementNotFound(_) => status(Reason::StatementNotFound, message),
+            ReportError::StatementNotFound => status(Reason::StatementNotFound, message),
             ReportError::ResumeTokenExpired => status(Reason::ResumeTokenExpired, message),
             ReportError::Purged => status(Reason::ReportPurged, message),
             ReportError::PageTokenExpired => status(Reason::PageTokenExpired, message),

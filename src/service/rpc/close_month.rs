@@ -12,7 +12,7 @@ use crate::{
     billing::{CloseError, CloseOutcome, CloseRequest, Closed},
     contract::proto,
     reports::{InvalidField, ReportError},
-    service::{layers::Caller, status::import_too_long},
+    service::{layers::Caller, status::close_too_long},
 };
 
 pub(super) async fn handle(
@@ -28,7 +28,7 @@ pub(super) async fn handle(
         closer.close(&caller.scope, &request).await
     };
     let closed = tokio::time::timeout(service.close_limit, closed).await;
-    let closed = closed.map_err(|_| import_too_long(service.close_limit))?;
+    let closed = closed.map_err(|_| close_too_long(service.close_limit))?;
     match closed {
         Err(CloseError::OrganizationNotFound(hidden)) => caller.answer(Err(ReportError::OrganizationNotFound(hidden))),
         closed => Ok(response(&closed?)?),

@@ -2,11 +2,13 @@
 
 use secure_connect_reports::{
     billing::{CloseError, CloseOutcome, CloseRequest},
-    contract::proto::{BillState, GetMonthlyCostsRequest},
+    contract::proto::{
+        BillState, GetMonthlyCostsRequest, WithdrawUsageRequest, usage_import_service_client::UsageImportServiceClient,
+    },
 };
 
 use super::books::{Books, month, name, present, request};
-use crate::support::builder::{CATALOG, ORG, ORG_EUR, Row, TENANT_2, TENANT_EUR, csv};
+use crate::support::builder::{CATALOG, ORG, ORG_EUR, Row, TENANT, TENANT_2, TENANT_EUR, csv};
 
 fn close(month: &str) -> CloseRequest {
     CloseRequest {
@@ -70,6 +72,26 @@ async fn nothing_that_comes_later_changes_a_statement() {
     let head = statement[0].statement.as_ref().unwrap();
     assert_eq!((head.organization_name.as_str(), name(head.billing_month).as_str()), ("Acme", "2022-02"));
     assert_eq!(statement[1].lines[0].tenant_name, "acme-hq");
+}
+
+/// It has no usage, whatever was delivered: neither a report nor days that are missing.
+#[tokio::test]
+async fn a_tenant_of_which_all_was_withdrawn_is_not_on_the_bill() {
+    let books = Books::open().await;
+    let other = |day: &str| Row::on(day, "1").of(ORG, TENANT_2);
+    books.database.import(&csv(&[Row::on("2022-02-01", "100"), other("2022-02-01"), other("2022-02-05")])).await;
+    let channel = tonic::transport::Channel::from_shared(books.server.url()).unwrap().connect().await.unwrap();
+    let mut imports = UsageImportServiceClient::new(channel);
+    for day in ["2022-02-01", "2022-02-05"] {
+        let request =
+            WithdrawUsageRequest { tenant_id: TENANT_2.to_owned(), usage_day: day.to_owned(), source: String::new() };
+        imports.withdraw_usage(request).await.unwrap();
+    }
+    let closed = books.try_close(&close("2022-02")).await.unwrap();
+    assert_eq!((closed.outcome, closed.missing_days.total), (CloseOutcome::Closed, 0));
+    let statement = books.statement("2022-02").await;
+    let reports: Vec<_> = statement.iter().flat_map(|part| &part.tenant_months).collect();
+    assert_eq!(reports.iter().map(|report| report.tenant_id.as_str()).collect::<Vec<_>>(), [TENANT]);
 }
 
 #[tokio::test]

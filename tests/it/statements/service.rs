@@ -1,10 +1,14 @@
 //! `BillingService`: who may close and see what.
 
+use std::time::Duration;
+
 use jsonwebtoken::Algorithm;
+use secure_connect_reports::auth::AuthConfig;
 use secure_connect_reports::contract::proto::{
     CloseMonthRequest, CloseMonthResponse, CloseOutcome, GetStatementRequest, ListStatementKeysRequest,
     ListStatementsRequest, Statement, billing_service_client::BillingServiceClient,
 };
+use secure_connect_reports::service::{CallLimits, ServerConfig};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -127,6 +131,27 @@ async fn refusals_have_reasons() {
     assert_eq!((answer.outcome(), answer.statement.is_none()), (CloseOutcome::DryRun, true));
     let days = answer.missing_days[0].missing_days.as_ref().unwrap();
     assert_eq!(days.days, ["2022-02-02", "2022-02-03"]);
+}
+
+/// It waits for somebody, longer than a call may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_close_that_takes_too_long_says_so_and_leaves_the_month_open() {
+    let database = Database::with_catalog().await;
+    database.import(&csv(&[Row::on("2022-02-01", "100")])).await;
+    let auth = AuthConfig { insecure_no_auth: true, ..AuthConfig::default() };
+    let calls = CallLimits { import_duration: Duration::from_millis(500), ..CallLimits::default() };
+    let server = Server::start(ServerConfig { calls, ..ServerConfig::new(database.config(), auth) });
+    let blocker = database.sql().await;
+    blocker.batch_execute("BEGIN; LOCK TABLE statement_line IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    let mut billing = BillingServiceClient::new(channel);
+    let message = CloseMonthRequest { organization_id: ORG.to_owned(), month: month("2022-02"), ..Default::default() };
+    let status = billing.close_month(message.clone()).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::DeadlineExceeded, "IMPORTER_STALLED".to_owned()));
+    assert!(status.message().starts_with("closing the month took longer than 0 s"), "{}", status.message());
+    blocker.batch_execute("COMMIT").await.unwrap();
+    let of = ListStatementsRequest { organization_id: ORG.to_owned(), ..Default::default() };
+    assert_eq!(billing.list_statements(of).await.unwrap().into_inner().statements, []);
 }
 
 #[tokio::test]
