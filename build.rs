@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "secureconnect/reports/v1/billing_service.proto",
+    "secureconnect/reports/v1/compare_costs.proto",
     "secureconnect/reports/v1/loads.proto",
     "secureconnect/reports/v1/tenant_usage.proto",
     "secureconnect/reports/v1/types.proto",

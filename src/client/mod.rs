@@ -18,6 +18,7 @@
 
 mod channel;
 mod checkpoint;
+mod compare;
 mod costs;
 mod csv_lines;
 mod error;
@@ -47,6 +48,7 @@ use tonic::{Status, Streaming, client::Grpc, service::interceptor::InterceptedSe
 use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
+pub use compare::{BillQuery, CompareQuery, CostComparison};
 pub use costs::CostsQuery;
 pub use csv_lines::CsvLines;
 pub use error::ClientError;
@@ -58,7 +60,7 @@ pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 
 use crate::{
-    contract::{CsvFormat, proto},
+    contract::CsvFormat,
     model::{TenantId, composed, printable},
 };
 
@@ -150,9 +152,9 @@ impl Client {
         CsvDownload::resume(self.clone(), query, format, from).await
     }
 
-    /// The encoded messages of a report.
-    async fn usage_stream(&self, request: proto::GetDetailedUsageRequest) -> Result<Streaming<Bytes>, Status> {
-        let (mut raw, path) = self.raw("GetDetailedUsage").await?;
+    /// The encoded messages of a stream.
+    async fn stream<T: Message + 'static>(&self, name: &str, request: T) -> Result<Streaming<Bytes>, Status> {
+        let (mut raw, path) = self.raw(name).await?;
         Ok(raw.server_streaming(tonic::Request::new(request), path, RawCodec::default()).await?.into_inner())
     }
 

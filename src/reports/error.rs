@@ -25,6 +25,9 @@ pub enum ReportError {
     /// The lines have changed since the page token was made.
     #[error("the list has changed since the previous page; start again from the first page")]
     PageTokenExpired,
+    /// Names, by which the lines of a bill are ordered, have changed while it was read.
+    #[error("names of tenants changed while the costs were read; ask again")]
+    NamesChanged,
     /// A standby has not yet replicated everything up to the requested time.
     #[error("this replica may not have received everything that was published until then; retry, or ask the primary")]
     NotReplicated,

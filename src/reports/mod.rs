@@ -1,6 +1,7 @@
 //! What the reports are: the tenants that one may see, what they used, and what that costs, by which prices.
 
 mod blocks;
+mod compare;
 mod costs;
 mod error;
 mod loads;
@@ -16,6 +17,10 @@ mod token;
 mod usage;
 
 pub use blocks::GIVE_UP_AFTER;
+pub use compare::{
+    BillRequest, CompareRequest, ComparedLine, ComparedSide, Comparison, ComparisonHeader, ComparisonKind,
+    ComparisonSummary, Effects,
+};
 pub(crate) use costs::{Adjustments, compute, document};
 pub use costs::{
     BillState, CostAdjustment, CostBasis, CostLine, CostTotal, CostTotals, Costs, CostsRequest, TenantMonth, get_costs,

@@ -33,7 +33,7 @@ pub(super) fn code(reason: Reason) -> Code {
         Reason::DeadlineExceeded | Reason::StatementTimeout | Reason::RequestStalled | Reason::ImporterStalled => {
             Code::DeadlineExceeded
         }
-        Reason::ImportConflict | Reason::CloseConflict => Code::Aborted,
+        Reason::ImportConflict | Reason::CloseConflict | Reason::NamesChanged => Code::Aborted,
         Reason::TokenMissing | Reason::TokenExpired | Reason::TokenInvalid | Reason::CertificateUnknown => {
             Code::Unauthenticated
         }

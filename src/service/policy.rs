@@ -87,13 +87,25 @@ const USAGE_REQUEST: MessageBounds = MessageBounds {
         ListBound { name: "filter.billing_regions", path: &[3, 4], max: UsageFilter::MAX_ENTRIES, is_packed: true },
     ],
 };
+/// A draft of a price list on one of the sides: prices of a thousand meters in five currencies.
+const COMPARE_REQUEST: MessageBounds = MessageBounds {
+    bytes: 1 << 20,
+    lists: &[
+        ListBound { name: "base.draft.prices", path: &[3, 4, 1], max: 5000, is_packed: false },
+        ListBound { name: "base.draft.prices.tiers", path: &[3, 4, 1, 7], max: 20_000, is_packed: false },
+        ListBound { name: "base.draft.meters", path: &[3, 4, 2], max: 5000, is_packed: false },
+        ListBound { name: "target.draft.prices", path: &[4, 4, 1], max: 5000, is_packed: false },
+        ListBound { name: "target.draft.prices.tiers", path: &[4, 4, 1, 7], max: 20_000, is_packed: false },
+        ListBound { name: "target.draft.meters", path: &[4, 4, 2], max: 5000, is_packed: false },
+    ],
+};
 /// A record takes some hundred bytes in memory, however small it is in the message.
 const IMPORT_REQUEST: MessageBounds = MessageBounds {
     bytes: usize::MAX,
     lists: &[ListBound { name: "records", path: &[2], max: 10_000, is_packed: false }],
 };
 
-static POLICIES: [Policy; 13] = {
+static POLICIES: [Policy; 14] = {
     use AuditField::{Month, Organization, Rows, Tenant};
     use CallClass::{Download, Import, Short};
     use Idempotency::{Idempotent, NoSideEffects};
@@ -136,6 +148,14 @@ static POLICIES: [Policy; 13] = {
             class: Short,
             audit_fields: &[Organization, Tenant, Month, Rows],
             request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/CompareCosts",
+            role: Role::Reports,
+            class: Download,
+            audit_fields: &[Organization, Tenant, Month, Rows],
+            request: COMPARE_REQUEST,
             idempotency: NoSideEffects,
         },
         Policy {

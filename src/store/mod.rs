@@ -29,7 +29,10 @@ pub use blocks::{
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, SnapshotTime};
-pub use costs::{CostMonth, CostPart, CostReader, CostTenant, LateMonth, MissingDays, MonthUsage};
+pub use costs::{
+    AskedBill, ComparedBill, ComparedBills, ComparedPart, CostMonth, CostPart, CostReader, CostTenant, LateMonth,
+    MissingDays, MonthUsage, SidePart,
+};
 pub use error::{ClockError, StoreError};
 pub use load_history::{LoadPosition, LoadRecord};
 pub use loads::{Load, StoredTotal};

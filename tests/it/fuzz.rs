@@ -15,12 +15,15 @@ use secure_connect_reports::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
-    Database,
-    builder::{CATALOG, GIB, HOURS, HOURS_ID, ORG, Row, TENANT, TENANT_2, csv},
-    calls::detailed_usage,
-    raw::{Connection, Verbatim},
-    rng, rounds,
+use crate::{
+    compare,
+    support::{
+        Database,
+        builder::{CATALOG, GIB, HOURS, HOURS_ID, ORG, Row, TENANT, TENANT_2, csv},
+        calls::detailed_usage,
+        raw::{Connection, Verbatim},
+        rng, rounds,
+    },
 };
 
 /// Pieces that parsers have been known to trip over.
@@ -198,6 +201,9 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         page_size: 1,
         ..Default::default()
     };
+    let hours = compare::price(HOURS, "2022-01", &[("50", "0.01"), ("", "0.005")]);
+    let side = compare::with_draft(compare::side("2022-02"), compare::draft(vec![hours], &[(GIB, false)]));
+    let compared = compare::request(compare::side("2022-01"), side);
     let record = UsageRecord {
         organization_id: ORG.to_owned(),
         tenant_id: TENANT.to_owned(),
@@ -221,6 +227,7 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
     let requests = [
         ("ReportsService/GetDetailedUsage", usage.encode_to_vec()),
         ("ReportsService/GetMonthlyCosts", costs.encode_to_vec()),
+        ("ReportsService/CompareCosts", compared.encode_to_vec()),
         ("ReportsService/ListTenants", tenants.encode_to_vec()),
         ("ReportsService/ListOrganizations", organizations.encode_to_vec()),
         ("ReportsService/ListPrices", prices.encode_to_vec()),

@@ -18,6 +18,7 @@ mod charging;
 mod clients;
 mod clocks;
 mod command_line;
+mod compare;
 mod concurrency;
 mod costs;
 mod database_loss;

@@ -2,6 +2,8 @@
 
 mod billing_service;
 mod close_month;
+mod compare_costs;
+mod compare_stream;
 mod detailed_usage;
 mod get_statement;
 mod get_tenant;
@@ -15,6 +17,7 @@ mod list_statements;
 mod list_tenants;
 mod monthly_costs;
 mod parse;
+mod produce;
 mod raw_server;
 mod records;
 mod reports_service;

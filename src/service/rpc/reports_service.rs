@@ -7,8 +7,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{
-    detailed_usage, get_tenant, list_loads, list_organizations, list_prices, list_tenants, monthly_costs,
-    services::Reports, usage::PREFIX_BYTES,
+    compare_costs, compare_stream::ComparisonStream, detailed_usage, get_tenant, list_loads, list_organizations,
+    list_prices, list_tenants, monthly_costs, services::Reports, usage::PREFIX_BYTES,
 };
 use crate::contract::proto::{self, reports_service_server::ReportsService};
 
@@ -54,6 +54,15 @@ impl ReportsService for Reports {
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
         Ok(Response::new(monthly_costs::handle(self, request).await?))
+    }
+
+    type CompareCostsStream = ComparisonStream;
+
+    async fn compare_costs(
+        &self,
+        request: Request<proto::CompareCostsRequest>,
+    ) -> Result<Response<Self::CompareCostsStream>, Status> {
+        Ok(Response::new(compare_costs::handle(&self.store, request).await?))
     }
 
     async fn list_organizations(

@@ -1,5 +1,6 @@
 //! What costs are made of: what an organization's tenants have used in each month, added up.
 
+mod compared;
 mod late;
 mod missing;
 mod reader;
@@ -10,6 +11,7 @@ use chrono::NaiveDate;
 use super::{MeterKey, StoreError, tenants::TenantKey};
 use crate::model::{Month, TenantId, UsageKey, UtcTime};
 
+pub use compared::{AskedBill, ComparedBill, ComparedBills, ComparedPart, SidePart};
 pub use late::LateMonth;
 pub use missing::MissingDays;
 pub use reader::{CostPart, CostReader};

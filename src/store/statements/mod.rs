@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub use lines::{BilledKey, ReportLoad, ReportLoads, StatementLines};
-pub(super) use lines::{billed, read as read_lines, reports_of, totals_of};
+pub(super) use lines::{billed, of_tenants as lines_of, read as read_lines, reports_of, totals_of};
 pub use list::StoredKey;
 pub use publish::{ClosingSession, NewStatement, Published, Sealed, StatementEntry};
 

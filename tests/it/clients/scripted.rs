@@ -58,6 +58,15 @@ impl ReportsService for Script {
         page.map(Response::new)
     }
 
+    type CompareCostsStream = tokio_stream::Iter<std::vec::IntoIter<Result<proto::CompareCostsResponse, Status>>>;
+
+    async fn compare_costs(
+        &self,
+        _: Request<proto::CompareCostsRequest>,
+    ) -> Result<Response<Self::CompareCostsStream>, Status> {
+        Err(script_ended())
+    }
+
     async fn get_tenant(
         &self,
         _: Request<proto::GetTenantRequest>,

@@ -24,6 +24,7 @@ use crate::support::program;
 const CLIENT_KIB: u32 = 128 << 10;
 
 pub(super) type Messages = Pin<Box<dyn Stream<Item = Result<GetDetailedUsageResponse, Status>> + Send>>;
+pub(super) type Comparison = Pin<Box<dyn Stream<Item = Result<proto::CompareCostsResponse, Status>> + Send>>;
 /// The answer to the n-th call; `None`: there is none, but pings are answered.
 pub(super) type Answer<T> = Box<dyn Fn(u32) -> Option<Result<T, Status>> + Send + Sync>;
 
@@ -32,6 +33,7 @@ pub(super) struct Script {
     pub(super) usage: Answer<Messages>,
     pub(super) tenants: Answer<ListTenantsResponse>,
     pub(super) costs: Answer<GetMonthlyCostsResponse>,
+    pub(super) comparisons: Answer<Comparison>,
     pub(super) organizations: Answer<ListOrganizationsResponse>,
     pub(super) prices: Answer<ListPricesResponse>,
 }
@@ -42,6 +44,7 @@ impl Default for Script {
             usage: Box::new(ended),
             tenants: Box::new(ended),
             costs: Box::new(ended),
+            comparisons: Box::new(ended),
             organizations: Box::new(ended),
             prices: Box::new(ended),
         }
@@ -87,6 +90,15 @@ impl ReportsService for Hostile {
         _: Request<GetMonthlyCostsRequest>,
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         self.answer(&self.script.costs).await
+    }
+
+    type CompareCostsStream = Comparison;
+
+    async fn compare_costs(
+        &self,
+        _: Request<proto::CompareCostsRequest>,
+    ) -> Result<Response<Self::CompareCostsStream>, Status> {
+        self.answer(&self.script.comparisons).await
     }
 
     async fn get_tenant(

@@ -42,6 +42,7 @@ async fn a_call_that_is_never_answered_ends() {
         usage: Box::new(|_| None),
         tenants: Box::new(|_| None),
         costs: Box::new(|_| None),
+        comparisons: Box::new(|_| None),
         organizations: Box::new(|_| None),
         prices: Box::new(|_| None),
     };
