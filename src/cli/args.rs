@@ -1,6 +1,7 @@
 //! What the command line takes. Every option has an environment variable of its own name.
 
 mod billing;
+mod bills;
 mod client;
 mod limits;
 mod lists;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 pub(super) use billing::{
     CloseArgs, StatementCommand, StatementGetArgs, StatementKeyArgs, StatementListArgs, StatementVerifyArgs,
 };
+pub(super) use bills::{CompareArgs, CostsArgs, CostsCommand, SideArgs};
 pub(super) use client::{ReadArgs, ServerArgs};
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
@@ -117,7 +119,7 @@ pub(super) enum Command {
     /// Download the detailed usage of a tenant in a month, as CSV.
     Usage(Box<UsageArgs>),
     /// Show what an organization owes, line by line.
-    Costs(CostsArgs),
+    Costs(Box<CostsCommand>),
     /// Close a month of an organization: its bill becomes a statement, which never changes.
     Close(Box<CloseArgs>),
     /// List, download and check statements, the closed bills of organizations.
@@ -356,33 +358,6 @@ pub(super) struct UsageArgs {
     /// Continue an interrupted download from `FILE.part`, with all other options as before.
     #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
     pub(super) resume: bool,
-    #[command(flatten)]
-    pub(super) server: ReadArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct CostsArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(super) organization: OrganizationId,
-    /// Only this tenant, by its id or by a name that only one tenant has.
-    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
-    pub(super) tenant: Option<String>,
-    /// The month (UTC), or the first of several.
-    #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
-    pub(super) month: Month,
-    /// The last month, at most 17 after the first [default: the value of `--month`].
-    #[arg(long, env = "SCR_TO", value_name = "YYYY-MM")]
-    pub(super) to: Option<Month>,
-    /// Use the usage, prices and statements as they were at this moment [default: now].
-    #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
-    pub(super) as_of: Option<UtcTime>,
-    /// Show what closed months would cost now, instead of what their statements have billed.
-    #[arg(long, env = "SCR_CURRENT", value_parser = FalseyValueParser::new())]
-    pub(super) current: bool,
-    /// The output format.
-    #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
-    pub(super) format: Format,
     #[command(flatten)]
     pub(super) server: ReadArgs,
 }

@@ -1,5 +1,7 @@
 //! `migrate` and `catalog apply`.
 
+use std::path::Path;
+
 use super::{
     CommandError,
     args::{CatalogApplyArgs, MigrateArgs},
@@ -7,7 +9,7 @@ use super::{
     output::say,
 };
 use crate::{
-    catalog::{self, CatalogFormat},
+    catalog::{self, Catalog, CatalogFormat, InvalidCatalog},
     store::{self, Access, Changes, Grant},
 };
 
@@ -43,19 +45,25 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
-    let path = args.file.display();
-    let format = match args.file.extension().and_then(|extension| extension.to_str()) {
+/// Reads a catalog file, which may be wrong.
+pub(super) async fn read(path: &Path) -> Result<Result<Catalog, InvalidCatalog>, CommandError> {
+    let name = path.display();
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => CatalogFormat::Toml,
         Some("json") => CatalogFormat::Json,
-        _ => return Err(format!("{path}: a catalog must be a .toml or .json file").into()),
+        _ => return Err(format!("{name}: a catalog must be a .toml or .json file").into()),
     };
     // It may be a pipe, which has to be waited for.
-    let file = args.file.clone();
+    let file = path.to_owned();
     let text = tokio::task::spawn_blocking(|| std::fs::read_to_string(file)).await?;
-    let text = text.map_err(|error| format!("{path}: {error}"))?;
+    let text = text.map_err(|error| format!("{name}: {error}"))?;
+    Ok(catalog::read(&text, format))
+}
+
+pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
+    let path = args.file.display();
     let refused = |error: &dyn std::fmt::Display| format!("{path} was not applied, and nothing was changed:\n{error}");
-    let catalog = catalog::read(&text, format).map_err(|error| refused(&error))?;
+    let catalog = read(&args.file).await?.map_err(|error| refused(&error))?;
     let database = Database::open(&args.database).await?;
     let changes =
         store::apply_catalog(&args.publish.config(&database.url), &catalog).await.map_err(|error| refused(&error))?;

@@ -276,6 +276,6 @@ fn tier_to_json(tier: CostTier) -> Value {
     })
 }
 
-fn region(code: i32) -> &'static str {
+pub(super) fn region(code: i32) -> &'static str {
     BillingRegion::from_code(code).map_or("?", BillingRegion::as_str)
 }

@@ -1,5 +1,6 @@
 //! `CompareCosts`: why a bill changed.
 
+mod command;
 mod drafts;
 mod history;
 mod lines;

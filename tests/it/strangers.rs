@@ -2,6 +2,7 @@
 //! nobody reads, texts that a terminal would obey.
 
 mod catalogs;
+mod comparisons;
 mod files;
 mod lists;
 mod outputs;
