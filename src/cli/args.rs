@@ -2,6 +2,7 @@
 
 mod billing;
 mod bills;
+mod catalog;
 mod client;
 mod limits;
 mod lists;
@@ -20,6 +21,7 @@ pub(super) use billing::{
     CloseArgs, StatementCommand, StatementGetArgs, StatementKeyArgs, StatementListArgs, StatementVerifyArgs,
 };
 pub(super) use bills::{CompareArgs, CostsArgs, CostsCommand, SideArgs};
+pub(super) use catalog::{CatalogApplyArgs, CatalogCommand, PreviewMonths};
 pub(super) use client::{ReadArgs, ServerArgs};
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
@@ -136,12 +138,6 @@ pub(super) enum Command {
     Demo(DemoArgs),
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum CatalogCommand {
-    /// Create or update what a TOML or JSON file names: all of it, or nothing. Nothing is deleted.
-    Apply(CatalogApplyArgs),
-}
-
 /// Which database.
 #[derive(Clone, Debug, ClapArgs)]
 pub(super) struct DatabaseArgs {
@@ -208,16 +204,6 @@ impl FromStr for TokenOrganization {
             text.parse().map_err(|error| format!("must be * or the id of an organization: {error}"))?;
         Ok(Self(id.to_string()))
     }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct CatalogApplyArgs {
-    /// The catalog, a `.toml` or `.json` file.
-    pub(super) file: PathBuf,
-    #[command(flatten)]
-    pub(super) publish: PublishArgs,
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -27,7 +27,7 @@ pub use admin::{
 pub use blocks::{
     AssetKey, BLOCK_ROWS, BlockRange, RecordBlock, RecordFilter, RecordRow, RecordRows, StoredDimensions, block_of,
 };
-pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
+pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog, try_out as try_out_catalog};
 pub use clock::{AsOf, SnapshotTime};
 pub use costs::{
     AskedBill, ComparedBill, ComparedBills, ComparedPart, CostMonth, CostPart, CostReader, CostTenant, LateMonth,
@@ -44,8 +44,8 @@ pub use publication::{
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,
 };
 pub use statements::{
-    BilledKey, ClosingSession, NewStatement, Published, ReportLoad, ReportLoads, Sealed, Statement, StatementEntry,
-    StatementLines, StoredKey,
+    AffectedMonths, BilledKey, ClosingSession, NewStatement, Published, ReportLoad, ReportLoads, Sealed, Statement,
+    StatementEntry, StatementLines, StoredKey,
 };
 pub use tenants::{
     Hidden, Lookup, OrganizationPage, OrganizationPosition, OrganizationSummary, TenantKey, TenantPage, TenantPosition,

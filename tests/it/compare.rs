@@ -5,6 +5,7 @@ mod drafts;
 mod history;
 mod lines;
 mod moments;
+mod preview;
 mod requests;
 
 use bigdecimal::BigDecimal;

@@ -1,5 +1,6 @@
 //! Statements: bills that were closed, written once.
 
+mod affected;
 mod lines;
 mod list;
 mod publish;
@@ -15,6 +16,7 @@ use crate::{
     statement::Signature,
 };
 
+pub use affected::AffectedMonths;
 pub use lines::{BilledKey, ReportLoad, ReportLoads, StatementLines};
 pub(super) use lines::{billed, of_tenants as lines_of, read as read_lines, reports_of, totals_of};
 pub use list::StoredKey;
