@@ -5,40 +5,27 @@ mod position;
 mod records_before;
 mod totals;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use bigdecimal::BigDecimal;
-use tokio::task::JoinHandle;
-use tracing::Instrument as _;
 
 use super::{
     InvalidField, ReportError,
+    blocks::BlockReader,
     manifest::{self, Revision},
 };
 use crate::{
     auth::TenantScope,
-    database::DatabaseError,
     model::{Asset, BillingRegion, Meter, Month, TenantId, Totals, UsageFilter, UtcTime},
     store::{
-        AssetKey, BLOCK_ROWS, BlockRange, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows,
-        Store, StoreError, StoredDimensions, VisibleTenant, block_of,
+        AssetKey, Load, MeterKey, Meters, RecordBlock, RecordFilter, RecordRow, RecordRows, Store, StoreError,
+        StoredDimensions, VisibleTenant,
     },
 };
 use position::{Position, Resume};
 
-/// How many blocks are read at a time, once the first one is there.
-const RANGE_BLOCKS: i32 = 8;
-/// How many ranges are read while another one is sent, each by a connection of its own: the database has its next
-/// statement while what it has answered is taken apart.
-const PREFETCHED_RANGES: usize = 2;
-/// How many blocks are read at a time when a filter matches few of their records.
-const MAX_RANGE_BLOCKS: i32 = 2 * RANGE_BLOCKS;
 /// The minimum number of records of a chunk, if the blocks that were read have as many.
 const CHUNK_ROWS: usize = 512;
-
-/// How long a statement goes on that nobody waits for any more. Most end within that, and their connections are good for
-/// others; a cancelled one costs its connection.
-pub const GIVE_UP_AFTER: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Debug)]
 pub struct UsageRequest {
@@ -89,7 +76,7 @@ pub struct UsageReport {
     store: Store,
     header: UsageHeader,
     resume: Resume,
-    loads: Vec<Load>,
+    loads: Arc<[Load]>,
     filter: RecordFilter,
     meters: Meters,
     /// The expected totals, by meter name, region and trial.
@@ -98,23 +85,12 @@ pub struct UsageReport {
     position: Position,
     /// Blocks after the position, in the same load.
     blocks: VecDeque<RecordBlock>,
-    /// The following ranges, in order.
-    prefetched: VecDeque<Prefetch>,
-    /// The position after the last range that is prefetched.
-    prefetch_position: Position,
-    range_blocks: i32,
+    /// Where the following blocks come from.
+    reader: BlockReader,
     /// How many records of the last range passed the filter.
     matched_records: usize,
     /// The totals of the records that were returned.
     read_totals: Totals<MeterKey>,
-}
-
-/// A range that is being read in the background. Dropping it cancels the statement after [`GIVE_UP_AFTER`].
-struct Prefetch {
-    load: usize,
-    /// The last row before it.
-    after: i32,
-    blocks: JoinHandle<Result<Vec<RecordBlock>, StoreError>>,
 }
 
 // === impl UsageReport ===
@@ -159,6 +135,14 @@ impl UsageReport {
             return Err(if resumed.is_some() { ReportError::ResumeTokenExpired } else { ReportError::Purged });
         }
         let filter = filter::resolve(&request.filter, &store, &tenant, &meters).await?;
+        let loads: Arc<[Load]> = loads.into();
+        let reader = BlockReader::new(
+            store.clone(),
+            (tenant.clone(), month),
+            Arc::clone(&loads),
+            filter.clone(),
+            (position.load, position.row),
+        );
         let mut report = Self {
             header: UsageHeader {
                 tenant,
@@ -176,16 +160,13 @@ impl UsageReport {
             totals: Vec::new(),
             position,
             blocks: VecDeque::new(),
-            prefetched: VecDeque::new(),
-            prefetch_position: position,
-            range_blocks: 1,
+            reader,
             matched_records: 0,
             read_totals: Totals::default(),
         };
         // The first records are read together with the totals, unless a filter may match none.
         if report.filter.is_empty() {
-            let first = report.prefetch_next();
-            report.prefetched.extend(first);
+            report.reader.prefetch_first();
         }
         report.totals = report.stored_totals().await?;
         report.header.record_count = report.totals.iter().map(|(_, total)| total.record_count).sum();
@@ -230,18 +211,7 @@ impl UsageReport {
 
     /// Explains an error in the middle of the report: missing records may have been purged.
     pub async fn explain(&self, error: ReportError) -> ReportError {
-        let is_missing = matches!(error, ReportError::Store(StoreError::Corrupt(_)));
-        if !is_missing {
-            return error;
-        }
-        if self.store.are_purged(&self.header.tenant, &self.loads).await.unwrap_or(false) {
-            return ReportError::Purged;
-        }
-        // Connections may lead to standbys with different replication lag.
-        if self.store.is_standby().await.unwrap_or(false) {
-            return StoreError::unavailable(format!("a standby is behind another one: {error}")).into();
-        }
-        error
+        self.reader.explain(error).await
     }
 
     /// The next records; `None` at the end, after the totals of all records were checked.
@@ -258,39 +228,13 @@ impl UsageReport {
                 self.add_to_totals(&records);
                 return Ok(Some(UsageChunk { records, start }));
             }
-            let Some(mut prefetch) = self.prefetched.pop_front().or_else(|| self.prefetch_next()) else { break };
-            self.blocks = prefetch.finish().await?.into();
-            self.position = Position { load: prefetch.load, row: prefetch.after, ..self.position };
-            self.adapt_range();
-            while self.prefetched.len() < PREFETCHED_RANGES {
-                let Some(prefetch) = self.prefetch_next() else { break };
-                self.prefetched.push_back(prefetch);
-            }
+            let matched_records = std::mem::take(&mut self.matched_records);
+            let Some(range) = self.reader.next(matched_records).await? else { break };
+            self.blocks = range.blocks.into();
+            self.position = Position { load: range.load, row: range.after, ..self.position };
         }
         self.check_totals()?;
         Ok(None)
-    }
-
-    /// Starts to read the range after the last one.
-    fn prefetch_next(&mut self) -> Option<Prefetch> {
-        loop {
-            let load = self.loads.get(self.prefetch_position.load)?;
-            let after = self.prefetch_position.row;
-            if after >= load.record_count {
-                self.prefetch_position.load += 1;
-                self.prefetch_position.row = 0;
-                continue;
-            }
-            let first = block_of(after + 1);
-            let last = block_of(load.record_count).min(first.saturating_add(self.range_blocks - 1));
-            let range = BlockRange { first, last };
-            self.prefetch_position.row = load.record_count.min(last.saturating_mul(BLOCK_ROWS));
-            let (store, tenant, month) = (self.store.clone(), self.header.tenant.clone(), self.header.month);
-            let (load, filter) = (load.clone(), self.filter.clone());
-            let blocks = async move { store.read_blocks(&tenant, month, &load, range, &filter).await };
-            let blocks = tokio::spawn(blocks.in_current_span());
-            return Some(Prefetch { load: self.prefetch_position.load, after, blocks });
-        }
     }
 
     /// The next records of the blocks that were read.
@@ -315,16 +259,6 @@ impl UsageReport {
         }
         self.position.records_before += records.rows.len() as u64;
     }
-
-    /// The first range is small, so that the first records come soon. If a filter matches few records, larger ranges
-    /// are read.
-    fn adapt_range(&mut self) {
-        let threshold = usize::try_from(self.range_blocks * BLOCK_ROWS / 8).unwrap_or(0);
-        // The first range has no result yet when the next one is requested.
-        let few_match = !self.filter.is_empty() && self.range_blocks > 1 && self.matched_records < threshold;
-        self.range_blocks = if few_match { MAX_RANGE_BLOCKS } else { RANGE_BLOCKS };
-        self.matched_records = 0;
-    }
 }
 
 // === impl UsageChunk ===
@@ -348,29 +282,6 @@ impl UsageChunk {
         keys.sort_unstable();
         keys.dedup();
         keys
-    }
-}
-
-// === impl Prefetch ===
-
-impl Prefetch {
-    async fn finish(&mut self) -> Result<Vec<RecordBlock>, StoreError> {
-        (&mut self.blocks).await.unwrap_or_else(|error| Err(DatabaseError::Failed(error.to_string()).into()))
-    }
-}
-
-impl Drop for Prefetch {
-    fn drop(&mut self) {
-        let blocks = self.blocks.abort_handle();
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if !blocks.is_finished() => {
-                drop(runtime.spawn(async move {
-                    tokio::time::sleep(GIVE_UP_AFTER).await;
-                    blocks.abort();
-                }));
-            }
-            _ => blocks.abort(),
-        }
     }
 }
 

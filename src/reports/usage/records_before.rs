@@ -1,8 +1,8 @@
 //! How many records come before a position, as the database has them: what a token says of it may be made up.
 
-use super::{RANGE_BLOCKS, UsageReport, position::Position};
+use super::{UsageReport, position::Position};
 use crate::{
-    reports::ReportError,
+    reports::{ReportError, blocks::RANGE_BLOCKS},
     store::{BlockRange, Load, RecordRows, StoreError, StoredTotal, block_of},
 };
 
