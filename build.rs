@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 4] = [
+    "secureconnect/reports/v1/cost_breakdown.proto",
     "secureconnect/reports/v1/types.proto",
     "secureconnect/reports/v1/reports_service.proto",
     "secureconnect/reports/v1/usage_import_service.proto",

@@ -16,6 +16,8 @@
 //! # }
 //! ```
 
+mod breakdown;
+mod breakdown_check;
 mod channel;
 mod checkpoint;
 mod costs;
@@ -40,6 +42,7 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::{Status, Streaming, client::Grpc, service::interceptor::InterceptedService, transport::Channel};
 
+pub use breakdown::{BreakdownQuery, BreakdownRows, CostBreakdown};
 use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
@@ -52,7 +55,7 @@ pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 
 use crate::{
-    contract::{CsvFormat, proto},
+    contract::CsvFormat,
     model::{TenantId, composed, printable},
 };
 
@@ -142,9 +145,9 @@ impl Client {
         CsvDownload::resume(self.clone(), query, format, from).await
     }
 
-    /// The encoded messages of a report.
-    async fn usage_stream(&self, request: proto::GetDetailedUsageRequest) -> Result<Streaming<Bytes>, Status> {
-        let (mut raw, path) = self.raw("GetDetailedUsage").await?;
+    /// The encoded messages of a stream.
+    async fn stream<T: Message + 'static>(&self, name: &str, request: T) -> Result<Streaming<Bytes>, Status> {
+        let (mut raw, path) = self.raw(name).await?;
         Ok(raw.server_streaming(tonic::Request::new(request), path, RawCodec::default()).await?.into_inner())
     }
 

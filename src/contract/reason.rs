@@ -49,6 +49,10 @@ reasons! {
     ReportPurged = "REPORT_PURGED",
     /// The costs changed between two pages: start again with the first page.
     PageTokenExpired = "PAGE_TOKEN_EXPIRED",
+    /// Names of tenants changed while a breakdown was read: ask again.
+    NamesChanged = "NAMES_CHANGED",
+    /// A tenant's month has more groups than the server adds up: ask for fewer groups, or select meters and regions.
+    TooManyGroups = "TOO_MANY_GROUPS",
     /// Clocks of the server, its database and earlier publications disagree: an operator has to set them right.
     ClockSkew = "CLOCK_SKEW",
     /// The server has no connection to its database: try again.

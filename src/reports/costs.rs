@@ -21,7 +21,7 @@ use crate::{
     model::{BillingRegion, Currency, Meter, Month, MonthRange, OrganizationId, TenantId, UtcTime},
     store::{CostReader, Hidden, Store, StoreError},
 };
-use compute::Rates;
+pub(super) use compute::{Rates, tenant_months};
 use page::Page;
 use page_token::PageToken;
 use totals::{Bill, Sums};
@@ -90,7 +90,7 @@ pub struct TenantMonth {
 }
 
 /// Why an organization has no such tenant: that of another one is out of its scope.
-async fn hidden(store: &Store, scope: &TenantScope, tenant: TenantId) -> Result<Hidden, ReportError> {
+pub(super) async fn hidden(store: &Store, scope: &TenantScope, tenant: TenantId) -> Result<Hidden, ReportError> {
     let found = store.find_tenant(scope, tenant).await?.visible();
     Ok(found.map_or_else(|hidden| hidden, |_| Hidden::OutOfScope))
 }
@@ -103,7 +103,7 @@ async fn go_over(
     mut sums: Option<&mut Sums>,
 ) -> Result<(), StoreError> {
     while let Some(part) = reader.next_part().await? {
-        let reports = compute::tenant_months(&part);
+        let reports = tenant_months(&part);
         for line in rates.lines(&part)? {
             sums.iter_mut().for_each(|sums| sums.add(&line));
             page.take(line, &reports);

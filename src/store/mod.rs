@@ -26,7 +26,7 @@ pub use blocks::{
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
 pub use clock::{AsOf, SnapshotTime};
-pub use costs::{CostMonth, CostPart, CostReader, CostTenant, MonthUsage, Price};
+pub use costs::{CostMonth, CostPart, CostPosition, CostReader, CostTenant, MonthUsage, Price};
 pub use error::{ClockError, StoreError};
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};

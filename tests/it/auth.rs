@@ -127,11 +127,11 @@ async fn every_token_gets_its_answer_from_every_rpc() {
     assert!((20_000..21_500).contains(&large(15_000).len()), "{}", large(15_000).len());
     let bearer = |token: &str| vec![format!("Bearer {token}")];
 
-    let everyone = [Answer::Fine; 5];
-    let nobody = |answer: Answer| [answer; 5];
+    let everyone = [Answer::Fine; 6];
+    let nobody = |answer: Answer| [answer; 6];
     // By a scope that is elsewhere, or has a foreign tenant's organization only: the list is there, the rest is not.
-    let elsewhere = [Answer::Fine, NO_TENANT, NO_ORGANIZATION, Answer::Fine, NO_TENANT];
-    let cases: Vec<(&str, Vec<String>, [Answer; 5])> = vec![
+    let elsewhere = [Answer::Fine, NO_TENANT, NO_ORGANIZATION, NO_ORGANIZATION, Answer::Fine, NO_TENANT];
+    let cases: Vec<(&str, Vec<String>, [Answer; 6])> = vec![
         ("RS256", bearer(&rsa.sign(&good)), everyone),
         ("ES256", bearer(&ec.sign(&good)), everyone),
         ("EdDSA", bearer(&token), everyone),
@@ -213,12 +213,12 @@ async fn every_token_gets_its_answer_from_every_rpc() {
         (
             "Reports only",
             bearer(&with(json!({"roles": ["Reports"]}))),
-            [Answer::Fine, Answer::Fine, Answer::Fine, NO_ROLE, NO_ROLE],
+            [Answer::Fine, Answer::Fine, Answer::Fine, Answer::Fine, NO_ROLE, NO_ROLE],
         ),
         (
             "UsageImport only",
             bearer(&with(json!({"roles": "UsageImport"}))),
-            [NO_ROLE, NO_ROLE, NO_ROLE, Answer::Fine, Answer::Fine],
+            [NO_ROLE, NO_ROLE, NO_ROLE, NO_ROLE, Answer::Fine, Answer::Fine],
         ),
         ("no organizations", bearer(&with(json!({"organizations": null}))), nobody(NO_ORGANIZATIONS)),
         ("empty organizations", bearer(&with(json!({"organizations": []}))), nobody(NO_ORGANIZATIONS)),

@@ -56,7 +56,7 @@ async fn a_reader_serves_every_report_and_can_change_nothing() {
     let open = AuthConfig { insecure_no_auth: true, ..AuthConfig::default() };
     let server = Server::start(ServerConfig::new(StoreConfig::new(accounts.url(&accounts.reader)), open));
     let channel = Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
-    for rpc in [Rpc::ListTenants, Rpc::GetDetailedUsage, Rpc::GetMonthlyCosts] {
+    for rpc in [Rpc::ListTenants, Rpc::GetDetailedUsage, Rpc::GetMonthlyCosts, Rpc::GetCostBreakdown] {
         rpc.call(&channel, &[]).await.unwrap();
     }
     assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "1")]));

@@ -153,8 +153,8 @@ async fn a_client_certificate_stands_in_for_a_token() {
     let ok = || Ok(());
     let no_role = || refused(Code::PermissionDenied, "ROLE_MISSING");
     for (name, identity, expected) in [
-        ("billing", Some(&billing), [ok(), ok(), ok(), no_role(), no_role()]),
-        ("meters", Some(&meters), [no_role(), no_role(), no_role(), ok(), ok()]),
+        ("billing", Some(&billing), [ok(), ok(), ok(), ok(), no_role(), no_role()]),
+        ("meters", Some(&meters), [no_role(), no_role(), no_role(), no_role(), ok(), ok()]),
         (
             "audit",
             Some(&audit),
@@ -162,12 +162,13 @@ async fn a_client_certificate_stands_in_for_a_token() {
                 ok(),
                 refused(Code::NotFound, "TENANT_NOT_FOUND"),
                 refused(Code::NotFound, "ORGANIZATION_NOT_FOUND"),
+                refused(Code::NotFound, "ORGANIZATION_NOT_FOUND"),
                 ok(),
                 refused(Code::NotFound, "TENANT_NOT_FOUND"),
             ],
         ),
-        ("unknown", Some(&unknown), [(); 5].map(|()| refused(Code::Unauthenticated, "CERTIFICATE_UNKNOWN"))),
-        ("none", None, [(); 5].map(|()| refused(Code::Unauthenticated, "TOKEN_MISSING"))),
+        ("unknown", Some(&unknown), [(); 6].map(|()| refused(Code::Unauthenticated, "CERTIFICATE_UNKNOWN"))),
+        ("none", None, [(); 6].map(|()| refused(Code::Unauthenticated, "TOKEN_MISSING"))),
     ] {
         let channel = connect(&server, &authority, identity).await.unwrap();
         assert_eq!(expected.len(), Rpc::all().len(), "{name}");

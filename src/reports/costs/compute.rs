@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What lines are computed with.
-pub(super) struct Rates {
+pub(in crate::reports) struct Rates {
     meters: Meters,
     prices: HashMap<MeterKey, Vec<Price>>,
     currency: Currency,
@@ -32,7 +32,7 @@ struct Usage {
 // === impl Rates ===
 
 impl Rates {
-    pub(super) fn new(meters: Meters, prices: Vec<Price>, currency: Currency) -> Self {
+    pub(in crate::reports) fn new(meters: Meters, prices: Vec<Price>, currency: Currency) -> Self {
         let mut by_meter: HashMap<MeterKey, Vec<Price>> = HashMap::new();
         for price in prices {
             by_meter.entry(price.meter).or_default().push(price);
@@ -41,7 +41,7 @@ impl Rates {
     }
 
     /// The lines of a part of a bill, in order.
-    pub(super) fn lines(&self, part: &CostPart) -> Result<Vec<CostLine>, StoreError> {
+    pub(in crate::reports) fn lines(&self, part: &CostPart) -> Result<Vec<CostLine>, StoreError> {
         // Tenants and meters are sorted by name, so positions give the order of the lines.
         let tenants: HashMap<TenantKey, usize> =
             part.tenants.iter().enumerate().map(|(position, tenant)| (tenant.key, position)).collect();
@@ -99,7 +99,7 @@ fn effective_price(prices: &[Price], region: BillingRegion, month: Month) -> Opt
 }
 
 /// The reports that a part of a bill comes from.
-pub(super) fn tenant_months(part: &CostPart) -> HashMap<(Month, TenantId), TenantMonth> {
+pub(in crate::reports) fn tenant_months(part: &CostPart) -> HashMap<(Month, TenantId), TenantMonth> {
     let ids: HashMap<TenantKey, TenantId> = part.tenants.iter().map(|tenant| (tenant.key, tenant.id)).collect();
     let reports = part.months.iter().filter_map(|stored| {
         let (month, tenant_id) = (stored.month, *ids.get(&stored.tenant)?);

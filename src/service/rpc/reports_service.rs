@@ -6,12 +6,17 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{detailed_usage, list_tenants, monthly_costs, services::Reports, usage::PREFIX_BYTES};
+use super::{
+    breakdown_stream::BreakdownStream, cost_breakdown, detailed_usage, list_tenants, monthly_costs, services::Reports,
+    usage::PREFIX_BYTES,
+};
 use crate::contract::proto::{self, reports_service_server::ReportsService};
 
 #[tonic::async_trait]
 impl ReportsService for Reports {
     type GetDetailedUsageStream = Pin<Box<dyn Stream<Item = Result<proto::GetDetailedUsageResponse, Status>> + Send>>;
+
+    type GetCostBreakdownStream = BreakdownStream;
 
     async fn list_tenants(
         &self,
@@ -37,5 +42,12 @@ impl ReportsService for Reports {
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
         Ok(Response::new(monthly_costs::handle(self, request).await?))
+    }
+
+    async fn get_cost_breakdown(
+        &self,
+        request: Request<proto::GetCostBreakdownRequest>,
+    ) -> Result<Response<BreakdownStream>, Status> {
+        Ok(Response::new(cost_breakdown::handle(self, request).await?))
     }
 }

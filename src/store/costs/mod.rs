@@ -16,7 +16,7 @@ use crate::{
     model::{BillingRegion, Currency, Month, MonthRange, Pricing, TenantId, UsageKey, UtcTime},
 };
 
-pub use reader::{CostPart, CostReader};
+pub use reader::{CostPart, CostPosition, CostReader};
 
 /// A tenant of an organization, as a bill names it.
 #[derive(Clone, Debug)]

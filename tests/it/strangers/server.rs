@@ -10,8 +10,8 @@ use std::{
 };
 
 use secure_connect_reports::contract::proto::{
-    GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse,
-    ListTenantsRequest, ListTenantsResponse,
+    GetCostBreakdownRequest, GetCostBreakdownResponse, GetDetailedUsageRequest, GetDetailedUsageResponse,
+    GetMonthlyCostsRequest, GetMonthlyCostsResponse, ListTenantsRequest, ListTenantsResponse,
     reports_service_server::{ReportsService, ReportsServiceServer},
 };
 use tokio_stream::Stream;
@@ -22,7 +22,8 @@ use crate::support::program;
 /// Memory that a client may take for its data, whatever it is sent.
 const CLIENT_KIB: u32 = 128 << 10;
 
-pub(super) type Messages = Pin<Box<dyn Stream<Item = Result<GetDetailedUsageResponse, Status>> + Send>>;
+pub(super) type MessagesOf<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Messages = MessagesOf<GetDetailedUsageResponse>;
 /// The answer to the n-th call; `None`: there is none, but pings are answered.
 pub(super) type Answer<T> = Box<dyn Fn(u32) -> Option<Result<T, Status>> + Send + Sync>;
 
@@ -31,11 +32,12 @@ pub(super) struct Script {
     pub(super) usage: Answer<Messages>,
     pub(super) tenants: Answer<ListTenantsResponse>,
     pub(super) costs: Answer<GetMonthlyCostsResponse>,
+    pub(super) breakdown: Answer<MessagesOf<GetCostBreakdownResponse>>,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { usage: Box::new(ended), tenants: Box::new(ended), costs: Box::new(ended) }
+        Self { usage: Box::new(ended), tenants: Box::new(ended), costs: Box::new(ended), breakdown: Box::new(ended) }
     }
 }
 
@@ -61,6 +63,7 @@ impl Hostile {
 #[tonic::async_trait]
 impl ReportsService for Hostile {
     type GetDetailedUsageStream = Messages;
+    type GetCostBreakdownStream = MessagesOf<GetCostBreakdownResponse>;
 
     async fn list_tenants(&self, _: Request<ListTenantsRequest>) -> Result<Response<ListTenantsResponse>, Status> {
         self.answer(&self.script.tenants).await
@@ -78,6 +81,13 @@ impl ReportsService for Hostile {
         _: Request<GetMonthlyCostsRequest>,
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         self.answer(&self.script.costs).await
+    }
+
+    async fn get_cost_breakdown(
+        &self,
+        _: Request<GetCostBreakdownRequest>,
+    ) -> Result<Response<Self::GetCostBreakdownStream>, Status> {
+        self.answer(&self.script.breakdown).await
     }
 }
 

@@ -36,7 +36,12 @@ const COMMANDS: [(&str, &[&str]); 5] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_never_answered_ends() {
-    let silent = || Script { usage: Box::new(|_| None), tenants: Box::new(|_| None), costs: Box::new(|_| None) };
+    let silent = || Script {
+        usage: Box::new(|_| None),
+        tenants: Box::new(|_| None),
+        costs: Box::new(|_| None),
+        breakdown: Box::new(|_| None),
+    };
     let server = serve(silent()).await;
     // This one takes connections and does not even greet.
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -66,6 +66,7 @@ fn script() -> Script {
         tenants: Box::new(|_| Some(Ok(tenants()))),
         costs: Box::new(|_| Some(Ok(costs()))),
         usage: Box::new(|_| Some(Ok(Box::pin(tokio_stream::iter(report().into_iter().map(Ok))) as Messages))),
+        ..Script::default()
     }
 }
 
@@ -111,6 +112,7 @@ async fn tables_notes_and_errors_are_harmless() {
         tenants: Box::new(|_| Some(Err(Status::invalid_argument(EVIL)))),
         costs: Box::new(|_| Some(Err(Status::unavailable(EVIL)))),
         usage: Box::new(|_| Some(Err(Status::not_found(EVIL)))),
+        ..Script::default()
     };
     let server = serve(failing).await;
     for arguments in [&["tenants"][..], &COSTS, &USAGE] {

@@ -3,8 +3,8 @@
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
-    DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, UsageRecord,
-    WithdrawUsageRequest, YearMonth, reports_service_client::ReportsServiceClient,
+    DESCRIPTORS, GetCostBreakdownRequest, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest,
+    ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth, reports_service_client::ReportsServiceClient,
     usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
@@ -20,6 +20,7 @@ pub(crate) enum Rpc {
     ListTenants,
     GetDetailedUsage,
     GetMonthlyCosts,
+    GetCostBreakdown,
     ImportUsage,
     WithdrawUsage,
 }
@@ -38,6 +39,7 @@ impl Rpc {
             "ListTenants" => Self::ListTenants,
             "GetDetailedUsage" => Self::GetDetailedUsage,
             "GetMonthlyCosts" => Self::GetMonthlyCosts,
+            "GetCostBreakdown" => Self::GetCostBreakdown,
             "ImportUsage" => Self::ImportUsage,
             "WithdrawUsage" => Self::WithdrawUsage,
             other => panic!("the tests do not call {other} yet"),
@@ -59,6 +61,12 @@ impl Rpc {
             }
             Self::GetMonthlyCosts => {
                 reports.get_monthly_costs(request(monthly_costs(ORG), authorization)).await.map(drop)
+            }
+            Self::GetCostBreakdown => {
+                let request = request(cost_breakdown(ORG, &[1]), authorization);
+                let mut stream = reports.get_cost_breakdown(request).await?.into_inner();
+                while stream.message().await?.is_some() {}
+                Ok(())
             }
             Self::ImportUsage => {
                 let messages = tokio_stream::iter([ImportUsageRequest::default()]);
@@ -105,6 +113,16 @@ pub(crate) fn monthly_costs(organization: &str) -> GetMonthlyCostsRequest {
     GetMonthlyCostsRequest {
         organization_id: organization.to_owned(),
         start_month: Some(YearMonth { year: 2022, month: 2 }),
+        ..Default::default()
+    }
+}
+
+/// By the numbers of groups.
+pub(crate) fn cost_breakdown(organization: &str, group_by: &[i32]) -> GetCostBreakdownRequest {
+    GetCostBreakdownRequest {
+        organization_id: organization.to_owned(),
+        start_month: Some(YearMonth { year: 2022, month: 2 }),
+        group_by: group_by.to_vec(),
         ..Default::default()
     }
 }
