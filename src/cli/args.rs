@@ -1,6 +1,7 @@
 //! What the command line takes. Every option has an environment variable of its own name.
 
 mod client;
+mod costs;
 mod limits;
 mod publish;
 mod serve;
@@ -14,6 +15,7 @@ use clap::{
 use secrecy::SecretString;
 
 pub(super) use client::{ReadArgs, ServerArgs};
+pub(super) use costs::BreakdownArgs;
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use publish::PublishArgs;
 pub(super) use serve::ServeArgs;
@@ -105,7 +107,7 @@ pub(super) enum Command {
     /// Download the detailed usage of a tenant in a month, as CSV.
     Usage(Box<UsageArgs>),
     /// Show what an organization owes, line by line.
-    Costs(CostsArgs),
+    Costs(Box<CostsArgs>),
     /// Ask a server whether it is SERVING. The exit code is 0 if it is.
     Healthcheck(ServerArgs),
     /// Make a token for development, signed by a local key. The key is created if it does not exist.
@@ -355,6 +357,8 @@ pub(super) struct CostsArgs {
     /// Use the usage and prices as they were at this moment [default: now].
     #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
     pub(super) as_of: Option<UtcTime>,
+    #[command(flatten)]
+    pub(super) breakdown: BreakdownArgs,
     /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,

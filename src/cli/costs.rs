@@ -5,33 +5,44 @@ use serde_json::{Value, json};
 use super::{
     CommandError,
     args::{CostsArgs, Format},
+    breakdown,
     output::{Rows, month, note, print_json, text_or_null, time},
     tenants::connect,
 };
 use crate::{
-    client::CostsQuery,
-    contract::proto::{CostLine, CostTier, GetMonthlyCostsResponse},
-    model::{BillingRegion, MonthRange, printable},
+    client::{BreakdownQuery, CostsQuery},
+    contract::{
+        CsvFormat,
+        proto::{CostLine, CostTier, GetMonthlyCostsResponse},
+    },
+    model::{BillSubject, BillingRegion, MonthRange, printable},
 };
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     let months =
         MonthRange::new(args.month, args.to.unwrap_or(args.month)).map_err(|error| format!("--to: {error}"))?;
+    if args.breakdown.tiers && args.format != Format::Csv {
+        return Err("--tiers needs --format csv; --format json shows tiers without it".into());
+    }
+    let (csv, with_tiers) = (args.breakdown.csv_format(), args.breakdown.tiers);
+    let parts = args.breakdown.breakdown()?;
     let mut client = connect(&args.server).await?;
     let tenant_id = match &args.tenant {
         Some(tenant) => Some(client.find_tenant(tenant).await?),
         None => None,
     };
+    if let Some((groups, filter)) = parts {
+        let subject = BillSubject::Organization(args.organization, tenant_id);
+        let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of };
+        return breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv).await;
+    }
     let query = CostsQuery { organization_id: args.organization, tenant_id, months, as_of: args.as_of };
-    print(client.monthly_costs(&query).await?, args.format)
-}
-
-pub(super) fn print(costs: GetMonthlyCostsResponse, format: Format) -> Result<(), CommandError> {
-    match format {
+    let costs = client.monthly_costs(&query).await?;
+    match args.format {
         Format::Table => print_table(&costs),
         Format::Csv => {
             warn_of_unpriced(&costs);
-            print_csv(costs.lines)
+            print_csv(costs.lines, csv, with_tiers)
         }
         Format::Json => Ok(print_json(&to_json(costs))?),
     }
@@ -85,42 +96,67 @@ fn warn_of_unpriced(costs: &GetMonthlyCostsResponse) {
     }
 }
 
-fn print_csv(lines: Vec<CostLine>) -> Result<(), CommandError> {
-    let headers = vec![
-        "month",
-        "organizationId",
-        "tenantId",
-        "tenantName",
-        "plan",
-        "meterName",
-        "meterId",
-        "unit",
-        "billingRegion",
-        "quantity",
-        "trialQuantity",
-        "cost",
-        "currency",
-        "recordCount",
-    ];
-    let rows = lines.into_iter().map(|line| {
-        vec![
-            month(line.month),
-            line.organization_id,
-            line.tenant_id,
-            line.tenant_name,
-            line.plan,
-            line.meter_name,
-            line.meter_id,
-            line.unit,
-            region(line.billing_region).to_owned(),
-            line.quantity,
-            line.trial_quantity,
-            line.cost,
-            line.currency,
-            line.record_count.to_string(),
-        ]
-    });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
+fn print_csv(lines: Vec<CostLine>, format: CsvFormat, with_tiers: bool) -> Result<(), CommandError> {
+    let mut headers = CSV_HEADERS.to_vec();
+    let rows = if with_tiers {
+        headers.extend(CSV_TIER_HEADERS);
+        lines.into_iter().flat_map(csv_tier_rows).collect()
+    } else {
+        lines.into_iter().map(csv_row).collect()
+    };
+    Ok(Rows { headers, numbers: Vec::new(), rows }.print_csv(format)?)
+}
+
+/// The columns of a line.
+pub(super) const CSV_HEADERS: [&str; 14] = [
+    "month",
+    "organizationId",
+    "tenantId",
+    "tenantName",
+    "plan",
+    "meterName",
+    "meterId",
+    "unit",
+    "billingRegion",
+    "quantity",
+    "trialQuantity",
+    "cost",
+    "currency",
+    "recordCount",
+];
+
+/// Behind them, those of a tier.
+const CSV_TIER_HEADERS: [&str; 5] = ["tierFrom", "tierTo", "tierQuantity", "unitPrice", "amount"];
+
+fn csv_row(line: CostLine) -> Vec<String> {
+    vec![
+        month(line.month),
+        line.organization_id,
+        line.tenant_id,
+        line.tenant_name,
+        line.plan,
+        line.meter_name,
+        line.meter_id,
+        line.unit,
+        region(line.billing_region).to_owned(),
+        line.quantity,
+        line.trial_quantity,
+        line.cost,
+        line.currency,
+        line.record_count.to_string(),
+    ]
+}
+
+/// A row for each tier, or one where there is none.
+fn csv_tier_rows(mut line: CostLine) -> Vec<Vec<String>> {
+    let tiers = std::mem::take(&mut line.tiers);
+    let row = csv_row(line);
+    let with = |cells: [String; CSV_TIER_HEADERS.len()]| row.iter().cloned().chain(cells).collect();
+    if tiers.is_empty() {
+        return vec![with(Default::default())];
+    }
+    let cells = tiers.into_iter().map(|tier| [tier.from, tier.to, tier.quantity, tier.unit_price, tier.amount]);
+    cells.map(with).collect()
 }
 
 fn to_json(costs: GetMonthlyCostsResponse) -> Value {
@@ -179,6 +215,6 @@ fn tier_to_json(tier: CostTier) -> Value {
     })
 }
 
-fn region(code: i32) -> &'static str {
+pub(super) fn region(code: i32) -> &'static str {
     BillingRegion::from_code(code).map_or("?", BillingRegion::as_str)
 }

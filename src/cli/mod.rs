@@ -2,6 +2,7 @@
 
 mod args;
 mod background;
+mod breakdown;
 mod catalog;
 mod costs;
 mod database;
@@ -110,7 +111,7 @@ async fn dispatch(args: Args, audit: Option<Lines>) -> Result<(), CommandError> 
         Command::Purge(command) => interruptible(purge::run(command)).await,
         Command::Tenants(command) => tenants::run(command).await,
         Command::Usage(command) => interruptible(usage::run(*command)).await,
-        Command::Costs(command) => costs::run(command).await,
+        Command::Costs(command) => costs::run(*command).await,
         Command::Healthcheck(command) => serve::healthcheck(&command).await,
         Command::Token(command) => token::run(command),
         Command::Demo(command) => demo::run(command).await,

@@ -1,5 +1,6 @@
 //! `GetCostBreakdown`: what parts of a bill cost.
 
+mod command;
 mod requests;
 mod streams;
 

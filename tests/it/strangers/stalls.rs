@@ -26,11 +26,12 @@ async fn ask(server: &str, arguments: &[&str], folder: &std::path::Path) -> Ende
 }
 
 /// The commands that ask a server, each with the call that it begins with.
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 6] = [
     ("GetDetailedUsage", &["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "-", "--retry-for", "2"]),
     ("ListTenants", &["usage", "--tenant", "acme-hq", "--month", "2022-02", "--retry-for", "2"]),
     ("ListTenants", &["tenants", "--retry-for", "2"]),
     ("GetMonthlyCosts", &["costs", "--organization", ORG, "--month", "2022-02", "--retry-for", "2"]),
+    ("GetCostBreakdown", &["costs", "--organization", ORG, "--month", "2022-02", "--by", "asset", "--retry-for", "2"]),
     ("Health/Check", &["healthcheck"]),
 ];
 
