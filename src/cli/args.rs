@@ -4,6 +4,7 @@ mod billing;
 mod bills;
 mod catalog;
 mod client;
+mod costs;
 mod limits;
 mod lists;
 mod publish;
@@ -23,6 +24,7 @@ pub(super) use billing::{
 pub(super) use bills::{CompareArgs, CostsArgs, CostsCommand, SideArgs};
 pub(super) use catalog::{CatalogApplyArgs, CatalogCommand, PreviewMonths};
 pub(super) use client::{ReadArgs, ServerArgs};
+pub(super) use costs::BreakdownArgs;
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
 pub(super) use publish::PublishArgs;

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     client::{BillQuery, CompareQuery, CostComparison},
-    contract::proto::{AssetsLeftOut, ComparedLine, ComparedSide, ComparisonKind},
+    contract::{
+        CsvFormat,
+        proto::{AssetsLeftOut, ComparedLine, ComparedSide, ComparisonKind},
+    },
     model::{UtcTime, printable},
 };
 
@@ -214,5 +217,5 @@ fn print_csv(pairs: &[Pair]) -> Result<(), CommandError> {
             ]
         })
     });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
+    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod background;
+mod breakdown;
 mod catalog;
 mod close;
 mod compare;

@@ -16,6 +16,8 @@
 //! # }
 //! ```
 
+mod breakdown;
+mod breakdown_check;
 mod channel;
 mod checkpoint;
 mod compare;
@@ -45,6 +47,7 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::{Status, Streaming, client::Grpc, service::interceptor::InterceptedService, transport::Channel};
 
+pub use breakdown::{BreakdownQuery, BreakdownRows, CostBreakdown};
 use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;

@@ -1,24 +1,28 @@
 //! What the reports are: the tenants that one may see, what they used, and what that costs, by which prices.
 
 mod blocks;
+mod breakdown;
 mod compare;
 mod costs;
 mod error;
 mod largest;
 mod loads;
 mod manifest;
+mod meters;
 mod organizations;
 mod page;
 mod preview;
 mod price_in_force;
 mod prices;
 mod rating;
+mod shares;
 mod statements;
 mod tenants;
 mod token;
 mod usage;
 
 pub use blocks::GIVE_UP_AFTER;
+pub use breakdown::{Breakdown, BreakdownChunk, BreakdownHeader, BreakdownRequest, CostShare, GroupBudget};
 pub use compare::{
     BillRequest, CompareRequest, ComparedLine, ComparedSide, Comparison, ComparisonHeader, ComparisonKind,
     ComparisonSummary, Effects,

@@ -1,7 +1,10 @@
 //! What holds for each RPC, one row an RPC: who may call it, which limit it counts against, what the audit log says of it
 //! and whether it may be repeated. A test holds the rows to the contract.
 
-use crate::{auth::Role, model::UsageFilter};
+use crate::{
+    auth::Role,
+    model::{BreakdownFilter, UsageFilter},
+};
 
 const PACKAGE: &str = "secureconnect.reports.v1.";
 
@@ -87,6 +90,17 @@ const USAGE_REQUEST: MessageBounds = MessageBounds {
         ListBound { name: "filter.billing_regions", path: &[3, 4], max: UsageFilter::MAX_ENTRIES, is_packed: true },
     ],
 };
+/// As many names, and a few groups.
+const BREAKDOWN_REQUEST: MessageBounds = MessageBounds {
+    bytes: 1 << 20,
+    lists: &[
+        ListBound { name: "group_by", path: &[5], max: 16, is_packed: true },
+        ListBound { name: "filter.asset_types", path: &[6, 1], max: BreakdownFilter::MAX_ENTRIES, is_packed: true },
+        ListBound { name: "filter.asset_ids", path: &[6, 2], max: BreakdownFilter::MAX_ENTRIES, is_packed: false },
+        ListBound { name: "filter.meter_names", path: &[6, 3], max: BreakdownFilter::MAX_ENTRIES, is_packed: false },
+        ListBound { name: "filter.billing_regions", path: &[6, 4], max: BreakdownFilter::MAX_ENTRIES, is_packed: true },
+    ],
+};
 /// A draft of a price list on one of the sides: prices of a thousand meters in five currencies.
 const COMPARE_REQUEST: MessageBounds = MessageBounds {
     bytes: 1 << 20,
@@ -105,7 +119,7 @@ const IMPORT_REQUEST: MessageBounds = MessageBounds {
     lists: &[ListBound { name: "records", path: &[2], max: 10_000, is_packed: false }],
 };
 
-static POLICIES: [Policy; 14] = {
+static POLICIES: [Policy; 15] = {
     use AuditField::{Month, Organization, Rows, Tenant};
     use CallClass::{Download, Import, Short};
     use Idempotency::{Idempotent, NoSideEffects};
@@ -148,6 +162,14 @@ static POLICIES: [Policy; 14] = {
             class: Short,
             audit_fields: &[Organization, Tenant, Month, Rows],
             request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/GetCostBreakdown",
+            role: Role::Reports,
+            class: Download,
+            audit_fields: &[Organization, Tenant, Month, Rows],
+            request: BREAKDOWN_REQUEST,
             idempotency: NoSideEffects,
         },
         Policy {

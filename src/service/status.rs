@@ -218,6 +218,8 @@ impl From<ReportError> for Status {
             ReportError::Purged => status(Reason::ReportPurged, message),
             ReportError::PageTokenExpired => status(Reason::PageTokenExpired, message),
             ReportError::NamesChanged => status(Reason::NamesChanged, message),
+            ReportError::TooManyGroups => status(Reason::TooManyGroups, message),
+            ReportError::Overloaded => status(Reason::Overloaded, message),
             ReportError::NotReplicated => status(Reason::NotReplicated, message),
             ReportError::Store(error) => error.into(),
         }

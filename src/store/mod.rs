@@ -30,8 +30,8 @@ pub use blocks::{
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog, try_out as try_out_catalog};
 pub use clock::{AsOf, SnapshotTime};
 pub use costs::{
-    AskedBill, ComparedBill, ComparedBills, ComparedPart, CostMonth, CostPart, CostReader, CostTenant, LateMonth,
-    MissingDays, MonthUsage, SidePart,
+    AskedBill, ComparedBill, ComparedBills, ComparedPart, CostMonth, CostPart, CostPosition, CostReader, CostTenant,
+    LateMonth, MissingDays, MonthUsage, SidePart,
 };
 pub use error::{ClockError, StoreError};
 pub use load_history::{LoadPosition, LoadRecord};

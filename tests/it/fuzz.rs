@@ -5,8 +5,9 @@ use secure_connect_reports::{
     auth::TenantScope,
     catalog::{self, CatalogFormat},
     contract::proto::{
-        GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListOrganizationsRequest,
-        ListPricesRequest, ListTenantsRequest, UsageFilter, UsageRecord, WithdrawUsageRequest, YearMonth,
+        BreakdownFilter, GetCostBreakdownRequest, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest,
+        ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest, UsageFilter, UsageRecord,
+        WithdrawUsageRequest, YearMonth,
     },
     ingest::{Delivery, Import, ImportError, Input},
     model::Source,
@@ -186,6 +187,20 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         page_size: 3,
         ..Default::default()
     };
+    let breakdown = GetCostBreakdownRequest {
+        organization_id: ORG.to_owned(),
+        tenant_id: TENANT.to_owned(),
+        start_month: month,
+        end_month: month,
+        group_by: vec![1, 2, 3, 4],
+        filter: Some(BreakdownFilter {
+            asset_types: vec![1, 2],
+            asset_ids: vec!["a".to_owned()],
+            meter_names: vec![HOURS.to_owned(), GIB.to_owned()],
+            billing_regions: vec![3],
+        }),
+        as_of: Some(time),
+    };
     let tenants = ListTenantsRequest {
         search: "acme".to_owned(),
         organization_id: ORG.to_owned(),
@@ -228,6 +243,7 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         ("ReportsService/GetDetailedUsage", usage.encode_to_vec()),
         ("ReportsService/GetMonthlyCosts", costs.encode_to_vec()),
         ("ReportsService/CompareCosts", compared.encode_to_vec()),
+        ("ReportsService/GetCostBreakdown", breakdown.encode_to_vec()),
         ("ReportsService/ListTenants", tenants.encode_to_vec()),
         ("ReportsService/ListOrganizations", organizations.encode_to_vec()),
         ("ReportsService/ListPrices", prices.encode_to_vec()),

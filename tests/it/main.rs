@@ -13,6 +13,7 @@ mod auth;
 mod auth_keys;
 mod boundaries;
 mod bounds;
+mod breakdown;
 mod catalog;
 mod charging;
 mod clients;

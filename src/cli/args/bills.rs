@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as ClapArgs, Command, FromArgMatches, builder::FalseyValueParser};
 
-use super::{Format, ReadArgs};
+use super::{BreakdownArgs, Format, ReadArgs};
 use crate::model::{Month, MonthRange, OrganizationId, UtcTime};
 
 /// `costs`, which shows costs where no command follows it.
@@ -36,6 +36,8 @@ pub(in crate::cli) struct CostsArgs {
     /// Show what closed months would cost now, instead of what their statements have billed.
     #[arg(long, env = "SCR_CURRENT", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) current: bool,
+    #[command(flatten)]
+    pub(in crate::cli) breakdown: BreakdownArgs,
     /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(in crate::cli) format: Format,

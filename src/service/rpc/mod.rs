@@ -1,9 +1,11 @@
 //! The RPCs, one a file: parse, call, encode. Nothing else happens here.
 
 mod billing_service;
+mod breakdown_stream;
 mod close_month;
 mod compare_costs;
 mod compare_stream;
+mod cost_breakdown;
 mod detailed_usage;
 mod get_statement;
 mod get_tenant;

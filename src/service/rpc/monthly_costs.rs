@@ -2,11 +2,11 @@
 
 use tonic::{Request, Status};
 
-use super::parse::{missing, moment, month, optional, page_size, required, token};
+use super::parse::{moment, months, optional, page_size, required, token};
 use super::services::Reports;
 use crate::{
     contract::proto,
-    model::{MonthRange, RoundingMode, plain},
+    model::{RoundingMode, plain},
     reports::{
         BillState, CostAdjustment, CostBasis, CostLine, CostTotal, Costs, CostsRequest, InvalidField, RatedTier,
         TenantMonth, get_costs,
@@ -36,12 +36,11 @@ impl TryFrom<proto::GetMonthlyCostsRequest> for CostsRequest {
     type Error = InvalidField;
 
     fn try_from(request: proto::GetMonthlyCostsRequest) -> Result<Self, InvalidField> {
-        let start = month("start_month", request.start_month)?.ok_or_else(|| missing("start_month"))?;
-        let end = month("end_month", request.end_month)?.unwrap_or(start);
+        let months = months(request.start_month, request.end_month)?;
         Ok(Self {
             organization_id: required("organization_id", &request.organization_id)?,
             tenant_id: optional("tenant_id", &request.tenant_id)?,
-            months: MonthRange::new(start, end).map_err(|error| InvalidField::new("end_month", error))?,
+            months,
             as_of: moment("as_of", request.as_of)?,
             basis: basis("basis", request.basis)?,
             page_size: page_size(request.page_size, PAGE_SIZES)?,

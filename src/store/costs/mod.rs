@@ -14,7 +14,7 @@ use crate::model::{Month, TenantId, UsageKey, UtcTime};
 pub use compared::{AskedBill, ComparedBill, ComparedBills, ComparedPart, SidePart};
 pub use late::LateMonth;
 pub use missing::MissingDays;
-pub use reader::{CostPart, CostReader};
+pub use reader::{CostPart, CostPosition, CostReader};
 
 /// A tenant of an organization, as a bill names it.
 #[derive(Clone, Debug)]

@@ -64,6 +64,10 @@ pub(super) struct Query {
     pub(super) snapshot: SnapshotTime,
 }
 
+/// Where a reader goes on, for another one with the same question: nothing is held between the two.
+#[derive(Clone, Debug)]
+pub struct CostPosition(Month, Start);
+
 /// The first of a part's tenants.
 #[derive(Clone, Debug)]
 enum Start {
@@ -300,6 +304,16 @@ impl CostReader {
     /// Goes on at the beginning.
     pub fn rewind(&mut self) {
         self.next = (self.tenant_count > 0).then_some((self.query.months.start(), Start::First));
+    }
+
+    /// Where it goes on; `None` after the last part.
+    pub fn position(&self) -> Option<CostPosition> {
+        self.next.clone().map(|(month, start)| CostPosition(month, start))
+    }
+
+    /// Goes on where another reader has stopped. The names must be the same.
+    pub fn go_on(&mut self, CostPosition(month, start): CostPosition) {
+        self.next = Some((month, start));
     }
 
     fn has_all(&self) -> bool {

@@ -142,10 +142,26 @@ async fn tenants_and_costs() {
         &["costs", "--organization", TOKYO_ORG, "--month", "2022-02"],
         &["costs", "--organization", KUWAIT_ORG, "--month", "2022-02"],
         &["costs", "--organization", KUWAIT_ORG, "--month", "2021-12"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--format", "csv", "--tiers"],
     ] {
         text.push_str(&ask(server, arguments));
     }
     assert_golden("commands/costs.txt", &text);
+
+    let mut text = String::new();
+    let parts =
+        |more: &[&'static str]| [&["costs", "--organization", ACME, "--month", "2022-02", "--by"], more].concat();
+    for arguments in [
+        parts(&["asset"]),
+        parts(&["day,platform", "--tenant", "acme-hq", "--region", "EU", "--format", "csv"]),
+        parts(&["asset", "--tenant", "acme-hq", "--format", "csv", "--neutralize-formulas"]),
+        parts(&["asset-type", "--asset-type", "USER", "--to", "2022-03", "--format", "json"]),
+        vec!["costs", "--organization", TOKYO_ORG, "--month", "2022-02", "--by", "asset-type"],
+        vec!["costs", "--organization", KUWAIT_ORG, "--month", "2021-12", "--by", "asset,day"],
+    ] {
+        text.push_str(&ask(server, &arguments));
+    }
+    assert_golden("commands/costs-by.txt", &text);
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 use jsonwebtoken::Algorithm;
 use prost_types::Timestamp;
 use secure_connect_reports::contract::proto::{
-    GetDetailedUsageRequest, GetMonthlyCostsRequest, ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest,
-    UsageFilter, YearMonth, reports_service_client::ReportsServiceClient,
+    BreakdownFilter, GetCostBreakdownRequest, GetDetailedUsageRequest, GetMonthlyCostsRequest,
+    ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest, UsageFilter, YearMonth,
+    reports_service_client::ReportsServiceClient,
 };
 use serde_json::json;
 use tonic::{Code, Status, transport::Channel};
@@ -12,7 +13,7 @@ use tonic_types::StatusExt as _;
 
 use super::{
     assert_golden,
-    fixture::{ACME, HQ, TOKYO, channel, costs_of, everything, given, month, reports, shared, usage_of},
+    fixture::{ACME, HQ, TOKYO, breakdown_of, channel, costs_of, everything, given, month, reports, shared, usage_of},
 };
 use crate::support::{
     calls::{Rpc, request},
@@ -234,6 +235,52 @@ async fn errors_of_get_monthly_costs() {
     database.apply(&given("catalog.toml").replace("\"acme-hq\"", "\"zzz\"")).await;
     text.push_str(&costs(stub, "names have changed", page(token)).await);
     assert_golden("errors/get-monthly-costs.txt", &text);
+}
+
+#[tokio::test]
+async fn errors_of_get_cost_breakdown() {
+    let (_, server) = shared().await;
+    let stub = &mut reports(server).await;
+    let of = |filter: BreakdownFilter, groups: &[i32]| GetCostBreakdownRequest {
+        filter: Some(filter),
+        ..breakdown_of(ACME, groups)
+    };
+    let ids = |ids: Vec<String>| BreakdownFilter { asset_ids: ids, ..Default::default() };
+    let types = |asset_types: Vec<i32>| BreakdownFilter { asset_types, ..Default::default() };
+    let meters = |name: &str| BreakdownFilter { meter_names: vec![name.to_owned()], ..Default::default() };
+    let to = |end_month| GetCostBreakdownRequest { end_month, ..breakdown_of(ACME, &[1]) };
+    let tenant = |organization: &str, tenant: &str| GetCostBreakdownRequest {
+        tenant_id: tenant.to_owned(),
+        ..breakdown_of(organization, &[1])
+    };
+    let mut text = String::new();
+    for (name, request) in [
+        ("neither organization nor tenant", breakdown_of("", &[1])),
+        ("bad organization", breakdown_of("Acme", &[1])),
+        ("unknown organization", breakdown_of(NOBODY, &[1])),
+        ("unknown tenant", tenant("", NOBODY)),
+        ("tenant of another organization", tenant(ACME, TOKYO)),
+        ("no month", GetCostBreakdownRequest { start_month: None, ..breakdown_of(ACME, &[1]) }),
+        ("months backwards", to(year_month(2022, 1))),
+        ("too many months", to(year_month(2023, 8))),
+        ("unspecified group", breakdown_of(ACME, &[0])),
+        ("unknown group", breakdown_of(ACME, &[1, 9])),
+        ("too many groups", breakdown_of(ACME, &[1; 17])),
+        ("asset types without their group", of(types(vec![1]), &[2])),
+        ("asset ids without their group", of(ids(vec!["a".to_owned()]), &[3])),
+        ("unknown asset type", of(types(vec![9]), &[1])),
+        ("empty asset id", of(ids(vec![String::new()]), &[1])),
+        ("too many asset ids", of(ids(vec!["a".to_owned(); 1001]), &[1])),
+        ("unknown meter", of(meters("nothing"), &[])),
+        ("in the future", GetCostBreakdownRequest { as_of: moment(253_402_300_799, 0), ..breakdown_of(ACME, &[1]) }),
+    ] {
+        let status = match stub.get_cost_breakdown(request).await {
+            Err(status) => status,
+            Ok(answer) => answer.into_inner().message().await.expect_err(name),
+        };
+        text.push_str(&shown(name, &status));
+    }
+    assert_golden("errors/get-cost-breakdown.txt", &text);
 }
 
 /// Who may not call, and what is no call of this service.

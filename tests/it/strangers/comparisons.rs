@@ -11,7 +11,7 @@ use secure_connect_reports::contract::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::server::{Comparison, Ended, Script, limited, run, serve};
+use super::server::{Ended, MessagesOf, Script, limited, run, serve};
 use crate::support::{
     builder::{HOURS_ID, ORG, ORG_EUR, TENANT, TENANT_2},
     rounds,
@@ -173,7 +173,9 @@ async fn ask(script: Script, more: &[&str]) -> Ended {
     run(limited(&[&COMMAND[..], &["--retry-for", "5"], more].concat(), &server)).await
 }
 
-fn answer(messages: Vec<Result<CompareCostsResponse, Status>>) -> Option<Result<Comparison, Status>> {
+fn answer(
+    messages: Vec<Result<CompareCostsResponse, Status>>,
+) -> Option<Result<MessagesOf<CompareCostsResponse>, Status>> {
     Some(Ok(Box::pin(tokio_stream::iter(messages))))
 }
 

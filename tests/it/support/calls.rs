@@ -3,10 +3,10 @@
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
-    CloseMonthRequest, CompareCostsRequest, CostSide, DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest,
-    GetStatementRequest, GetTenantRequest, ImportUsageRequest, ListLoadsRequest, ListOrganizationsRequest,
-    ListPricesRequest, ListStatementKeysRequest, ListStatementsRequest, ListTenantsRequest, UsageRecord,
-    WithdrawUsageRequest, YearMonth, billing_service_client::BillingServiceClient,
+    CloseMonthRequest, CompareCostsRequest, CostSide, DESCRIPTORS, GetCostBreakdownRequest, GetDetailedUsageRequest,
+    GetMonthlyCostsRequest, GetStatementRequest, GetTenantRequest, ImportUsageRequest, ListLoadsRequest,
+    ListOrganizationsRequest, ListPricesRequest, ListStatementKeysRequest, ListStatementsRequest, ListTenantsRequest,
+    UsageRecord, WithdrawUsageRequest, YearMonth, billing_service_client::BillingServiceClient,
     reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
@@ -22,6 +22,7 @@ pub(crate) enum Rpc {
     ListTenants,
     GetDetailedUsage,
     GetMonthlyCosts,
+    GetCostBreakdown,
     CompareCosts,
     ListOrganizations,
     ListPrices,
@@ -49,6 +50,7 @@ impl Rpc {
             "ListTenants" => Self::ListTenants,
             "GetDetailedUsage" => Self::GetDetailedUsage,
             "GetMonthlyCosts" => Self::GetMonthlyCosts,
+            "GetCostBreakdown" => Self::GetCostBreakdown,
             "CompareCosts" => Self::CompareCosts,
             "ListOrganizations" => Self::ListOrganizations,
             "ListPrices" => Self::ListPrices,
@@ -80,6 +82,7 @@ impl Rpc {
                 Some("TENANT_NOT_FOUND")
             }
             Self::GetMonthlyCosts
+            | Self::GetCostBreakdown
             | Self::CompareCosts
             | Self::CloseMonth
             | Self::ListStatements
@@ -109,6 +112,12 @@ impl Rpc {
             }
             Self::GetMonthlyCosts => {
                 reports.get_monthly_costs(request(monthly_costs(ORG), authorization)).await.map(drop)
+            }
+            Self::GetCostBreakdown => {
+                let request = request(cost_breakdown(ORG, &[1]), authorization);
+                let mut stream = reports.get_cost_breakdown(request).await?.into_inner();
+                while stream.message().await?.is_some() {}
+                Ok(())
             }
             Self::CompareCosts => {
                 let mut stream = reports.compare_costs(request(compare_costs(ORG), authorization)).await?.into_inner();
@@ -214,6 +223,16 @@ pub(crate) fn compare_costs(organization: &str) -> CompareCostsRequest {
 
 pub(crate) fn list_prices() -> ListPricesRequest {
     ListPricesRequest { month: Some(YearMonth { year: 2022, month: 2 }), ..Default::default() }
+}
+
+/// By the numbers of groups.
+pub(crate) fn cost_breakdown(organization: &str, group_by: &[i32]) -> GetCostBreakdownRequest {
+    GetCostBreakdownRequest {
+        organization_id: organization.to_owned(),
+        start_month: Some(YearMonth { year: 2022, month: 2 }),
+        group_by: group_by.to_vec(),
+        ..Default::default()
+    }
 }
 
 /// A request with values of `authorization`.
