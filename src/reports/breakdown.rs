@@ -21,6 +21,7 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 
 pub use budget::GroupBudget;
+pub(super) use {bill::TenantBill, budget::GroupPermit, month::MonthReader, rows::MonthRows};
 
 use super::{CostLine, ReportError, TenantMonth, manifest};
 use crate::{
@@ -31,9 +32,7 @@ use crate::{
     },
     store::Store,
 };
-use bill::{Bill, TenantBill};
-use month::MonthReader;
-use rows::MonthRows;
+use bill::Bill;
 use selection::Selection;
 
 /// How many rows a chunk has at most.

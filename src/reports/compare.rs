@@ -1,6 +1,7 @@
 //! Why a bill changed: two bills of an organization, line by line. They are read a part of the tenants at a time, and between
 //! two parts no connection is held, since those who read the lines may be slow.
 
+mod assets;
 mod draft;
 mod effects;
 mod lines;
@@ -12,17 +13,21 @@ use bigdecimal::BigDecimal;
 pub use effects::Effects;
 
 use super::{
-    BillState, CostBasis, InvalidField, ReportError,
+    BillState, CostBasis, GroupBudget, InvalidField, ReportError,
+    breakdown::MonthReader,
     costs::{compute::Rates, hidden},
     manifest,
 };
 use crate::{
     auth::TenantScope,
     catalog::PriceListDraft,
-    model::{BillingRegion, Currency, Meter, Month, OrganizationId, StatementNumber, TenantId, UtcTime},
-    store::{AskedBill, ComparedBill, ComparedBills, CostTenant, Hidden, SnapshotTime, Store},
+    model::{Asset, BillingRegion, Currency, Meter, Month, OrganizationId, StatementNumber, TenantId, UtcTime},
+    store::{
+        AskedBill, ComparedBill, ComparedBills, ComparedPart, CostTenant, Hidden, SnapshotTime, Store, StoreError,
+    },
 };
-use lines::compare_lines;
+use assets::AssetMovements;
+use lines::{LinePair, join_lines};
 
 #[derive(Clone, Debug)]
 pub struct CompareRequest {
@@ -90,6 +95,25 @@ pub struct ComparedLine {
     pub unpriced: [bool; 2],
 }
 
+/// An asset whose shares of the costs differ.
+#[derive(Clone, Debug)]
+pub struct MovedAsset {
+    pub tenant: CostTenant,
+    /// With its newest name in the target, or else in the base.
+    pub asset: Asset,
+    /// The sums of its shares in the base and the target.
+    pub costs: [BigDecimal; 2],
+}
+
+/// Why no assets are named. The codes are those of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssetsLeftOut {
+    /// Records of one of the bills are no longer kept.
+    Purged = 1,
+    /// A tenant's month has more of them than are added up.
+    TooMany = 2,
+}
+
 /// What lines add up to.
 #[derive(Clone, Debug)]
 pub struct ComparisonSummary {
@@ -110,6 +134,10 @@ pub struct Comparison {
     rates: [Rates; 2],
     next: Next,
     summary: ComparisonSummary,
+    /// Where they are asked for.
+    assets: Option<AssetMovements>,
+    /// Lines that were returned, and whose assets were not looked at.
+    looked_at_next: Option<(ComparedPart, Vec<LinePair>)>,
 }
 
 /// Where a comparison goes on.
@@ -160,8 +188,13 @@ impl Comparison {
     ///
     /// [`ReportError::OrganizationNotFound`], [`ReportError::TenantNotFound`], or [`ReportError::Invalid`] for a field of the
     /// request.
-    pub async fn open(store: Store, scope: &TenantScope, request: CompareRequest) -> Result<Self, ReportError> {
-        let CompareRequest { organization_id, tenant_id, base, target, top_assets: _ } = request;
+    pub async fn open(
+        store: Store,
+        budget: &GroupBudget,
+        scope: &TenantScope,
+        request: CompareRequest,
+    ) -> Result<Self, ReportError> {
+        let CompareRequest { organization_id, tenant_id, base, target, top_assets } = request;
         let asked = [base, target];
         let (organization, snapshots, meters) = tokio::join!(
             store.find_organization(scope, organization_id),
@@ -204,7 +237,11 @@ impl Comparison {
             sides: [0, 1].map(|side| ComparedSide::of(&bills.sides[side], drafted[side])),
         };
         let summary = ComparisonSummary::new(currency);
-        Ok(Self { store, header, bills, rates, next: Next::First, summary })
+        let assets = (top_assets > 0).then(|| {
+            let reader = MonthReader::by_asset(store.clone(), scope.clone(), meters, budget.clone());
+            AssetMovements::new(reader, currency, budget.permit(), top_assets)
+        });
+        Ok(Self { store, header, bills, rates, next: Next::First, summary, assets, looked_at_next: None })
     }
 
     pub fn header(&self) -> &ComparisonHeader {
@@ -223,6 +260,9 @@ impl Comparison {
     /// [`ReportError::NamesChanged`] if tenants were renamed since the lines before.
     pub async fn next(&mut self) -> Result<Option<Vec<ComparedLine>>, ReportError> {
         loop {
+            if let (Some((part, pairs)), Some(assets)) = (self.looked_at_next.take(), &mut self.assets) {
+                assets.add(&part, &self.bills, pairs).await?;
+            }
             let (after, expected) = match &self.next {
                 Next::First => (None, None),
                 Next::Behind(tenant, names) => (Some(tenant), Some(*names)),
@@ -232,16 +272,30 @@ impl Comparison {
             if expected.is_some_and(|expected| expected != part.names) {
                 return Err(ReportError::NamesChanged);
             }
-            let lines = compare_lines(&part, &self.bills, &self.rates)?;
-            self.next = match part.last {
-                Some(last) => Next::Behind(last, part.names_behind),
+            self.next = match &part.last {
+                Some(last) => Next::Behind(last.clone(), part.names_behind),
                 None => Next::End,
             };
+            let pairs = join_lines(&part, &self.bills, &self.rates)?;
+            let mut lines = Vec::with_capacity(pairs.len());
+            for pair in &pairs {
+                let tenant = part.tenants.get(pair.tenant).ok_or_else(|| StoreError::corrupt("a line of no tenant"))?;
+                lines.push(pair.compare(tenant, &self.bills, &self.rates)?);
+            }
             lines.iter().for_each(|line| self.summary.add(line));
             if !lines.is_empty() {
+                // Whoever reads has the lines meanwhile.
+                self.looked_at_next = Some((part, pairs));
                 return Ok(Some(lines));
             }
         }
+    }
+}
+
+impl Comparison {
+    /// The assets that moved most, the most first, or why they are left out. To be asked for once, behind all lines.
+    pub fn take_assets(&mut self) -> Result<Vec<MovedAsset>, AssetsLeftOut> {
+        self.assets.take().map_or(Ok(Vec::new()), AssetMovements::finish)
     }
 }
 

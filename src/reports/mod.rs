@@ -24,8 +24,8 @@ mod usage;
 pub use blocks::GIVE_UP_AFTER;
 pub use breakdown::{Breakdown, BreakdownChunk, BreakdownHeader, BreakdownRequest, CostShare, GroupBudget};
 pub use compare::{
-    BillRequest, CompareRequest, ComparedLine, ComparedSide, Comparison, ComparisonHeader, ComparisonKind,
-    ComparisonSummary, Effects,
+    AssetsLeftOut, BillRequest, CompareRequest, ComparedLine, ComparedSide, Comparison, ComparisonHeader,
+    ComparisonKind, ComparisonSummary, Effects, MovedAsset,
 };
 pub(crate) use costs::{Adjustments, compute, document};
 pub use costs::{

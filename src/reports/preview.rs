@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     BillRequest, BillState, CompareRequest, ComparedLine, Comparison, ComparisonHeader, ComparisonSummary, CostBasis,
-    ReportError, largest::Largest,
+    GroupBudget, ReportError, largest::Largest,
 };
 use crate::{
     auth::TenantScope,
@@ -139,7 +139,7 @@ async fn compare(
             target: bill(Some(draft.clone())),
             top_assets: 0,
         };
-        match read(Comparison::open(store.clone(), scope, request).await?).await {
+        match read(Comparison::open(store.clone(), &GroupBudget::default(), scope, request).await?).await {
             Err(ReportError::NamesChanged) if restarts < MAX_RESTARTS => restarts += 1,
             compared => return compared,
         }

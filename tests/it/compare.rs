@@ -1,5 +1,6 @@
 //! `CompareCosts`: why a bill changed.
 
+mod assets;
 mod command;
 mod drafts;
 mod history;
@@ -99,8 +100,11 @@ fn check(lines: &[ComparedLine], summary: &ComparisonSummary) {
     assert_eq!(summary.target_unpriced_count, unpriced(|line| line.target_unpriced));
 }
 
-/// Meter, region, kind, costs and effects of each line.
-pub(crate) fn short(compared: &Compared) -> Vec<(&str, i32, ComparisonKind, [&str; 2], [&str; 3])> {
+/// Meter, region, kind, costs and effects.
+pub(crate) type Short<'a> = (&'a str, i32, ComparisonKind, [&'a str; 2], [&'a str; 3]);
+
+/// In short, each line.
+pub(crate) fn short(compared: &Compared) -> Vec<Short<'_>> {
     let lines = compared.lines.iter();
     lines
         .map(|line| {

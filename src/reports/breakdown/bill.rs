@@ -14,11 +14,11 @@ use crate::{
 };
 
 /// A tenant's month: its lines, and the moment that its records are to be read as of.
-pub(super) struct TenantBill {
-    pub(super) report: TenantMonth,
-    pub(super) snapshot: SnapshotTime,
+pub(in crate::reports) struct TenantBill {
+    pub(in crate::reports) report: TenantMonth,
+    pub(in crate::reports) snapshot: SnapshotTime,
     /// In order.
-    pub(super) lines: Vec<CostLine>,
+    pub(in crate::reports) lines: Vec<CostLine>,
 }
 
 /// A bill that is being read. Between its parts it holds no connection, since those who read it may be slow.

@@ -21,7 +21,7 @@ pub struct GroupBudget(Arc<Semaphore>);
 
 /// What one of them has. Given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct GroupPermit {
+pub(in crate::reports) struct GroupPermit {
     budget: GroupBudget,
     covered: usize,
     permits: Option<OwnedSemaphorePermit>,
@@ -36,7 +36,7 @@ impl Default for GroupBudget {
 }
 
 impl GroupBudget {
-    pub(super) fn permit(&self) -> GroupPermit {
+    pub(in crate::reports) fn permit(&self) -> GroupPermit {
         GroupPermit { budget: self.clone(), covered: FREE, permits: None }
     }
 }
@@ -45,7 +45,7 @@ impl GroupBudget {
 
 impl GroupPermit {
     /// Makes sure that there is room for so many.
-    pub(super) fn cover(&mut self, count: usize) -> Result<(), ReportError> {
+    pub(in crate::reports) fn cover(&mut self, count: usize) -> Result<(), ReportError> {
         while self.covered < count {
             let step = u32::try_from(STEP).unwrap_or(u32::MAX);
             let more = Arc::clone(&self.budget.0).try_acquire_many_owned(step).map_err(|_| ReportError::Overloaded)?;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Reads months of tenants, one after the other.
-pub(super) struct MonthReader {
+pub(in crate::reports) struct MonthReader {
     store: Store,
     scope: TenantScope,
     meters: Meters,
@@ -39,8 +39,13 @@ impl MonthReader {
         Self { store, scope, meters, selection: Arc::new(selection), budget }
     }
 
+    /// Reads what assets cost.
+    pub(in crate::reports) fn by_asset(store: Store, scope: TenantScope, meters: Meters, budget: GroupBudget) -> Self {
+        Self::new(store, scope, meters, Selection::by_asset(), budget)
+    }
+
     /// The rows of a month, whose lines must have usage.
-    pub(super) async fn read(&self, month: TenantBill) -> Result<MonthRows, ReportError> {
+    pub(in crate::reports) async fn read(&self, month: TenantBill) -> Result<MonthRows, ReportError> {
         if self.selection.groups.is_empty() || !month.lines.iter().any(|line| self.selection.passes_line(line)) {
             return Ok(MonthRows::of_lines(month.lines, Arc::clone(&self.selection)));
         }

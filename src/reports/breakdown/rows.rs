@@ -26,7 +26,7 @@ use crate::{
 /// How many groups are shared among without leaving the thread.
 const FEW: usize = 4096;
 
-pub(super) struct MonthRows {
+pub(in crate::reports) struct MonthRows {
     lines: Vec<Arc<CostLine>>,
     selection: Arc<Selection>,
     /// `None`: rows are the lines.
@@ -78,8 +78,13 @@ impl MonthRows {
         Self { lines, selection, groups, line: 0, shared: None }
     }
 
+    /// The rows of the same usage with other costs: lines with the same meters and regions in the same order.
+    pub(in crate::reports) fn with_lines(&self, lines: Vec<CostLine>) -> Self {
+        Self::new(lines, Arc::clone(&self.selection), self.groups.clone())
+    }
+
     /// At most so many of the next rows; none at the end.
-    pub(super) async fn next(&mut self, room: usize) -> Result<Vec<CostShare>, ReportError> {
+    pub(in crate::reports) async fn next(&mut self, room: usize) -> Result<Vec<CostShare>, ReportError> {
         let mut rows = Vec::new();
         while rows.len() < room
             && let Some(line) = self.lines.get(self.line).cloned()

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    model::{AssetType, BillingRegion, BreakdownFilter, CostGroups, MeterId, composed},
+    model::{AssetType, BillingRegion, BreakdownFilter, CostGroup, CostGroups, MeterId, composed},
     reports::{CostLine, InvalidField, meters},
     store::Meters,
 };
@@ -34,6 +34,13 @@ impl Selection {
         };
         let asset_ids = asset_ids.iter().map(|id| composed(id).into_owned()).collect();
         Ok(Self { groups, meters, billing_regions, asset_types, asset_ids })
+    }
+
+    /// All rows, by asset.
+    pub(super) fn by_asset() -> Self {
+        let groups = std::iter::once(CostGroup::Asset).collect();
+        let (asset_ids, billing_regions, asset_types) = (HashSet::new(), Vec::new(), Vec::new());
+        Self { groups, meters: None, billing_regions, asset_types, asset_ids }
     }
 
     /// Whether rows of a line are wanted.

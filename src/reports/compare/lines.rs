@@ -9,48 +9,45 @@ use bigdecimal::{BigDecimal, Zero as _};
 
 use super::{ComparedLine, ComparisonKind, Effects, effects::ExactCosts};
 use crate::{
-    model::{BillingRegion, Month},
+    model::BillingRegion,
     reports::costs::{
         CostLine,
         compute::{RatedLine, Rates},
         document::read_line,
     },
-    store::{BilledKey, ComparedBill, ComparedBills, ComparedPart, MeterKey, SidePart, StoreError, TenantKey},
+    store::{
+        BilledKey, ComparedBill, ComparedBills, ComparedPart, CostTenant, MeterKey, SidePart, StoreError, TenantKey,
+    },
 };
 
+/// A line as it is in both bills.
+pub(super) struct LinePair {
+    /// The position of its tenant in the part.
+    pub(super) tenant: usize,
+    pub(super) meter: MeterKey,
+    pub(super) billing_region: BillingRegion,
+    pub(super) lines: [Option<CostLine>; 2],
+}
+
 /// The lines of some tenants in both bills, in the order of bills.
-pub(super) fn compare_lines(
+pub(super) fn join_lines(
     part: &ComparedPart,
     bills: &ComparedBills,
     rates: &[Rates; 2],
-) -> Result<Vec<ComparedLine>, StoreError> {
+) -> Result<Vec<LinePair>, StoreError> {
     let tenants: HashMap<TenantKey, usize> =
         part.tenants.iter().enumerate().map(|(position, tenant)| (tenant.key, position)).collect();
     let meters = rates[0].meters();
-    let mut lines: BTreeMap<(usize, usize, BillingRegion), [Option<CostLine>; 2]> = BTreeMap::new();
+    let mut pairs: BTreeMap<(usize, usize, BillingRegion), LinePair> = BTreeMap::new();
     for (side, (part, bill)) in part.sides.iter().zip(&bills.sides).enumerate() {
-        for (key, line) in side_lines(part, bill, &rates[side])? {
-            let tenant = tenants.get(&key.tenant).ok_or_else(|| StoreError::corrupt("a line of another tenant"))?;
-            let place = (*tenant, meters.position(key.meter)?, key.billing_region);
-            lines.entry(place).or_default()[side] = Some(line);
+        for (BilledKey { tenant, meter, billing_region, .. }, line) in side_lines(part, bill, &rates[side])? {
+            let tenant = *tenants.get(&tenant).ok_or_else(|| StoreError::corrupt("a line of another tenant"))?;
+            let place = (tenant, meters.position(meter)?, billing_region);
+            let none = || LinePair { tenant, meter, billing_region, lines: [None, None] };
+            pairs.entry(place).or_insert_with(none).lines[side] = Some(line);
         }
     }
-    let months = [0, 1].map(|side| bills.sides[side].month);
-    let compared = lines.into_iter().filter_map(|((tenant, meter, billing_region), found)| {
-        let (tenant, (key, meter)) = (part.tenants.get(tenant)?, meters.at(meter)?);
-        let sides = Sides { rates, months, meter: *key, billing_region };
-        Some(sides.compare(found, |joined| ComparedLine {
-            tenant: tenant.clone(),
-            meter: Arc::clone(meter),
-            billing_region,
-            kind: joined.kind,
-            quantities: joined.quantities,
-            costs: joined.costs,
-            effects: joined.effects,
-            unpriced: joined.unpriced,
-        }))
-    });
-    Ok(compared.collect())
+    Ok(pairs.into_values().collect())
 }
 
 /// The lines that a bill has of some tenants, in no order.
@@ -66,57 +63,51 @@ fn side_lines(part: &SidePart, bill: &ComparedBill, rates: &Rates) -> Result<Vec
     }
 }
 
-/// What a line is rated by in both bills.
-struct Sides<'a> {
-    rates: &'a [Rates; 2],
-    months: [Month; 2],
-    meter: MeterKey,
-    billing_region: BillingRegion,
-}
+// === impl LinePair ===
 
-/// What is compared of a line.
-struct Joined {
-    kind: ComparisonKind,
-    quantities: [BigDecimal; 2],
-    costs: [Option<BigDecimal>; 2],
-    effects: Effects,
-    unpriced: [bool; 2],
-}
-
-// === impl Sides ===
-
-impl Sides<'_> {
-    fn compare(&self, lines: [Option<CostLine>; 2], make: impl FnOnce(Joined) -> ComparedLine) -> ComparedLine {
-        let [is_in_base, is_in_target] = [lines[0].is_some(), lines[1].is_some()];
-        let currency = self.rates[0].currency();
-        let [(base_quantity, base_cost), (target_quantity, target_cost)] = lines.map(|line| match line {
-            Some(line) => (line.quantity, line.cost),
-            None => (BigDecimal::zero(), Some(currency.zero())),
-        });
-        let base = self.exact_cost(0, &base_quantity);
-        let target_by_base = self.exact_cost(0, &target_quantity);
-        let target = self.exact_cost(1, &target_quantity);
+impl LinePair {
+    /// Compares the two, by what each bill is rated by.
+    pub(super) fn compare(
+        &self,
+        tenant: &CostTenant,
+        bills: &ComparedBills,
+        rates: &[Rates; 2],
+    ) -> Result<ComparedLine, StoreError> {
+        let zero = || rates[0].currency().zero();
+        let quantities =
+            self.lines.each_ref().map(|line| line.as_ref().map_or_else(BigDecimal::zero, |line| line.quantity.clone()));
+        let costs =
+            self.lines.each_ref().map(|line| line.as_ref().map_or_else(|| Some(zero()), |line| line.cost.clone()));
+        let exact_cost = |side: usize, quantity: &BigDecimal| {
+            rates[side].exact_cost(self.meter, self.billing_region, bills.sides[side].month, quantity)
+        };
+        let base = exact_cost(0, &quantities[0]);
+        let target_by_base = exact_cost(0, &quantities[1]);
+        let target = exact_cost(1, &quantities[1]);
         let unpriced = [base.is_none() || target_by_base.is_none(), target.is_none()];
         let exact = ExactCosts {
             base: base.unwrap_or_default(),
             target_by_base: target_by_base.unwrap_or_default(),
             target: target.unwrap_or_default(),
         };
-        let cost = |cost: &Option<BigDecimal>| cost.clone().unwrap_or_default();
-        let effects = Effects::new(&cost(&base_cost), &cost(&target_cost), &exact);
-        let is_same = base_quantity == target_quantity && base_cost == target_cost && effects.are_none();
-        let kind = match (is_in_base, is_in_target) {
-            (true, true) if is_same => ComparisonKind::Unchanged,
-            (true, true) => ComparisonKind::Changed,
-            (false, _) => ComparisonKind::New,
-            (true, false) => ComparisonKind::Vanished,
+        let [base_cost, target_cost] = costs.clone().map(Option::unwrap_or_default);
+        let effects = Effects::new(&base_cost, &target_cost, &exact);
+        let is_same = quantities[0] == quantities[1] && costs[0] == costs[1] && effects.are_none();
+        let kind = match &self.lines {
+            [Some(_), Some(_)] if is_same => ComparisonKind::Unchanged,
+            [Some(_), Some(_)] => ComparisonKind::Changed,
+            [None, _] => ComparisonKind::New,
+            [Some(_), None] => ComparisonKind::Vanished,
         };
-        let (quantities, costs) = ([base_quantity, target_quantity], [base_cost, target_cost]);
-        make(Joined { kind, quantities, costs, effects, unpriced })
-    }
-
-    /// `None`: no price covers it.
-    fn exact_cost(&self, side: usize, quantity: &BigDecimal) -> Option<BigDecimal> {
-        self.rates[side].exact_cost(self.meter, self.billing_region, self.months[side], quantity)
+        Ok(ComparedLine {
+            tenant: tenant.clone(),
+            meter: Arc::clone(rates[0].meters().get(self.meter)?),
+            billing_region: self.billing_region,
+            kind,
+            quantities,
+            costs,
+            effects,
+            unpriced,
+        })
     }
 }

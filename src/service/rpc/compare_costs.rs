@@ -7,6 +7,7 @@ use super::{
     compare_stream::ComparisonStream,
     monthly_costs::{basis, bill_state},
     parse::{missing, moment, month, optional, required},
+    services::Reports,
 };
 use crate::{
     catalog::{MeterCharge, PriceListDraft, RawPrice, RawTier},
@@ -14,17 +15,16 @@ use crate::{
     model::{BillingRegion, PricingModel, RoundingMode, plain},
     reports::{
         BillRequest, CompareRequest, ComparedLine, ComparedSide, Comparison, ComparisonHeader, ComparisonSummary,
-        InvalidField,
+        InvalidField, MovedAsset,
     },
     service::layers::Caller,
-    store::Store,
 };
 
 /// How many assets are named by default, and at most.
 const TOP_ASSETS: (u16, u16) = (10, 100);
 
 pub(super) async fn handle(
-    store: &Store,
+    reports: &Reports,
     request: Request<proto::CompareCostsRequest>,
 ) -> Result<ComparisonStream, Status> {
     let caller = Caller::of(&request)?;
@@ -33,7 +33,8 @@ pub(super) async fn handle(
     request.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
     let (base, target) = (request.base.month, request.target.month);
     caller.notes.months(base.min(target), base.max(target));
-    let comparison = caller.answer(Comparison::open(store.clone(), &caller.scope, request).await)?;
+    let comparison = Comparison::open(reports.store.clone(), &reports.group_budget, &caller.scope, request).await;
+    let comparison = caller.answer(comparison)?;
     ComparisonStream::start(comparison, caller.notes).await
 }
 
@@ -167,6 +168,23 @@ impl From<&ComparedLine> for proto::ComparedLine {
             rounding_effect: plain(&line.effects.rounding),
             base_unpriced: line.unpriced[0],
             target_unpriced: line.unpriced[1],
+        }
+    }
+}
+
+impl From<MovedAsset> for proto::MovedAsset {
+    fn from(MovedAsset { tenant, asset, costs }: MovedAsset) -> Self {
+        let difference = (&costs[1] - &costs[0]).to_plain_string();
+        let [base_cost, target_cost] = costs.each_ref().map(BigDecimal::to_plain_string);
+        Self {
+            tenant_id: tenant.id.to_string(),
+            tenant_name: tenant.name,
+            asset_type: asset.asset_type.code().into(),
+            asset_id: asset.id,
+            asset_name: asset.name,
+            base_cost,
+            target_cost,
+            difference,
         }
     }
 }

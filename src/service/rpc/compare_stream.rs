@@ -82,7 +82,16 @@ impl Producer {
                 return Ok(());
             }
         }
-        let summary = Some(self.comparison.summary().into());
+        let (assets, left_out) = match self.comparison.take_assets() {
+            Ok(assets) => (assets.into_iter().map(Into::into).collect(), 0),
+            Err(left_out) => (Vec::new(), left_out as i32),
+        };
+        // There are at most a hundred.
+        if !assets.is_empty() && self.send(CompareCostsResponse { assets, ..Default::default() }).await.is_err() {
+            return Ok(());
+        }
+        let summary = proto::ComparisonSummary { assets_left_out: left_out, ..self.comparison.summary().into() };
+        let summary = Some(summary);
         // The client may be gone.
         let _ = self.send(CompareCostsResponse { summary, ..Default::default() }).await;
         Ok(())

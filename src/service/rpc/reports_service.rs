@@ -72,7 +72,7 @@ impl ReportsService for Reports {
         &self,
         request: Request<proto::CompareCostsRequest>,
     ) -> Result<Response<Self::CompareCostsStream>, Status> {
-        Ok(Response::new(compare_costs::handle(&self.store, request).await?))
+        Ok(Response::new(compare_costs::handle(self, request).await?))
     }
 
     async fn list_organizations(

@@ -128,7 +128,7 @@ async fn a_draft_is_tried_over_several_months_of_one_moment() {
     let months: Vec<_> =
         json["totals"].as_array().unwrap().iter().map(|total| total["base"]["month"].clone()).collect();
     assert_eq!(months, ["2022-02", "2022-03"]);
-    let (done, out, log) = scene.run(&what_if);
+    let (done, out, log) = scene.run(&[&what_if[..], &["--top", "0"]].concat());
     assert!(done && out.lines().count() == 11, "{out}");
     assert_eq!(log, "1 lines are unchanged and not shown\n");
 }
@@ -140,6 +140,12 @@ async fn a_statement_is_compared_with_now() {
     scene.books.database.import_from("late", &csv(&[Row::on("2022-02-03", "10")])).await;
     let json = scene.json(&["--base", "2022-02", "--target", "2022-02", "--target-current"]);
     assert_eq!([&json["total"]["baseCost"], &json["total"]["targetCost"]], ["1.51", "1.61"]);
+    let asset = &json["assets"][0];
+    let found = ["assetType", "assetId", "baseCost", "targetCost", "difference", "baseMonth"].map(|name| &asset[name]);
+    assert_eq!(found, ["USER", "joe@email.com", "1.01", "1.11", "0.10", "2022-02"]);
+    let (_, out, _) = scene.run(&["--base", "2022-02", "--target", "2022-02", "--target-current"]);
+    let row = out.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(row, "2022-02 2022-02 acme-hq USER joe@email.com Joe 1.01 1.11 0.10 USD");
     let total = &json["totals"][0];
     assert_eq!(
         (&total["base"]["statementNumber"], &total["target"]["statementNumber"]),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bigdecimal::BigDecimal;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -32,6 +33,8 @@ type Load = (usize, usize);
 type Place = (usize, Option<usize>, usize);
 /// The end of the first tier, in hundredths, the prices of both, in ten-thousandths, and whether to round to even.
 type Tiers = (u32, u32, u32, bool);
+/// Prices, and whether meters are charged.
+type Draft = (Vec<(Place, Tiers)>, Vec<(usize, bool)>);
 /// Tenant, meter and region.
 type Line = (usize, usize, usize);
 
@@ -49,7 +52,7 @@ enum Step {
 struct Plan {
     steps: Vec<Step>,
     /// What a draft says: prices, and meters.
-    draft: (Vec<(Place, Tiers)>, Vec<(usize, bool)>),
+    draft: Draft,
     months: [usize; 2],
     bases: [bool; 2],
     /// Which of the moments that were looked at; past the last: now.
@@ -165,8 +168,8 @@ impl State {
         }
     }
 
-    fn apply(&mut self, (prices, meters): &(Vec<(Place, Tiers)>, Vec<(usize, bool)>)) {
-        self.prices.extend(prices.iter().cloned());
+    fn apply(&mut self, (prices, meters): &Draft) {
+        self.prices.extend(prices.iter().copied());
         for &(meter, charged) in meters {
             if charged {
                 self.uncharged.remove(&meter);
@@ -225,7 +228,7 @@ impl Case<'_> {
         )
     }
 
-    fn draft(&self, (prices, meters): &(Vec<(Place, Tiers)>, Vec<(usize, bool)>)) -> PriceListDraft {
+    fn draft(&self, (prices, meters): &Draft) -> PriceListDraft {
         let price = |&((meter, region, from), (end, first, second, half_even)): &(Place, Tiers)| DraftPrice {
             meter: self.meter(meter).0,
             currency: "USD".to_owned(),
@@ -311,10 +314,14 @@ async fn run(case: &Case<'_>, plan: &Plan) -> Result<(), TestCaseError> {
         organization_id: case.organization(),
         base: Some(base),
         target: Some(target),
+        top_assets: Some(100),
         ..CompareCostsRequest::default()
     };
     // That the lines add up to the summary is checked there.
     let compared = compare(&case.books.server, request).await;
+    // All assets are named, so that their differences are that of the bills.
+    let moved: BigDecimal = compared.assets.iter().map(|asset| amount(&asset.difference)).sum();
+    prop_assert_eq!(moved, amount(&compared.summary.target_cost) - amount(&compared.summary.base_cost));
     let expected: BTreeSet<Line> = base_lines.keys().chain(target_lines.keys()).copied().collect();
     let mut found = Vec::new();
     for line in &compared.lines {
