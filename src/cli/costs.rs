@@ -33,7 +33,7 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     };
     if let Some((groups, filter)) = parts {
         let subject = BillSubject::Organization(args.organization, tenant_id);
-        let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of };
+        let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of, current: args.current };
         return breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv).await;
     }
     let query =

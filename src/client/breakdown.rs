@@ -12,7 +12,7 @@ use super::{
 use crate::{
     contract::{
         Fields, WireValue,
-        proto::{self, BreakdownHeader, BreakdownReport, BreakdownSummary, BreakdownTotal, CostShare},
+        proto::{self, BreakdownHeader, BreakdownReport, BreakdownSummary, BreakdownTotal, CostBasis, CostShare},
     },
     model::{BillSubject, BreakdownFilter, CostGroups, MonthRange, UtcTime},
 };
@@ -34,6 +34,8 @@ pub struct BreakdownQuery {
     pub filter: BreakdownFilter,
     /// The usage and prices as they were at this time; `None`: now.
     pub as_of: Option<UtcTime>,
+    /// What closed months would cost now, instead of what their statements have billed.
+    pub current: bool,
 }
 
 /// A breakdown that is being read.
@@ -126,6 +128,7 @@ impl BreakdownQuery {
                 billing_regions: filter.billing_regions.iter().map(|value| value.code().into()).collect(),
             }),
             as_of: self.as_of.map(Into::into),
+            basis: if self.current { CostBasis::Current } else { CostBasis::Bill }.into(),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod aside;
 mod assets;
 mod bill;
+mod billed;
 mod budget;
 mod group_key;
 mod groups;
@@ -23,7 +24,7 @@ use chrono::NaiveDate;
 pub use budget::GroupBudget;
 pub(super) use {bill::TenantBill, budget::GroupPermit, month::MonthReader, rows::MonthRows};
 
-use super::{CostLine, ReportError, TenantMonth, manifest};
+use super::{CostBasis, CostLine, ReportError, TenantMonth, manifest};
 use crate::{
     auth::TenantScope,
     model::{
@@ -49,6 +50,8 @@ pub struct BreakdownRequest {
     pub filter: BreakdownFilter,
     /// The usage and prices as they were at this time; `None`: now.
     pub as_of: Option<UtcTime>,
+    /// Whether closed months are shared as billed, or as they would cost now.
+    pub basis: CostBasis,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +123,7 @@ impl Breakdown {
         scope: &TenantScope,
         request: BreakdownRequest,
     ) -> Result<Self, ReportError> {
-        let BreakdownRequest { subject, months, groups, filter, as_of } = request;
+        let BreakdownRequest { subject, months, groups, filter, as_of, basis } = request;
         let (organization_id, tenant_id) = match subject {
             BillSubject::Organization(organization, tenant) => (organization, tenant),
             BillSubject::Tenant(tenant) => {
@@ -135,7 +138,8 @@ impl Breakdown {
         let organization = organization?.visible().map_err(ReportError::OrganizationNotFound)?;
         let (snapshot, meters) = (snapshot?, meters?);
         let currency = organization.currency();
-        let bill = Bill::open(&store, scope, organization, tenant_id, months, snapshot, meters.clone()).await?;
+        let bill =
+            Bill::open(&store, scope, organization, tenant_id, (months, basis), snapshot, meters.clone()).await?;
         let selection = Selection::new(groups, filter, &meters)?;
         Ok(Self {
             header: BreakdownHeader { organization_id, months, groups, currency },

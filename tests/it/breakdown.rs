@@ -2,6 +2,7 @@
 
 mod command;
 mod requests;
+mod statements;
 mod streams;
 
 use secure_connect_reports::{
@@ -26,6 +27,7 @@ fn query(organization: &str, groups: &[CostGroup]) -> BreakdownQuery {
         groups: groups.iter().copied().collect(),
         filter: BreakdownFilter::default(),
         as_of: None,
+        current: false,
     }
 }
 

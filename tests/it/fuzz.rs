@@ -199,6 +199,7 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
             meter_names: vec![HOURS.to_owned(), GIB.to_owned()],
             billing_regions: vec![3],
         }),
+        basis: 2,
         as_of: Some(time),
     };
     let tenants = ListTenantsRequest {

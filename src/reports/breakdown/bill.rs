@@ -1,10 +1,11 @@
 //! The lines of a bill, part by part, with the months of tenants that they come from.
 
+use super::billed::BilledMonths;
 use crate::{
     auth::TenantScope,
     model::{MonthRange, TenantId},
     reports::{
-        CostLine, ReportError, TenantMonth,
+        CostBasis, CostLine, ReportError, TenantMonth,
         costs::{
             compute::{RatedLine, Rates, tenant_months},
             hidden,
@@ -31,6 +32,8 @@ pub(super) struct Bill {
     rates: Rates,
     /// A digest of the names at the beginning: they are what lines are ordered by.
     names: i64,
+    /// What comes before what is computed.
+    billed: BilledMonths,
     /// The first part, which is read to begin with.
     first: Option<CostPart>,
     next: Option<CostPosition>,
@@ -47,7 +50,7 @@ impl Bill {
         scope: &TenantScope,
         organization: VisibleOrganization,
         tenant: Option<TenantId>,
-        months: MonthRange,
+        (months, basis): (MonthRange, CostBasis),
         snapshot: SnapshotTime,
         meters: Meters,
     ) -> Result<Self, ReportError> {
@@ -60,12 +63,23 @@ impl Bill {
         }
         let rates = Rates::new(meters, reader.take_prices(), organization.currency());
         let names = reader.names();
+        let mut statements = reader.statements().to_vec();
+        let newest = statements.last().map(|newest| newest.billing_month);
+        statements.retain(|statement| basis == CostBasis::Bill && months.contains(statement.billing_month));
+        if let (CostBasis::Bill, Some(first_open)) = (basis, newest.and_then(|newest| newest.shifted(1))) {
+            reader.start_at(first_open);
+        }
+        let billed = BilledMonths::new(tenant, statements);
         let (first, next) = read_part(reader).await?;
-        Ok(Self { store: store.clone(), organization, tenant, months, snapshot, rates, names, first, next })
+        Ok(Self { store: store.clone(), organization, tenant, months, snapshot, rates, names, billed, first, next })
     }
 
     /// The months of tenants of the next part; none after the last. A part may have no lines.
     pub(super) async fn next_part(&mut self) -> Result<Vec<TenantBill>, ReportError> {
+        let billed = self.billed.next_part(&self.store).await?;
+        if !billed.is_empty() {
+            return Ok(billed);
+        }
         loop {
             let part = match (self.first.take(), self.next.take()) {
                 (Some(part), next) => {

@@ -5,6 +5,7 @@ use tonic::{Request, Status};
 
 use super::{
     breakdown_stream::BreakdownStream,
+    monthly_costs::basis,
     parse::{codes, missing, moment, months, optional, texts},
     services::Reports,
 };
@@ -57,6 +58,7 @@ impl TryFrom<proto::GetCostBreakdownRequest> for BreakdownRequest {
             groups,
             filter,
             as_of: moment("as_of", request.as_of)?,
+            basis: basis("basis", request.basis)?,
         })
     }
 }

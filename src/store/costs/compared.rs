@@ -97,7 +97,7 @@ pub enum SidePart {
 impl ComparedBill {
     /// The usage and prices that it has are those that were published until then.
     pub fn snapshot(&self) -> SnapshotTime {
-        self.statement.as_ref().map_or(self.as_of, |statement| SnapshotTime::published(statement.horizon))
+        self.statement.as_ref().map_or(self.as_of, Statement::snapshot)
     }
 }
 

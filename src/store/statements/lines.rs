@@ -60,6 +60,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The reports of a statement for some tenants, in their canonical form.
+    pub async fn statement_reports_of(
+        &self,
+        statement: &Statement,
+        tenants: &[TenantId],
+    ) -> Result<Vec<String>, StoreError> {
+        reports_of(&self.short().await?, statement, tenants).await
+    }
+}
+
 /// What a detailed usage report was made of.
 #[derive(Clone, Debug)]
 pub struct ReportLoads {

@@ -9,7 +9,7 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::StoreError;
+use super::{SnapshotTime, StoreError};
 use crate::{
     database::{Binds, PooledConnection, Statements as _, numeric::parse_sum},
     model::{Month, MonthRange, OrganizationId, StatementNumber, UtcTime},
@@ -51,6 +51,12 @@ const COLUMNS: &str = "statement_id, sequence_number, billing_month, horizon, cl
 // === impl Statement ===
 
 impl Statement {
+    /// What was published until its horizon.
+    pub fn snapshot(&self) -> SnapshotTime {
+        // Whoever sees the statement sees what was published before it.
+        SnapshotTime::published(self.horizon)
+    }
+
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         let sequence: i64 = row.try_get("sequence_number")?;
         let first_day: NaiveDate = row.try_get("billing_month")?;

@@ -106,6 +106,7 @@ async fn breakdown(server: &Server, case: &Case, groups: &[CostGroup]) -> (Vec<C
         groups: groups.iter().copied().collect(),
         filter: BreakdownFilter::default(),
         as_of: None,
+        current: false,
     };
     let mut breakdown = server.client().await.cost_breakdown(&query).await.unwrap();
     let mut rows = Vec::new();
