@@ -3,9 +3,9 @@
 use jsonwebtoken::Algorithm;
 use prost_types::Timestamp;
 use secure_connect_reports::contract::proto::{
-    BreakdownFilter, GetCostBreakdownRequest, GetDetailedUsageRequest, GetMonthlyCostsRequest,
-    ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest, UsageFilter, YearMonth,
-    reports_service_client::ReportsServiceClient,
+    BreakdownFilter, CompareCostsRequest, CostSide, DraftPrice, DraftTier, GetCostBreakdownRequest,
+    GetDetailedUsageRequest, GetMonthlyCostsRequest, ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest,
+    PriceListDraft, UsageFilter, YearMonth, reports_service_client::ReportsServiceClient,
 };
 use serde_json::json;
 use tonic::{Code, Status, transport::Channel};
@@ -13,7 +13,10 @@ use tonic_types::StatusExt as _;
 
 use super::{
     assert_golden,
-    fixture::{ACME, HQ, TOKYO, breakdown_of, channel, costs_of, everything, given, month, reports, shared, usage_of},
+    fixture::{
+        ACME, HQ, TOKYO, breakdown_of, channel, comparison_of, costs_of, everything, given, month, reports, shared,
+        usage_of,
+    },
 };
 use crate::support::{
     calls::{Rpc, request},
@@ -281,6 +284,62 @@ async fn errors_of_get_cost_breakdown() {
         text.push_str(&shown(name, &status));
     }
     assert_golden("errors/get-cost-breakdown.txt", &text);
+}
+
+#[tokio::test]
+async fn errors_of_compare_costs() {
+    let (_, server) = shared().await;
+    let stub = &mut reports(server).await;
+    let of = |change: &dyn Fn(&mut CompareCostsRequest)| {
+        let mut request = comparison_of(ACME);
+        change(&mut request);
+        request
+    };
+    let base = |change: &dyn Fn(&mut CostSide)| of(&|request| change(request.base.as_mut().unwrap()));
+    let tier = || DraftTier { up_to: String::new(), unit_price: "1".to_owned() };
+    let price = DraftPrice {
+        meter: "user_hours_essentials".to_owned(),
+        currency: "USD".to_owned(),
+        effective_from: year_month(2022, 1),
+        tiers: vec![tier()],
+        ..Default::default()
+    };
+    let draft = |prices: Vec<DraftPrice>| {
+        of(&|request| {
+            let prices = prices.clone();
+            request.target.as_mut().unwrap().draft = Some(PriceListDraft { prices, meters: Vec::new() });
+        })
+    };
+    let mut text = String::new();
+    for (name, request) in [
+        ("bad organization", comparison_of("Acme")),
+        ("unknown organization", comparison_of(NOBODY)),
+        ("unknown tenant", of(&|request| request.tenant_id = NOBODY.to_owned())),
+        ("tenant of another organization", of(&|request| request.tenant_id = TOKYO.to_owned())),
+        ("no base", of(&|request| request.base = None)),
+        ("no month", base(&|side| side.month = None)),
+        ("month 13", base(&|side| side.month = year_month(2022, 13))),
+        ("in the future", base(&|side| side.as_of = moment(253_402_300_799, 0))),
+        ("unknown basis", base(&|side| side.basis = 9)),
+        ("negative number of assets", of(&|request| request.top_assets = Some(-1))),
+        ("unknown meter", draft(vec![DraftPrice { meter: "nothing".to_owned(), ..price.clone() }])),
+        ("price without tiers", draft(vec![DraftPrice { tiers: Vec::new(), ..price.clone() }])),
+        ("price without a currency", draft(vec![DraftPrice { currency: String::new(), ..price.clone() }])),
+        ("two last tiers", draft(vec![DraftPrice { tiers: vec![tier(), tier()], ..price.clone() }])),
+        ("the same price twice", draft(vec![price.clone(), price.clone()])),
+        ("too many prices", draft(vec![DraftPrice::default(); 5001])),
+        ("too many tiers", draft(vec![DraftPrice { tiers: vec![tier(); 20_001], ..price }])),
+        (
+            "two drafts",
+            of(&|request| {
+                request.base.as_mut().unwrap().draft = Some(PriceListDraft::default());
+                request.target.as_mut().unwrap().draft = Some(PriceListDraft::default());
+            }),
+        ),
+    ] {
+        text.push_str(&shown(name, &stub.compare_costs(request).await.expect_err(name)));
+    }
+    assert_golden("errors/compare-costs.txt", &text);
 }
 
 /// Who may not call, and what is no call of this service.
