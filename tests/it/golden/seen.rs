@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 /// How many calls [`call_everything`] makes.
-const CALLS: usize = 11;
+const CALLS: usize = 15;
 
 /// A call of each RPC, and some that fail.
 async fn call_everything(channel: &Channel, authorization: &[&str]) {
