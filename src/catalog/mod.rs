@@ -1,12 +1,15 @@
 //! The catalog file: organizations, tenants, meters and price lists, declared.
 
+mod draft;
 mod file;
 mod parse;
 mod raw;
 
 use std::fmt;
 
+pub use draft::{MeterCharge, PriceListDraft};
 pub use file::{CatalogFormat, read};
+pub use raw::{RawPrice, RawTier};
 
 use crate::model::{BillingRegion, Currency, MeterId, Month, OrganizationId, Pricing, TenantId, TenantStatus, UtcTime};
 
@@ -46,7 +49,7 @@ pub struct Meter {
     pub charged: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
     /// The meter's name.
     pub meter: String,

@@ -70,6 +70,13 @@ pub(super) fn check(raw: RawCatalog) -> Result<Catalog, InvalidCatalog> {
     if problems.0.is_empty() { Ok(catalog) } else { Err(InvalidCatalog(problems.0)) }
 }
 
+/// Checks prices by themselves, as those of a file.
+pub(super) fn check_prices(raw: Vec<RawPrice>) -> Result<Vec<Price>, InvalidCatalog> {
+    let mut problems = Problems::default();
+    let prices = prices(raw, &mut problems);
+    if problems.0.is_empty() { Ok(prices) } else { Err(InvalidCatalog(problems.0)) }
+}
+
 fn organizations(raw: Vec<RawOrganization>, problems: &mut Problems) -> Vec<Organization> {
     let mut seen = Duplicates::new();
     let parsed = raw.into_iter().enumerate().filter_map(|(index, raw)| {

@@ -47,21 +47,23 @@ fn charged() -> bool {
     true
 }
 
+/// A price as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawPrice {
-    pub(super) meter: String,
-    pub(super) currency: String,
-    pub(super) billing_region: Option<String>,
-    pub(super) effective_from: String,
-    pub(super) pricing_model: Option<String>,
-    pub(super) rounding: Option<String>,
-    pub(super) tiers: Vec<RawTier>,
+pub struct RawPrice {
+    pub meter: String,
+    pub currency: String,
+    pub billing_region: Option<String>,
+    pub effective_from: String,
+    pub pricing_model: Option<String>,
+    pub rounding: Option<String>,
+    pub tiers: Vec<RawTier>,
 }
 
+/// A tier as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawTier {
-    pub(super) up_to: Option<String>,
-    pub(super) unit_price: String,
+pub struct RawTier {
+    pub up_to: Option<String>,
+    pub unit_price: String,
 }

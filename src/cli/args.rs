@@ -1,7 +1,10 @@
 //! What the command line takes. Every option has an environment variable of its own name.
 
 mod billing;
+mod bills;
+mod catalog;
 mod client;
+mod costs;
 mod limits;
 mod lists;
 mod publish;
@@ -19,7 +22,10 @@ use secrecy::SecretString;
 pub(super) use billing::{
     CloseArgs, StatementCommand, StatementGetArgs, StatementKeyArgs, StatementListArgs, StatementVerifyArgs,
 };
+pub(super) use bills::{CompareArgs, CostsArgs, CostsCommand, SideArgs};
+pub(super) use catalog::{CatalogApplyArgs, CatalogCommand, PreviewMonths};
 pub(super) use client::{ReadArgs, ServerArgs};
+pub(super) use costs::BreakdownArgs;
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
 pub(super) use publish::PublishArgs;
@@ -119,7 +125,7 @@ pub(super) enum Command {
     /// Download the detailed usage of a tenant in a month, as CSV.
     Usage(Box<UsageArgs>),
     /// Show what an organization owes, line by line.
-    Costs(CostsArgs),
+    Costs(Box<CostsCommand>),
     /// Close a month of an organization: its bill becomes a statement, which never changes.
     Close(Box<CloseArgs>),
     /// List, download and check statements, the closed bills of organizations.
@@ -134,12 +140,6 @@ pub(super) enum Command {
     /// Show everything on this machine: a private PostgreSQL, sample data, reports. The steps ignore other `SCR_`
     /// variables.
     Demo(DemoArgs),
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum CatalogCommand {
-    /// Create or update what a TOML or JSON file names: all of it, or nothing. Nothing is deleted.
-    Apply(CatalogApplyArgs),
 }
 
 /// Which database.
@@ -208,16 +208,6 @@ impl FromStr for TokenOrganization {
             text.parse().map_err(|error| format!("must be * or the id of an organization: {error}"))?;
         Ok(Self(id.to_string()))
     }
-}
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct CatalogApplyArgs {
-    /// The catalog, a `.toml` or `.json` file.
-    pub(super) file: PathBuf,
-    #[command(flatten)]
-    pub(super) publish: PublishArgs,
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,14 +1,19 @@
 //! `migrate` and `catalog apply`.
 
+mod preview;
+
+use std::path::Path;
+
 use super::{
     CommandError,
     args::{CatalogApplyArgs, MigrateArgs},
     database::Database,
-    output::say,
+    output::{note, say},
 };
 use crate::{
-    catalog::{self, CatalogFormat},
-    store::{self, Access, Changes, Grant},
+    catalog::{self, Catalog, CatalogFormat, InvalidCatalog},
+    model::UtcTime,
+    store::{self, Access, AffectedMonths, CatalogChanges, Changes, Grant, Store, StoreConfig},
 };
 
 pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
@@ -43,22 +48,53 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
-    let path = args.file.display();
-    let format = match args.file.extension().and_then(|extension| extension.to_str()) {
+/// Reads a catalog file, which may be wrong.
+pub(super) async fn read(path: &Path) -> Result<Result<Catalog, InvalidCatalog>, CommandError> {
+    let name = path.display();
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => CatalogFormat::Toml,
         Some("json") => CatalogFormat::Json,
-        _ => return Err(format!("{path}: a catalog must be a .toml or .json file").into()),
+        _ => return Err(format!("{name}: a catalog must be a .toml or .json file").into()),
     };
     // It may be a pipe, which has to be waited for.
-    let file = args.file.clone();
+    let file = path.to_owned();
     let text = tokio::task::spawn_blocking(|| std::fs::read_to_string(file)).await?;
-    let text = text.map_err(|error| format!("{path}: {error}"))?;
+    let text = text.map_err(|error| format!("{name}: {error}"))?;
+    Ok(catalog::read(&text, format))
+}
+
+pub(super) async fn apply(args: CatalogApplyArgs) -> Result<(), CommandError> {
+    let path = args.file.display();
     let refused = |error: &dyn std::fmt::Display| format!("{path} was not applied, and nothing was changed:\n{error}");
-    let catalog = catalog::read(&text, format).map_err(|error| refused(&error))?;
+    let catalog = read(&args.file).await?.map_err(|error| refused(&error))?;
     let database = Database::open(&args.database).await?;
-    let changes =
-        store::apply_catalog(&args.publish.config(&database.url), &catalog).await.map_err(|error| refused(&error))?;
+    let config = args.publish.config(&database.url);
+    if let Some(months) = args.preview {
+        let changes = store::try_out_catalog(&config, &catalog).await.map_err(|error| refused(&error))?;
+        return preview::show(&config, &catalog, changes, months).await;
+    }
+    let changes = store::apply_catalog(&config, &catalog).await.map_err(|error| refused(&error))?;
+    tell(changes)?;
+    if let Some(published_at) = changes.published_at {
+        tell_of_closed_months(&config, published_at).await;
+    }
+    Ok(())
+}
+
+/// The catalog is applied, whatever becomes of this.
+async fn tell_of_closed_months(config: &StoreConfig, published_at: UtcTime) {
+    let found = async { Store::new(config)?.affected_months(published_at).await };
+    match found.await {
+        Ok(None) => {}
+        Ok(Some(AffectedMonths { organizations, first, last })) => note(&format!(
+            "note: {organizations} organizations have closed months that these prices are of ({first} to {last}): their statements \
+             stay, and adjustments follow on the bills of their first open months"
+        )),
+        Err(error) => note(&format!("warning: it is not known whether adjustments of closed months follow: {error}")),
+    }
+}
+
+fn tell(changes: CatalogChanges) -> Result<(), CommandError> {
     for (kind, changes) in [
         ("organizations", changes.organizations),
         ("tenants", changes.tenants),

@@ -5,34 +5,45 @@ use serde_json::{Value, json};
 use super::{
     CommandError,
     args::{CostsArgs, Format},
+    breakdown,
     output::{Rows, days, month, note, print_json, say, text_or_null, time},
     tenants::connect,
 };
 use crate::{
-    client::CostsQuery,
-    contract::proto::{BillState, CostLine, CostTier, GetMonthlyCostsResponse},
-    model::{BillingRegion, MonthRange, RoundingMode, printable},
+    client::{BreakdownQuery, CostsQuery},
+    contract::{
+        CsvFormat,
+        proto::{BillState, CostLine, CostTier, GetMonthlyCostsResponse},
+    },
+    model::{BillSubject, BillingRegion, MonthRange, RoundingMode, printable},
 };
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     let months =
         MonthRange::new(args.month, args.to.unwrap_or(args.month)).map_err(|error| format!("--to: {error}"))?;
+    if args.breakdown.tiers && args.format != Format::Csv {
+        return Err("--tiers needs --format csv; --format json shows tiers without it".into());
+    }
+    let (csv, with_tiers) = (args.breakdown.csv_format(), args.breakdown.tiers);
+    let parts = args.breakdown.breakdown()?;
     let mut client = connect(&args.server).await?;
     let tenant_id = match &args.tenant {
         Some(tenant) => Some(client.find_tenant(tenant).await?),
         None => None,
     };
+    if let Some((groups, filter)) = parts {
+        let subject = BillSubject::Organization(args.organization, tenant_id);
+        let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of, current: args.current };
+        return breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv).await;
+    }
     let query =
         CostsQuery { organization_id: args.organization, tenant_id, months, as_of: args.as_of, current: args.current };
-    print(client.monthly_costs(&query).await?, args.format)
-}
-
-pub(super) fn print(costs: GetMonthlyCostsResponse, format: Format) -> Result<(), CommandError> {
-    match format {
+    let costs = client.monthly_costs(&query).await?;
+    match args.format {
         Format::Table => print_table(&costs),
         Format::Csv => {
             warn_of_gaps(&costs);
-            print_csv(costs)
+            print_csv(costs, csv, with_tiers)
         }
         Format::Json => Ok(print_json(&to_json(costs))?),
     }
@@ -156,51 +167,77 @@ fn warn_of_gaps(costs: &GetMonthlyCostsResponse) {
 }
 
 /// Adjustments come behind the lines: `month` is that of the usage, and `amount` is what the bill of `billingMonth` has of it.
-fn print_csv(costs: GetMonthlyCostsResponse) -> Result<(), CommandError> {
-    let headers = vec![
-        "month",
-        "organizationId",
-        "tenantId",
-        "tenantName",
-        "plan",
-        "meterName",
-        "meterId",
-        "unit",
-        "billingRegion",
-        "quantity",
-        "trialQuantity",
-        "cost",
-        "currency",
-        "recordCount",
-        "billingMonth",
-        "amount",
-    ];
+fn print_csv(costs: GetMonthlyCostsResponse, format: CsvFormat, with_tiers: bool) -> Result<(), CommandError> {
+    let mut headers = CSV_HEADERS.to_vec();
+    headers.extend(CSV_BILL_HEADERS);
+    if with_tiers {
+        headers.extend(CSV_TIER_HEADERS);
+    }
     let lines = costs.lines.into_iter().map(|line| (line.month, line.cost.clone(), line));
     let adjustments = costs
         .adjustments
         .into_iter()
         .map(|adjustment| (adjustment.billing_month, adjustment.amount, adjustment.line.unwrap_or_default()));
-    let rows = lines.chain(adjustments).map(|(billing_month, amount, line)| {
-        vec![
-            month(line.month),
-            line.organization_id,
-            line.tenant_id,
-            line.tenant_name,
-            line.plan,
-            line.meter_name,
-            line.meter_id,
-            line.unit,
-            region(line.billing_region).to_owned(),
-            line.quantity,
-            line.trial_quantity,
-            line.cost,
-            line.currency,
-            line.record_count.to_string(),
-            month(billing_month),
-            amount,
-        ]
+    let rows = lines.chain(adjustments).flat_map(|(billing_month, amount, mut line)| {
+        let tiers = std::mem::take(&mut line.tiers);
+        let mut row = csv_row(line);
+        row.extend([month(billing_month), amount]);
+        if with_tiers { csv_tier_rows(&row, tiers) } else { vec![row] }
     });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
+    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(format)?)
+}
+
+/// The columns of a line.
+pub(super) const CSV_HEADERS: [&str; 14] = [
+    "month",
+    "organizationId",
+    "tenantId",
+    "tenantName",
+    "plan",
+    "meterName",
+    "meterId",
+    "unit",
+    "billingRegion",
+    "quantity",
+    "trialQuantity",
+    "cost",
+    "currency",
+    "recordCount",
+];
+
+/// Behind them, on whose bill it is, and what that bill has of it.
+const CSV_BILL_HEADERS: [&str; 2] = ["billingMonth", "amount"];
+
+/// Behind them, those of a tier.
+const CSV_TIER_HEADERS: [&str; 5] = ["tierFrom", "tierTo", "tierQuantity", "unitPrice", "tierAmount"];
+
+fn csv_row(line: CostLine) -> Vec<String> {
+    vec![
+        month(line.month),
+        line.organization_id,
+        line.tenant_id,
+        line.tenant_name,
+        line.plan,
+        line.meter_name,
+        line.meter_id,
+        line.unit,
+        region(line.billing_region).to_owned(),
+        line.quantity,
+        line.trial_quantity,
+        line.cost,
+        line.currency,
+        line.record_count.to_string(),
+    ]
+}
+
+/// A row for each tier, or one where there is none.
+fn csv_tier_rows(row: &[String], tiers: Vec<CostTier>) -> Vec<Vec<String>> {
+    let with = |cells: [String; CSV_TIER_HEADERS.len()]| row.iter().cloned().chain(cells).collect();
+    if tiers.is_empty() {
+        return vec![with(Default::default())];
+    }
+    let cells = tiers.into_iter().map(|tier| [tier.from, tier.to, tier.quantity, tier.unit_price, tier.amount]);
+    cells.map(with).collect()
 }
 
 fn to_json(costs: GetMonthlyCostsResponse) -> Value {
@@ -276,6 +313,6 @@ fn tier_to_json(tier: CostTier) -> Value {
     })
 }
 
-fn region(code: i32) -> &'static str {
+pub(super) fn region(code: i32) -> &'static str {
     BillingRegion::from_code(code).map_or("?", BillingRegion::as_str)
 }

@@ -2,8 +2,10 @@
 
 mod args;
 mod background;
+mod breakdown;
 mod catalog;
 mod close;
+mod compare;
 mod costs;
 mod database;
 mod demo;
@@ -127,7 +129,10 @@ async fn dispatch(args: Args, audit: Option<Lines>) -> Result<(), CommandError> 
         Command::Tenant(command) => loads::tenant(command).await,
         Command::Loads(command) => loads::run(command).await,
         Command::Usage(command) => interruptible(usage::run(*command)).await,
-        Command::Costs(command) => costs::run(command).await,
+        Command::Costs(command) => match *command {
+            args::CostsCommand::Show(command) => costs::run(command).await,
+            args::CostsCommand::Compare(command) => compare::run(command).await,
+        },
         Command::Close(command) => interruptible(close::run(*command)).await,
         Command::Statement(command) => statement::run(command).await,
         Command::Prices(command) => prices::run(command).await,

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::{
-    contract::proto,
+    contract::{CsvFormat, proto},
     model::{UtcTime, is_deceptive, printable},
 };
 
@@ -45,15 +45,25 @@ impl Rows {
     }
 
     /// To a file or pipe byte by byte as it is; to a terminal without what that would obey.
-    pub(super) fn print_csv(&self) -> io::Result<()> {
-        let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.write_record(&self.headers).map_err(io::Error::from)?;
+    pub(super) fn print_csv(&self, format: CsvFormat) -> io::Result<()> {
+        let mut text = Vec::new();
+        put_csv_line(self.headers.iter().copied(), format, &mut text);
         for row in &self.rows {
-            csv.write_record(row).map_err(io::Error::from)?;
+            put_csv_line(row.iter().map(String::as_str), format, &mut text);
         }
-        let text = csv.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         Lines::new(io::stdout()).write_all(&text).map_err(|error| unwritten(&error))
     }
+}
+
+/// Appends a line of CSV. Numbers are no formulas, whatever the format says of these.
+pub(super) fn put_csv_line<'a>(cells: impl IntoIterator<Item = &'a str>, format: CsvFormat, out: &mut Vec<u8>) {
+    for (index, cell) in cells.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        format.write_text(cell, out);
+    }
+    out.extend_from_slice(format.line_end.as_bytes());
 }
 
 /// Prints JSON, in which escapes stand for what a terminal would obey.

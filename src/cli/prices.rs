@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     client::PricesQuery,
-    contract::proto::{Price, PriceTier},
+    contract::{
+        CsvFormat,
+        proto::{Price, PriceTier},
+    },
     model::{BillingRegion, PricingModel, RoundingMode},
 };
 
@@ -99,7 +102,7 @@ fn print_csv(prices: &[Price]) -> Result<(), CommandError> {
             ]
         })
     });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
+    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
 }
 
 fn to_json(price: &Price) -> Value {

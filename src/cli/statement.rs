@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     client::WholeStatement,
-    contract::proto::{Statement, StatementKey},
+    contract::{
+        CsvFormat,
+        proto::{Statement, StatementKey},
+    },
     statement::PublicKey,
 };
 use document::Document;
@@ -90,7 +93,7 @@ async fn list(args: StatementListArgs) -> Result<(), CommandError> {
                     statement.key_id,
                 ]
             });
-            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
         }
         Format::Json => Ok(print_json(&statements.into_iter().map(to_json).collect())?),
     }

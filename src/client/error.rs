@@ -76,6 +76,13 @@ pub enum ClientError {
     },
     #[error("the stream ended after {received} of {expected} records")]
     Incomplete { received: u64, expected: u64 },
+    /// The rest of a breakdown did not come.
+    #[error("the costs are incomplete: the stream ended after {received} rows ({cause}); ask again")]
+    Truncated {
+        received: u64,
+        /// How it ended.
+        cause: String,
+    },
     #[error("the records do not match the report's summary: {0}; do not use them")]
     Mismatch(String),
     /// The server cannot resume the download.

@@ -16,8 +16,11 @@
 //! # }
 //! ```
 
+mod breakdown;
+mod breakdown_check;
 mod channel;
 mod checkpoint;
+mod compare;
 mod costs;
 mod csv_lines;
 mod error;
@@ -44,9 +47,11 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::{Status, Streaming, client::Grpc, service::interceptor::InterceptedService, transport::Channel};
 
+pub use breakdown::{BreakdownQuery, BreakdownRows, CostBreakdown};
 use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
+pub use compare::{BillQuery, CompareQuery, CostComparison};
 pub use costs::CostsQuery;
 pub use csv_lines::CsvLines;
 pub use error::ClientError;
@@ -58,7 +63,7 @@ pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 
 use crate::{
-    contract::{CsvFormat, proto},
+    contract::CsvFormat,
     model::{TenantId, composed, printable},
 };
 
@@ -150,9 +155,9 @@ impl Client {
         CsvDownload::resume(self.clone(), query, format, from).await
     }
 
-    /// The encoded messages of a report.
-    async fn usage_stream(&self, request: proto::GetDetailedUsageRequest) -> Result<Streaming<Bytes>, Status> {
-        let (mut raw, path) = self.raw("GetDetailedUsage").await?;
+    /// The encoded messages of a stream.
+    async fn stream<T: Message + 'static>(&self, name: &str, request: T) -> Result<Streaming<Bytes>, Status> {
+        let (mut raw, path) = self.raw(name).await?;
         Ok(raw.server_streaming(tonic::Request::new(request), path, RawCodec::default()).await?.into_inner())
     }
 

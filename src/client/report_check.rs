@@ -34,9 +34,7 @@ pub(super) fn check_header(header: &ReportHeader, query: &UsageQuery) -> Result<
         let (year, number) = header.month.map(|month| (month.year, month.month)).unwrap_or_default();
         return Err(ClientError::wrong(format!("it is of {year:04}-{number:02}, not of {month}")));
     }
-    if header.revision.len() != REVISION_DIGITS || !header.revision.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(ClientError::malformed("revision", &header.revision));
-    }
+    check_revision(&header.revision)?;
     if header.record_count < 0 || !(0..=header.record_count).contains(&header.resumed_record_count) {
         let counts = (header.resumed_record_count, header.record_count);
         return Err(ClientError::malformed("record_count", counts));
@@ -53,6 +51,11 @@ pub(super) fn check_header(header: &ReportHeader, query: &UsageQuery) -> Result<
 /// A moment that has one; `None`: it is missing, or none.
 pub(super) fn moment(time: Option<prost_types::Timestamp>) -> Option<UtcTime> {
     time.and_then(|time| UtcTime::from_unix(time.seconds, time.nanos).ok())
+}
+
+pub(super) fn check_revision(revision: &str) -> Result<(), ClientError> {
+    let is_one = revision.len() == REVISION_DIGITS && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_one { Ok(()) } else { Err(ClientError::malformed("revision", revision)) }
 }
 
 /// Data that was published after the moment that was asked for is not of that moment.

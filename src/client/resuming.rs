@@ -17,7 +17,7 @@ use crate::{contract::proto, model::OrganizationId};
 
 const CALL: &str = "GetDetailedUsage";
 /// How long to wait for the end of a stream after its summary.
-const END_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const END_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) struct ResumingStream {
     client: Client,
@@ -206,7 +206,7 @@ async fn open(
     client: &Client,
     request: &proto::GetDetailedUsageRequest,
 ) -> Result<Result<Opened, ClientError>, Status> {
-    let mut stream = client.usage_stream(request.clone()).await?;
+    let mut stream = client.stream(CALL, request.clone()).await?;
     let first = stream.message().await?;
     let first = first.ok_or_else(|| Status::unavailable("the stream ended before it began"))?;
     Ok(read_header(&first).map(|header| (stream, first, header)))

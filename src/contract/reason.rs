@@ -51,6 +51,10 @@ reasons! {
     ReportPurged = "REPORT_PURGED",
     /// The costs changed between two pages: start again with the first page.
     PageTokenExpired = "PAGE_TOKEN_EXPIRED",
+    /// Names of tenants changed while costs were read: ask again.
+    NamesChanged = "NAMES_CHANGED",
+    /// A tenant's month has more groups than the server adds up: ask for fewer groups, or select meters and regions.
+    TooManyGroups = "TOO_MANY_GROUPS",
     /// A month that is to be closed is not over: wait for its end, in UTC.
     MonthNotOver = "MONTH_NOT_OVER",
     /// Months close in order: close the month that the message names first.

@@ -1,5 +1,5 @@
-//! The closed sets of the report. Their codes are those of the contract and of the database; their order is the
-//! report's.
+//! The closed sets of the report. Their codes are those of the contract and, where it has them, of the database; their order is
+//! the report's.
 
 use std::{fmt, str::FromStr};
 
@@ -115,6 +115,18 @@ closed_set! {
     Platform {
         Mcp = 1 "mcp",
         Azure = 2 "azure",
+    }
+}
+
+closed_set! {
+    /// What lines of a bill are shared among.
+    CostGroup {
+        /// The type and id of an asset.
+        Asset = 1 "asset",
+        /// The UTC date of a record's start.
+        UsageDay = 2 "day",
+        AssetType = 3 "asset-type",
+        Platform = 4 "platform",
     }
 }
 

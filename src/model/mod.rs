@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod breakdown;
 mod columns;
+mod compact_sum;
 mod composed;
 mod currency;
 mod day;
@@ -22,13 +24,15 @@ mod time;
 mod totals;
 mod value;
 
+pub use breakdown::{BillSubject, BreakdownFilter, CostGroups, MissingGroup};
 pub use columns::{Column, Form, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES, Part};
+pub use compact_sum::CompactSum;
 pub use composed::composed;
 pub use currency::{Currency, InvalidCurrency};
 pub use day::{InvalidDay, UsageDay};
 pub use decimal::{Decimal, DecimalSum, InvalidDecimal, plain};
 pub use digest::{DigestVersion, LoadDigest};
-pub use enums::{AssetType, BillingRegion, InvalidName, Platform, TenantStatus};
+pub use enums::{AssetType, BillingRegion, CostGroup, InvalidName, Platform, TenantStatus};
 pub use filter::UsageFilter;
 pub use folded::folded;
 pub use hex::{hex, unhex};

@@ -143,7 +143,7 @@ pub struct TenantMonth {
 }
 
 /// Why an organization has no such tenant: that of another one is out of its scope.
-async fn hidden(store: &Store, scope: &TenantScope, tenant: TenantId) -> Result<Hidden, ReportError> {
+pub(super) async fn hidden(store: &Store, scope: &TenantScope, tenant: TenantId) -> Result<Hidden, ReportError> {
     let found = store.find_tenant(scope, tenant).await?.visible();
     Ok(found.map_or_else(|hidden| hidden, |_| Hidden::OutOfScope))
 }

@@ -25,6 +25,18 @@ pub enum ReportError {
     /// The lines have changed since the page token was made.
     #[error("the list has changed since the previous page; start again from the first page")]
     PageTokenExpired,
+    /// Names, by which the lines of a bill are ordered, have changed while it was read.
+    #[error("names of tenants changed while the costs were read; ask again")]
+    NamesChanged,
+    /// The groups or assets of a tenant's month take more memory than they may.
+    #[error(
+        "a month of a tenant has more groups or assets than the server adds up (a million of each, and 128 MiB of their ids and \
+         names); leave out groups of group_by, or select meters and regions by the filter"
+    )]
+    TooManyGroups,
+    /// Other breakdowns have all the room that there is for groups.
+    #[error("this server adds up as many groups as it takes; try again")]
+    Overloaded,
     /// A standby has not yet replicated everything up to the requested time.
     #[error("this replica may not have received everything that was published until then; retry, or ask the primary")]
     NotReplicated,

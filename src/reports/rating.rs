@@ -32,6 +32,11 @@ impl Rating {
     pub fn nothing(currency: Currency) -> Self {
         Self { tiers: Vec::new(), cost: currency.zero(), rounding: None }
     }
+
+    /// The sum of the tiers' amounts, before it is rounded.
+    pub fn exact_cost(&self) -> BigDecimal {
+        self.tiers.iter().map(|tier| &tier.amount).sum()
+    }
 }
 
 /// Rates a quantity, which must not be negative.

@@ -8,7 +8,7 @@ use crate::contract::Reason;
 pub(super) fn code(reason: Reason) -> Code {
     match reason {
         Reason::InvalidArgument | Reason::InvalidUsage | Reason::RequestUnreadable => Code::InvalidArgument,
-        Reason::RequestTooLarge | Reason::CallerLimit => Code::ResourceExhausted,
+        Reason::RequestTooLarge | Reason::CallerLimit | Reason::TooManyGroups => Code::ResourceExhausted,
         Reason::Unimplemented => Code::Unimplemented,
         Reason::TenantNotFound | Reason::OrganizationNotFound | Reason::StatementNotFound | Reason::UsageNotFound => {
             Code::NotFound
@@ -33,7 +33,7 @@ pub(super) fn code(reason: Reason) -> Code {
         Reason::DeadlineExceeded | Reason::StatementTimeout | Reason::RequestStalled | Reason::ImporterStalled => {
             Code::DeadlineExceeded
         }
-        Reason::ImportConflict | Reason::CloseConflict => Code::Aborted,
+        Reason::ImportConflict | Reason::CloseConflict | Reason::NamesChanged => Code::Aborted,
         Reason::TokenMissing | Reason::TokenExpired | Reason::TokenInvalid | Reason::CertificateUnknown => {
             Code::Unauthenticated
         }

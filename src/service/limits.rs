@@ -16,7 +16,7 @@ use crate::{auth::TenantScope, ingest::ImportLimits, model::OrganizationId};
 
 #[derive(Clone, Debug)]
 pub struct CallLimits {
-    /// `GetDetailedUsage` streams.
+    /// `GetDetailedUsage` and `GetCostBreakdown` streams.
     pub downloads: CallLimit,
     /// `ImportUsage` calls: each holds two database connections, memory and disk for sorting.
     pub imports: CallLimit,

@@ -1,7 +1,10 @@
 //! What holds for each RPC, one row an RPC: who may call it, which limit it counts against, what the audit log says of it
 //! and whether it may be repeated. A test holds the rows to the contract.
 
-use crate::{auth::Role, model::UsageFilter};
+use crate::{
+    auth::Role,
+    model::{BreakdownFilter, UsageFilter},
+};
 
 const PACKAGE: &str = "secureconnect.reports.v1.";
 
@@ -87,13 +90,36 @@ const USAGE_REQUEST: MessageBounds = MessageBounds {
         ListBound { name: "filter.billing_regions", path: &[3, 4], max: UsageFilter::MAX_ENTRIES, is_packed: true },
     ],
 };
+/// As many names, and a few groups.
+const BREAKDOWN_REQUEST: MessageBounds = MessageBounds {
+    bytes: 1 << 20,
+    lists: &[
+        ListBound { name: "group_by", path: &[5], max: 16, is_packed: true },
+        ListBound { name: "filter.asset_types", path: &[6, 1], max: BreakdownFilter::MAX_ENTRIES, is_packed: true },
+        ListBound { name: "filter.asset_ids", path: &[6, 2], max: BreakdownFilter::MAX_ENTRIES, is_packed: false },
+        ListBound { name: "filter.meter_names", path: &[6, 3], max: BreakdownFilter::MAX_ENTRIES, is_packed: false },
+        ListBound { name: "filter.billing_regions", path: &[6, 4], max: BreakdownFilter::MAX_ENTRIES, is_packed: true },
+    ],
+};
+/// A draft of a price list on one of the sides: prices of a thousand meters in five currencies.
+const COMPARE_REQUEST: MessageBounds = MessageBounds {
+    bytes: 1 << 20,
+    lists: &[
+        ListBound { name: "base.draft.prices", path: &[3, 4, 1], max: 5000, is_packed: false },
+        ListBound { name: "base.draft.prices.tiers", path: &[3, 4, 1, 7], max: 20_000, is_packed: false },
+        ListBound { name: "base.draft.meters", path: &[3, 4, 2], max: 5000, is_packed: false },
+        ListBound { name: "target.draft.prices", path: &[4, 4, 1], max: 5000, is_packed: false },
+        ListBound { name: "target.draft.prices.tiers", path: &[4, 4, 1, 7], max: 20_000, is_packed: false },
+        ListBound { name: "target.draft.meters", path: &[4, 4, 2], max: 5000, is_packed: false },
+    ],
+};
 /// A record takes some hundred bytes in memory, however small it is in the message.
 const IMPORT_REQUEST: MessageBounds = MessageBounds {
     bytes: usize::MAX,
     lists: &[ListBound { name: "records", path: &[2], max: 10_000, is_packed: false }],
 };
 
-static POLICIES: [Policy; 13] = {
+static POLICIES: [Policy; 15] = {
     use AuditField::{Month, Organization, Rows, Tenant};
     use CallClass::{Download, Import, Short};
     use Idempotency::{Idempotent, NoSideEffects};
@@ -136,6 +162,22 @@ static POLICIES: [Policy; 13] = {
             class: Short,
             audit_fields: &[Organization, Tenant, Month, Rows],
             request: SHORT_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/GetCostBreakdown",
+            role: Role::Reports,
+            class: Download,
+            audit_fields: &[Organization, Tenant, Month, Rows],
+            request: BREAKDOWN_REQUEST,
+            idempotency: NoSideEffects,
+        },
+        Policy {
+            full_name: "secureconnect.reports.v1.ReportsService/CompareCosts",
+            role: Role::Reports,
+            class: Download,
+            audit_fields: &[Organization, Tenant, Month, Rows],
+            request: COMPARE_REQUEST,
             idempotency: NoSideEffects,
         },
         Policy {

@@ -225,6 +225,9 @@ impl From<ReportError> for Status {
             ReportError::ResumeTokenExpired => status(Reason::ResumeTokenExpired, message),
             ReportError::Purged => status(Reason::ReportPurged, message),
             ReportError::PageTokenExpired => status(Reason::PageTokenExpired, message),
+            ReportError::NamesChanged => status(Reason::NamesChanged, message),
+            ReportError::TooManyGroups => status(Reason::TooManyGroups, message),
+            ReportError::Overloaded => status(Reason::Overloaded, message),
             ReportError::NotReplicated => status(Reason::NotReplicated, message),
             ReportError::Store(error) => error.into(),
         }

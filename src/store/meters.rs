@@ -37,6 +37,11 @@ impl Meters {
         Self { by_name, positions }
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_test(meters: impl IntoIterator<Item = (MeterKey, Meter)>) -> Self {
+        Self::new(meters.into_iter().map(|(key, meter)| (key, Arc::new(meter))).collect())
+    }
+
     /// The meter of a key.
     pub fn get(&self, key: MeterKey) -> Result<&Arc<Meter>, StoreError> {
         self.position(key).map(|position| &self.by_name[position].1)

@@ -28,9 +28,12 @@ pub use admin::{
 pub use blocks::{
     AssetKey, BLOCK_ROWS, BlockRange, RecordBlock, RecordFilter, RecordRow, RecordRows, StoredDimensions, block_of,
 };
-pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog};
+pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog, try_out as try_out_catalog};
 pub use clock::{AsOf, SnapshotTime};
-pub use costs::{CostMonth, CostPart, CostReader, CostTenant, LateMonth, MissingDays, MonthUsage};
+pub use costs::{
+    AskedBill, ComparedBill, ComparedBills, ComparedPart, CostMonth, CostPart, CostPosition, CostReader, CostTenant,
+    LateMonth, MissingDays, MonthUsage, SidePart,
+};
 pub use error::{ClockError, StoreError};
 pub use load_history::{LoadPosition, LoadRecord};
 pub use loads::{Load, StoredTotal};
@@ -42,8 +45,8 @@ pub use publication::{
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,
 };
 pub use statements::{
-    BilledKey, ClosingSession, NewStatement, Published, ReportLoad, ReportLoads, Sealed, Statement, StatementEntry,
-    StatementLines, StoredKey,
+    AffectedMonths, BilledKey, ClosingSession, NewStatement, Published, ReportLoad, ReportLoads, Sealed, Statement,
+    StatementEntry, StatementLines, StoredKey,
 };
 pub use tenants::{
     Hidden, Lookup, OrganizationPage, OrganizationPosition, OrganizationSummary, TenantKey, TenantPage, TenantPosition,

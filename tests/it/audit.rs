@@ -42,6 +42,8 @@ async fn every_call_is_one_line_that_tells_the_truth() {
     Rpc::ListTenants.call(&channel, &[&own]).await.unwrap();
     Rpc::GetDetailedUsage.call(&channel, &[&own]).await.unwrap();
     Rpc::GetMonthlyCosts.call(&channel, &[&own]).await.unwrap();
+    Rpc::GetCostBreakdown.call(&channel, &[&own]).await.unwrap();
+    Rpc::GetCostBreakdown.call(&channel, &[&foreign]).await.unwrap_err();
     Rpc::GetDetailedUsage.call(&channel, &[&foreign]).await.unwrap_err();
     let mut reports = ReportsServiceClient::new(channel.clone());
     let nowhere = detailed_usage("bbbbbbbb-0000-4000-8000-00000000ffff");
@@ -97,6 +99,17 @@ async fn every_call_is_one_line_that_tells_the_truth() {
         line("ReportsService/ListTenants", "", "", "", "OK", "", "", 2),
         line("ReportsService/GetDetailedUsage", ORG, TENANT, "2022-02", "OK", "", "", 2),
         line("ReportsService/GetMonthlyCosts", ORG, "", "2022-02", "OK", "", "", 1),
+        line("ReportsService/GetCostBreakdown", ORG, "", "2022-02", "OK", "", "", 1),
+        line(
+            "ReportsService/GetCostBreakdown",
+            ORG,
+            "",
+            "2022-02",
+            "NOT_FOUND",
+            "ORGANIZATION_NOT_FOUND",
+            "it exists, outside the organizations that were asked for or may be seen",
+            0,
+        ),
         line(
             "ReportsService/GetDetailedUsage",
             "",

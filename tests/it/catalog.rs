@@ -37,7 +37,9 @@ async fn a_second_run_changes_nothing() {
         tenants: changes(3, 0, 0),
         meters: changes(2, 0, 0),
         prices: changes(2, 0, 0),
+        published_at: first.published_at,
     };
+    assert!(first.published_at.is_some());
     assert_eq!(first, expected);
     let second = apply(&database, CATALOG).await.unwrap();
     let expected = CatalogChanges {
@@ -45,6 +47,7 @@ async fn a_second_run_changes_nothing() {
         tenants: changes(0, 0, 3),
         meters: changes(0, 0, 2),
         prices: changes(0, 0, 2),
+        published_at: None,
     };
     assert_eq!(second, expected);
     // The same amount with other zeros is the same price.

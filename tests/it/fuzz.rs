@@ -5,8 +5,9 @@ use secure_connect_reports::{
     auth::TenantScope,
     catalog::{self, CatalogFormat},
     contract::proto::{
-        GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListOrganizationsRequest,
-        ListPricesRequest, ListTenantsRequest, UsageFilter, UsageRecord, WithdrawUsageRequest, YearMonth,
+        BreakdownFilter, GetCostBreakdownRequest, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest,
+        ListOrganizationsRequest, ListPricesRequest, ListTenantsRequest, UsageFilter, UsageRecord,
+        WithdrawUsageRequest, YearMonth,
     },
     ingest::{Delivery, Import, ImportError, Input},
     model::Source,
@@ -15,12 +16,15 @@ use secure_connect_reports::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
-    Database,
-    builder::{CATALOG, GIB, HOURS, HOURS_ID, ORG, Row, TENANT, TENANT_2, csv},
-    calls::detailed_usage,
-    raw::{Connection, Verbatim},
-    rng, rounds,
+use crate::{
+    compare,
+    support::{
+        Database,
+        builder::{CATALOG, GIB, HOURS, HOURS_ID, ORG, Row, TENANT, TENANT_2, csv},
+        calls::detailed_usage,
+        raw::{Connection, Verbatim},
+        rng, rounds,
+    },
 };
 
 /// Pieces that parsers have been known to trip over.
@@ -183,6 +187,21 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         page_size: 3,
         ..Default::default()
     };
+    let breakdown = GetCostBreakdownRequest {
+        organization_id: ORG.to_owned(),
+        tenant_id: TENANT.to_owned(),
+        start_month: month,
+        end_month: month,
+        group_by: vec![1, 2, 3, 4],
+        filter: Some(BreakdownFilter {
+            asset_types: vec![1, 2],
+            asset_ids: vec!["a".to_owned()],
+            meter_names: vec![HOURS.to_owned(), GIB.to_owned()],
+            billing_regions: vec![3],
+        }),
+        basis: 2,
+        as_of: Some(time),
+    };
     let tenants = ListTenantsRequest {
         search: "acme".to_owned(),
         organization_id: ORG.to_owned(),
@@ -198,6 +217,9 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
         page_size: 1,
         ..Default::default()
     };
+    let hours = compare::price(HOURS, "2022-01", &[("50", "0.01"), ("", "0.005")]);
+    let side = compare::with_draft(compare::side("2022-02"), compare::draft(vec![hours], &[(GIB, false)]));
+    let compared = compare::request(compare::side("2022-01"), side);
     let record = UsageRecord {
         organization_id: ORG.to_owned(),
         tenant_id: TENANT.to_owned(),
@@ -221,6 +243,8 @@ async fn damaged_requests_are_answered_or_refused_with_a_reason() {
     let requests = [
         ("ReportsService/GetDetailedUsage", usage.encode_to_vec()),
         ("ReportsService/GetMonthlyCosts", costs.encode_to_vec()),
+        ("ReportsService/CompareCosts", compared.encode_to_vec()),
+        ("ReportsService/GetCostBreakdown", breakdown.encode_to_vec()),
         ("ReportsService/ListTenants", tenants.encode_to_vec()),
         ("ReportsService/ListOrganizations", organizations.encode_to_vec()),
         ("ReportsService/ListPrices", prices.encode_to_vec()),

@@ -5,6 +5,7 @@
 //! library's insides does not touch them. With `UPDATE_GOLDEN=1` they write the files.
 
 mod bills;
+mod breakdowns;
 mod commands;
 mod digests;
 mod errors;

@@ -11,10 +11,13 @@ use secure_connect_reports::{
     store::{PurgeRules, Records, purge},
 };
 
-use crate::support::{
-    Database,
-    builder::{ORG, Row, TENANT, TENANT_2, csv},
-    calls::{list_prices, monthly_costs},
+use crate::{
+    compare,
+    support::{
+        Database,
+        builder::{ORG, Row, TENANT, TENANT_2, csv},
+        calls::{list_prices, monthly_costs},
+    },
 };
 
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -79,6 +82,11 @@ async fn seen(database: &Database) -> Vec<String> {
     let costs = GetMonthlyCostsRequest { end_month, ..monthly_costs(ORG) };
     let costs = stub.get_monthly_costs(costs).await.unwrap().into_inner();
     seen.extend(costs.lines.iter().map(|line| format!("{:?} {} {}", line.month, line.quantity, line.cost)));
+    for message in
+        compare::messages(&server, compare::request(compare::side("2023-05"), compare::side("2023-07"))).await.unwrap()
+    {
+        seen.push(format!("{:?} {:?} {:?}", message.lines, message.assets, message.summary));
+    }
     let listed = stub.list_prices(list_prices()).await.unwrap().into_inner().prices;
     seen.extend(listed.iter().map(|price| format!("{} {} {:?}", price.meter_name, price.currency, price.tiers)));
     let organizations = ListOrganizationsRequest { page_size: 1, ..Default::default() };

@@ -1,6 +1,7 @@
 //! The promises, for random catalogs and random usage.
 
 mod random;
+mod shares;
 
 use std::collections::BTreeMap;
 

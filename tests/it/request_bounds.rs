@@ -6,14 +6,15 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 use secure_connect_reports::contract::proto::{
-    DESCRIPTORS, GetDetailedUsageRequest, ImportUsageRequest, UsageFilter, UsageRecord,
+    BreakdownFilter, DESCRIPTORS, GetCostBreakdownRequest, GetDetailedUsageRequest, ImportUsageRequest, UsageFilter,
+    UsageRecord,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
     Database, Server,
-    calls::{detailed_usage, reason},
+    calls::{cost_breakdown, detailed_usage, reason},
     program,
     raw::{Connection, Verbatim},
     serving::Serving,
@@ -21,6 +22,7 @@ use crate::support::{
 
 const IMPORT: &str = "UsageImportService/ImportUsage";
 const USAGE: &str = "ReportsService/GetDetailedUsage";
+const BREAKDOWN: &str = "ReportsService/GetCostBreakdown";
 const MIB: usize = 1 << 20;
 
 /// The most memory that a process ever had, in bytes.
@@ -90,6 +92,25 @@ async fn lists_of_a_filter_have_a_bound() {
         let request =
             GetDetailedUsageRequest { filter: Some(filter), ..detailed_usage(crate::support::builder::TENANT) };
         let status = status_of(&mut connection, USAGE, &request).await;
+        let expected = format!("has more than {max} entries; one message may have {max}");
+        assert_eq!((status.code(), violation(&status)), (Code::InvalidArgument, (field.to_owned(), expected)));
+    }
+    let breakdown = |filter: BreakdownFilter| GetCostBreakdownRequest {
+        filter: Some(filter),
+        ..cost_breakdown(crate::support::builder::ORG, &[1])
+    };
+    for (request, field, max) in [
+        (breakdown(BreakdownFilter { asset_ids: texts(1001), ..Default::default() }), "filter.asset_ids", 1000),
+        (breakdown(BreakdownFilter { meter_names: texts(400_000), ..Default::default() }), "filter.meter_names", 1000),
+        (breakdown(BreakdownFilter { asset_types: vec![1; 1001], ..Default::default() }), "filter.asset_types", 1000),
+        (
+            breakdown(BreakdownFilter { billing_regions: vec![1; 1_000_000], ..Default::default() }),
+            "filter.billing_regions",
+            1000,
+        ),
+        (cost_breakdown(crate::support::builder::ORG, &[1; 1_000_000]), "group_by", 16),
+    ] {
+        let status = status_of(&mut connection, BREAKDOWN, &request).await;
         let expected = format!("has more than {max} entries; one message may have {max}");
         assert_eq!((status.code(), violation(&status)), (Code::InvalidArgument, (field.to_owned(), expected)));
     }

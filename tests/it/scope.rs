@@ -5,8 +5,9 @@ use secure_connect_reports::{
     auth::Role,
     client::{Client, ClientConfig, UsageQuery},
     contract::proto::{
-        GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ListTenantsRequest, UsageRecord,
-        reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
+        GetCostBreakdownRequest, GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest,
+        ListTenantsRequest, UsageRecord, reports_service_client::ReportsServiceClient,
+        usage_import_service_client::UsageImportServiceClient,
     },
     store::{Hidden, Lookup, Store},
 };
@@ -15,7 +16,7 @@ use tonic::{Code, Status, transport::Channel};
 use crate::support::{
     Database, Server,
     builder::{CATALOG, HOURS, HOURS_ID, ORG, ORG_EUR, Row, TENANT, TENANT_2, TENANT_EUR, csv},
-    calls::{detailed_usage, monthly_costs, reason, request, seen},
+    calls::{cost_breakdown, detailed_usage, monthly_costs, reason, request, seen},
     issuer::{Issuer, Signer, member},
 };
 
@@ -67,6 +68,16 @@ impl Scene {
     async fn costs(&self, as_member: &[&str], message: GetMonthlyCostsRequest) -> Result<usize, Status> {
         let costs = self.reports().get_monthly_costs(request(message, &[&self.bearer(as_member)])).await?;
         Ok(costs.into_inner().lines.len())
+    }
+
+    async fn breakdown(&self, as_member: &[&str], message: GetCostBreakdownRequest) -> Result<usize, Status> {
+        let stream = self.reports().get_cost_breakdown(request(message, &[&self.bearer(as_member)])).await;
+        let mut stream = stream?.into_inner();
+        let mut rows = 0;
+        while let Some(message) = stream.message().await? {
+            rows += message.rows.len();
+        }
+        Ok(rows)
     }
 
     async fn names(&self, as_member: &[&str], message: ListTenantsRequest) -> (Vec<String>, i64) {
@@ -192,6 +203,47 @@ async fn what_is_foreign_is_answered_as_what_does_not_exist() {
     let unknown = scene.costs(&[ORG_EUR], tenant(ORG_EUR, NOWHERE)).await.unwrap_err();
     assert_eq!(seen(&foreign), seen(&unknown));
     assert_eq!(reason(&foreign).1, "TENANT_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn what_is_foreign_has_no_parts_either() {
+    let scene = Scene::new().await;
+    let future = Some(prost_types::Timestamp { seconds: 100_000_000_000, nanos: 0 });
+    let filter = Some(secure_connect_reports::contract::proto::BreakdownFilter {
+        meter_names: vec!["no such meter".to_owned()],
+        ..Default::default()
+    });
+    let of = |organization: &str, tenant: &str| GetCostBreakdownRequest {
+        tenant_id: tenant.to_owned(),
+        ..cost_breakdown(organization, &[1])
+    };
+    let unknown = scene.breakdown(&[ORG_EUR], of(NOBODY, "")).await.unwrap_err();
+    assert_eq!(reason(&unknown), (Code::NotFound, "ORGANIZATION_NOT_FOUND".to_owned()));
+    for message in [of(ORG, ""), of(ORG, TENANT), of(ORG, NOWHERE), of(NOBODY, TENANT), of(ORG, TENANT_EUR)] {
+        for message in [
+            message.clone(),
+            GetCostBreakdownRequest { as_of: future, ..message.clone() },
+            GetCostBreakdownRequest { filter: filter.clone(), ..message },
+        ] {
+            let foreign = scene.breakdown(&[ORG_EUR], message.clone()).await.unwrap_err();
+            assert_eq!(seen(&foreign), seen(&unknown), "{message:?}");
+        }
+    }
+    let unknown = scene.breakdown(&[ORG_EUR], of("", NOWHERE)).await.unwrap_err();
+    assert_eq!(reason(&unknown), (Code::NotFound, "TENANT_NOT_FOUND".to_owned()));
+    for message in [of("", TENANT), of("", TENANT_2), of(ORG_EUR, TENANT), of(ORG_EUR, NOWHERE)] {
+        let foreign = scene.breakdown(&[ORG_EUR], message.clone()).await.unwrap_err();
+        assert_eq!(seen(&foreign), seen(&unknown), "{message:?}");
+    }
+    // One's own is there: 1200 assets each, and one of another tenant.
+    for (organizations, message, rows) in [
+        (&[ORG_EUR][..], of(ORG_EUR, ""), 1200),
+        (&[ORG], of(ORG, ""), 1201),
+        (&[ORG], of("", TENANT_2), 1),
+        (&[ORG_EUR, ORG], of("", TENANT), 1200),
+    ] {
+        assert_eq!(scene.breakdown(organizations, message).await.unwrap(), rows);
+    }
 }
 
 #[tokio::test]

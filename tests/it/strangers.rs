@@ -1,7 +1,9 @@
 //! Client commands among strangers: servers that answer something else or nothing, files that others put in the way, outputs that
 //! nobody reads, texts that a terminal would obey.
 
+mod breakdown;
 mod catalogs;
+mod comparisons;
 mod files;
 mod lists;
 mod outputs;

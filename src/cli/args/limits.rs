@@ -50,10 +50,10 @@ pub(in crate::cli) struct LimitsArgs {
     /// The maximum size of one request message; at least 1024.
     #[arg(long, env = "SCR_MAX_REQUEST_BYTES", default_value_t = 4_194_304, value_parser = value_parser!(u32).range(1024..), value_name = "BYTES")]
     max_request_bytes: u32,
-    /// Concurrent `GetDetailedUsage` calls. Further ones are refused with `OVERLOADED`.
+    /// Concurrent calls with long answers, such as `GetDetailedUsage` and `GetCostBreakdown`. Further ones are refused with `OVERLOADED`.
     #[arg(long, env = "SCR_MAX_DOWNLOADS", default_value_t = 100, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_downloads: u32,
-    /// Concurrent `GetDetailedUsage` calls of one caller. Further ones are refused with `CALLER_LIMIT`.
+    /// Concurrent calls with long answers of one caller. Further ones are refused with `CALLER_LIMIT`.
     #[arg(long, env = "SCR_MAX_DOWNLOADS_PER_CALLER", default_value_t = 20, value_parser = value_parser!(u32).range(1..), value_name = "COUNT")]
     max_downloads_per_caller: u32,
     /// Concurrent `ImportUsage` and `WithdrawUsage` calls. Each takes two database connections, 32 MiB of memory, and

@@ -105,6 +105,21 @@ impl Rates {
         Ok(lines.collect())
     }
 
+    /// What a quantity costs before rounding; `None`: no price covers it.
+    pub(crate) fn exact_cost(
+        &self,
+        meter: MeterKey,
+        region: BillingRegion,
+        month: Month,
+        billable: &BigDecimal,
+    ) -> Option<BigDecimal> {
+        self.rating(meter, region, month, billable).map(|rating| rating.exact_cost())
+    }
+
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
     /// `None`: no price covers it.
     fn rating(&self, meter: MeterKey, region: BillingRegion, month: Month, billable: &BigDecimal) -> Option<Rating> {
         if self.uncharged.contains(&meter) {

@@ -2,8 +2,8 @@
 
 use crate::{
     model::UsageFilter,
-    reports::{InvalidField, ReportError, token::short_digest},
-    store::{MeterKey, Meters, RecordFilter, Store, VisibleTenant},
+    reports::{ReportError, meters, token::short_digest},
+    store::{Meters, RecordFilter, Store, VisibleTenant},
 };
 
 /// Tells filters apart; the order and repetition of their values do not matter. Made of codes and texts with their
@@ -36,22 +36,11 @@ pub(super) async fn resolve(
     filter: &UsageFilter,
     store: &Store,
     tenant: &VisibleTenant,
-    meters: &Meters,
+    known: &Meters,
 ) -> Result<RecordFilter, ReportError> {
     let mut resolved = RecordFilter::default();
     if !filter.meter_names.is_empty() {
-        let mut keys: Vec<MeterKey> = Vec::with_capacity(filter.meter_names.len());
-        for (index, name) in filter.meter_names.iter().enumerate() {
-            let before = keys.len();
-            keys.extend(meters.alike(name));
-            if keys.len() == before {
-                let field = format!("filter.meter_names[{index}]");
-                return Err(InvalidField::new(field, format!("there is no meter {name:?}")).into());
-            }
-        }
-        keys.sort_unstable();
-        keys.dedup();
-        resolved.meters(keys);
+        resolved.meters(meters::named(&filter.meter_names, known)?);
     }
     if !filter.billing_regions.is_empty() {
         resolved.billing_regions(filter.billing_regions.iter().copied());

@@ -6,16 +6,13 @@ use tonic::{Request, Status};
 
 use super::{
     monthly_costs::missing_days,
-    parse::{codes, missing, moment, month, optional, required, token},
+    parse::{codes, missing, moment, month, optional, required, texts, token},
     services::Reports,
     usage::UsageStream,
 };
 use crate::{
     contract::proto,
-    model::{
-        AssetType, BillingRegion, MAX_ASSET_ID_BYTES, MAX_METER_NAME_BYTES, StatementNumber, UsageFilter, checked_text,
-        plain,
-    },
+    model::{AssetType, BillingRegion, MAX_ASSET_ID_BYTES, MAX_METER_NAME_BYTES, StatementNumber, UsageFilter, plain},
     reports::{InvalidField, UsageHeader, UsageReport, UsageRequest, UsageTotal},
     service::layers::Caller,
 };
@@ -67,18 +64,10 @@ impl TryFrom<proto::GetDetailedUsageRequest> for UsageRequest {
 }
 
 fn filter(filter: proto::UsageFilter) -> Result<UsageFilter, InvalidField> {
-    for (index, name) in filter.meter_names.iter().enumerate() {
-        checked_text(name, 1, MAX_METER_NAME_BYTES)
-            .map_err(|error| InvalidField::new(format!("filter.meter_names[{index}]"), error))?;
-    }
-    for (index, id) in filter.asset_ids.iter().enumerate() {
-        checked_text(id, 1, MAX_ASSET_ID_BYTES)
-            .map_err(|error| InvalidField::new(format!("filter.asset_ids[{index}]"), error))?;
-    }
     Ok(UsageFilter {
         asset_types: codes("filter.asset_types", &filter.asset_types, AssetType::from_code)?,
-        asset_ids: filter.asset_ids,
-        meter_names: filter.meter_names,
+        asset_ids: texts("filter.asset_ids", filter.asset_ids, MAX_ASSET_ID_BYTES)?,
+        meter_names: texts("filter.meter_names", filter.meter_names, MAX_METER_NAME_BYTES)?,
         billing_regions: codes("filter.billing_regions", &filter.billing_regions, BillingRegion::from_code)?,
         trial: filter.trial,
     })

@@ -1,7 +1,11 @@
 //! The RPCs, one a file: parse, call, encode. Nothing else happens here.
 
 mod billing_service;
+mod breakdown_stream;
 mod close_month;
+mod compare_costs;
+mod compare_stream;
+mod cost_breakdown;
 mod detailed_usage;
 mod get_statement;
 mod get_tenant;
@@ -15,6 +19,7 @@ mod list_statements;
 mod list_tenants;
 mod monthly_costs;
 mod parse;
+mod produce;
 mod raw_server;
 mod records;
 mod reports_service;

@@ -2,11 +2,11 @@
 
 use tonic::{Request, Status};
 
-use super::parse::{missing, moment, month, optional, page_size, required, token};
+use super::parse::{moment, months, optional, page_size, required, token};
 use super::services::Reports;
 use crate::{
     contract::proto,
-    model::{MonthRange, RoundingMode, plain},
+    model::{RoundingMode, plain},
     reports::{
         BillState, CostAdjustment, CostBasis, CostLine, CostTotal, Costs, CostsRequest, InvalidField, RatedTier,
         TenantMonth, get_costs,
@@ -36,21 +36,24 @@ impl TryFrom<proto::GetMonthlyCostsRequest> for CostsRequest {
     type Error = InvalidField;
 
     fn try_from(request: proto::GetMonthlyCostsRequest) -> Result<Self, InvalidField> {
-        let start = month("start_month", request.start_month)?.ok_or_else(|| missing("start_month"))?;
-        let end = month("end_month", request.end_month)?.unwrap_or(start);
+        let months = months(request.start_month, request.end_month)?;
         Ok(Self {
             organization_id: required("organization_id", &request.organization_id)?,
             tenant_id: optional("tenant_id", &request.tenant_id)?,
-            months: MonthRange::new(start, end).map_err(|error| InvalidField::new("end_month", error))?,
+            months,
             as_of: moment("as_of", request.as_of)?,
-            basis: match proto::CostBasis::try_from(request.basis) {
-                Ok(proto::CostBasis::Unspecified | proto::CostBasis::Bill) => CostBasis::Bill,
-                Ok(proto::CostBasis::Current) => CostBasis::Current,
-                Err(_) => return Err(InvalidField::new("basis", format!("there is no value {}", request.basis))),
-            },
+            basis: basis("basis", request.basis)?,
             page_size: page_size(request.page_size, PAGE_SIZES)?,
             page_token: token("page_token", request.page_token)?,
         })
+    }
+}
+
+pub(super) fn basis(field: &str, code: i32) -> Result<CostBasis, InvalidField> {
+    match proto::CostBasis::try_from(code) {
+        Ok(proto::CostBasis::Unspecified | proto::CostBasis::Bill) => Ok(CostBasis::Bill),
+        Ok(proto::CostBasis::Current) => Ok(CostBasis::Current),
+        Err(_) => Err(InvalidField::new(field, format!("there is no value {code}"))),
     }
 }
 
@@ -74,18 +77,21 @@ impl From<Costs> for proto::GetMonthlyCostsResponse {
     }
 }
 
-fn cost_total(total: &CostTotal, currency: &str) -> proto::CostTotal {
-    let state = match total.state {
+pub(super) fn bill_state(state: BillState) -> proto::BillState {
+    match state {
         BillState::Open => proto::BillState::Open,
         BillState::Closed => proto::BillState::Closed,
-    };
+    }
+}
+
+fn cost_total(total: &CostTotal, currency: &str) -> proto::CostTotal {
     proto::CostTotal {
         month: Some(total.month.into()),
         currency: currency.to_owned(),
         cost: total.cost.to_plain_string(),
         adjustment: total.adjustment.to_plain_string(),
         amount_due: (&total.cost + &total.adjustment).to_plain_string(),
-        state: state.into(),
+        state: bill_state(total.state).into(),
         statement_number: total.statement.map(|number| number.to_string()).unwrap_or_default(),
     }
 }

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 
 use crate::{
     contract::proto,
-    model::{Month, Source, UtcTime},
+    model::{Month, MonthRange, Source, UtcTime, checked_text},
     reports::{InvalidField, PageSize},
 };
 
@@ -47,6 +47,25 @@ pub(super) fn optional<T: FromStr<Err: Display>>(field: &str, text: &str) -> Res
     }
     let parsed = text.parse().map(Some);
     parsed.map_err(|error: T::Err| InvalidField::new(field, error))
+}
+
+/// Checks each text of a list: 1 to so many bytes.
+pub(super) fn texts(field: &str, texts: Vec<String>, max_bytes: usize) -> Result<Vec<String>, InvalidField> {
+    for (index, text) in texts.iter().enumerate() {
+        let checked = checked_text(text, 1, max_bytes);
+        checked.map_err(|error| InvalidField::new(format!("{field}[{index}]"), error))?;
+    }
+    Ok(texts)
+}
+
+/// The months from one on; the last one may be unset.
+pub(super) fn months(
+    start: Option<proto::YearMonth>,
+    end: Option<proto::YearMonth>,
+) -> Result<MonthRange, InvalidField> {
+    let start = month("start_month", start)?.ok_or_else(|| missing("start_month"))?;
+    let end = month("end_month", end)?.unwrap_or(start);
+    MonthRange::new(start, end).map_err(|error| InvalidField::new("end_month", error))
 }
 
 /// A text of at most so many bytes.

@@ -7,14 +7,17 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::{
-    detailed_usage, get_tenant, list_loads, list_organizations, list_prices, list_tenants, monthly_costs,
-    services::Reports, usage::PREFIX_BYTES,
+    breakdown_stream::BreakdownStream, compare_costs, compare_stream::ComparisonStream, cost_breakdown, detailed_usage,
+    get_tenant, list_loads, list_organizations, list_prices, list_tenants, monthly_costs, services::Reports,
+    usage::PREFIX_BYTES,
 };
 use crate::contract::proto::{self, reports_service_server::ReportsService};
 
 #[tonic::async_trait]
 impl ReportsService for Reports {
     type GetDetailedUsageStream = Pin<Box<dyn Stream<Item = Result<proto::GetDetailedUsageResponse, Status>> + Send>>;
+
+    type GetCostBreakdownStream = BreakdownStream;
 
     async fn list_tenants(
         &self,
@@ -54,6 +57,22 @@ impl ReportsService for Reports {
         request: Request<proto::GetMonthlyCostsRequest>,
     ) -> Result<Response<proto::GetMonthlyCostsResponse>, Status> {
         Ok(Response::new(monthly_costs::handle(self, request).await?))
+    }
+
+    async fn get_cost_breakdown(
+        &self,
+        request: Request<proto::GetCostBreakdownRequest>,
+    ) -> Result<Response<BreakdownStream>, Status> {
+        Ok(Response::new(cost_breakdown::handle(self, request).await?))
+    }
+
+    type CompareCostsStream = ComparisonStream;
+
+    async fn compare_costs(
+        &self,
+        request: Request<proto::CompareCostsRequest>,
+    ) -> Result<Response<Self::CompareCostsStream>, Status> {
+        Ok(Response::new(compare_costs::handle(self, request).await?))
     }
 
     async fn list_organizations(

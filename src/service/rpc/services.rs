@@ -7,7 +7,7 @@ use crate::{
     billing::Closer,
     ingest::{Import, ImportError, ImportLimits, ImportReport},
     model::Source,
-    reports::CostTotals,
+    reports::{CostTotals, GroupBudget},
     service::layers::Caller,
     statement::StatementKey,
     store::{Store, StoreConfig, StoreError},
@@ -20,6 +20,7 @@ pub(in crate::service) struct Reports {
     pub(super) store: Store,
     pub(super) assets: Arc<AssetCache>,
     pub(super) cost_totals: Arc<CostTotals>,
+    pub(super) group_budget: GroupBudget,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -36,7 +37,13 @@ pub(in crate::service) struct ImportBounds {
 
 impl Reports {
     pub(in crate::service) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
-        Self { store, assets: Arc::default(), cost_totals: Arc::default(), metrics }
+        Self {
+            store,
+            assets: Arc::default(),
+            cost_totals: Arc::default(),
+            group_budget: GroupBudget::default(),
+            metrics,
+        }
     }
 }
 

@@ -131,6 +131,14 @@ mod tests {
                 block.rows(0, &RecordFilter::default(), &mut read).expect("readable");
             }
             prop_assert_eq!(flat(&read), flat(&records));
+            let mut visited = Vec::new();
+            for block in RecordBlock::of_rows(&records) {
+                block.visit(|asset, dimensions, quantity| {
+                    visited.push((asset, block.dimensions()[dimensions].clone(), quantity));
+                }).expect("readable");
+            }
+            let expected = flat(&records).into_iter().map(|(row, stored)| (row.asset, stored, row.quantity));
+            prop_assert_eq!(visited, expected.collect::<Vec<_>>());
         }
 
         #[test]

@@ -14,6 +14,7 @@ use crate::{
         copy_out::{CopyColumns, CopyReader},
         numeric::get_numeric,
     },
+    model::Decimal,
     store::{RecordFilter, StoreError},
 };
 
@@ -87,11 +88,43 @@ impl RecordBlock {
         self.count
     }
 
+    /// What its records are of, by the positions that [`visit`](Self::visit) names.
+    pub fn dimensions(&self) -> &[StoredDimensions] {
+        &self.dimensions
+    }
+
+    /// Visits its records, in order: the asset, the position of the dimensions, and the quantity. No rows are made.
+    pub fn visit(&self, mut record: impl FnMut(AssetKey, usize, Decimal)) -> Result<(), StoreError> {
+        self.each(|_, asset, dimensions, quantity| {
+            record(asset, dimensions, decimal(quantity)?);
+            Ok(())
+        })
+    }
+
     /// Adds those of its rows that come after a row of the load and pass the filter.
     pub fn rows(&self, after: i32, filter: &RecordFilter, records: &mut RecordRows) -> Result<(), StoreError> {
         let passes: Vec<bool> = self.dimensions.iter().map(|dimensions| filter.passes_dimensions(dimensions)).collect();
         // Where those of the dimensions that have a row are among the records' dimensions.
         let mut slots = vec![None; self.dimensions.len()];
+        self.each(|row_number, asset, index, quantity| {
+            if row_number <= after || !passes[index] || !filter.passes_asset(asset) {
+                return Ok(());
+            }
+            let dimensions = *slots[index].get_or_insert_with(|| {
+                records.dimensions.push(self.dimensions[index].clone());
+                records.dimensions.len() - 1
+            });
+            records.rows.push(RecordRow { row_number, asset, dimensions, quantity: decimal(quantity)? });
+            Ok(())
+        })
+    }
+
+    /// Each record: its number in the load, its asset, the position of its dimensions, and its encoded quantity.
+    #[inline]
+    fn each(
+        &self,
+        mut record: impl FnMut(i32, AssetKey, usize, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let (kind_numbers, []) = self.kind_numbers.as_chunks() else { return Err(damaged()) };
         if kind_numbers.len() != self.count {
             return Err(damaged());
@@ -100,25 +133,18 @@ impl RecordBlock {
         let fixed = fixed(&self.assets, self.count)?.iter().zip(kind_numbers);
         for (row_number, (asset, kind_number)) in (rows_before(self.number) + 1..).zip(fixed) {
             let quantity = element(&mut quantities)?.ok_or_else(damaged)?;
-            let asset = AssetKey(int(asset)?);
             let index = dimensions_index(kind_number)?;
-            let passes = passes.get(index).ok_or_else(damaged)?;
-            if row_number <= after || !passes || !filter.passes_asset(asset) {
-                continue;
+            if index >= self.dimensions.len() {
+                return Err(damaged());
             }
-            let dimensions = *slots[index].get_or_insert_with(|| {
-                records.dimensions.push(self.dimensions[index].clone());
-                records.dimensions.len() - 1
-            });
-            records.rows.push(RecordRow {
-                row_number,
-                asset,
-                dimensions,
-                quantity: get_numeric(quantity).map_err(|error| StoreError::corrupt(error.to_string()))?,
-            });
+            record(row_number, AssetKey(int(asset)?), index, quantity)?;
         }
         Ok(())
     }
+}
+
+fn decimal(quantity: &[u8]) -> Result<Decimal, StoreError> {
+    get_numeric(quantity).map_err(|error| StoreError::corrupt(error.to_string()))
 }
 
 /// Which of the dimensions a number stands for.

@@ -14,6 +14,22 @@ use crate::{
 
 /// Applies a catalog. What it names is created or changed; the rest stays.
 pub async fn apply(config: &StoreConfig, catalog: &Catalog) -> Result<CatalogChanges, CatalogError> {
+    run(config, catalog, Run::Apply).await
+}
+
+/// Says what applying a catalog would do, or why it could not be applied. Nothing is changed.
+pub async fn try_out(config: &StoreConfig, catalog: &Catalog) -> Result<CatalogChanges, CatalogError> {
+    run(config, catalog, Run::TryOut).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Apply,
+    /// Does all of it, and takes it back.
+    TryOut,
+}
+
+async fn run(config: &StoreConfig, catalog: &Catalog, run: Run) -> Result<CatalogChanges, CatalogError> {
     let open = || connect(&config.database_url, config.connect_timeout);
     let mut client = open().await.map_err(StoreError::from)?;
     let observer = open().await.map_err(StoreError::from)?;
@@ -37,11 +53,17 @@ pub async fn apply(config: &StoreConfig, catalog: &Catalog) -> Result<CatalogCha
         // Dropping the transaction rolls it back.
         return Err(InvalidCatalog(problems).into());
     }
-    if !charging.is_empty() || !prices.is_empty() {
-        let now = clock::tick(&transaction, config.max_clock_skew).await?.as_chrono();
-        charging.publish(&transaction, now).await?;
-        prices.publish(&transaction, now).await?;
+    let mut published_at = None;
+    if run == Run::Apply {
+        if !charging.is_empty() || !prices.is_empty() {
+            let now = clock::tick(&transaction, config.max_clock_skew).await?;
+            charging.publish(&transaction, now.as_chrono()).await?;
+            prices.publish(&transaction, now.as_chrono()).await?;
+            published_at = Some(now);
+        }
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
     }
-    transaction.commit().await?;
-    Ok(CatalogChanges { organizations, tenants, meters, prices: prices.changes })
+    Ok(CatalogChanges { organizations, tenants, meters, prices: prices.changes, published_at })
 }

@@ -1,6 +1,6 @@
 //! What applying a catalog did, or why it did nothing.
 
-use crate::{catalog::InvalidCatalog, store::StoreError};
+use crate::{catalog::InvalidCatalog, model::UtcTime, store::StoreError};
 
 /// How many entries of a kind were created, changed, or were so already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct CatalogChanges {
     pub tenants: Changes,
     pub meters: Changes,
     pub prices: Changes,
+    /// When prices, or what is charged, were published; `None`: none of it has changed.
+    pub published_at: Option<UtcTime>,
 }
 
 /// A catalog was not applied.

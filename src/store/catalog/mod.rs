@@ -8,5 +8,5 @@ mod prices;
 mod tenants;
 mod unused;
 
-pub use apply::apply;
+pub use apply::{apply, try_out};
 pub use changes::{CatalogChanges, CatalogError, Changes};

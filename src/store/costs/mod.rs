@@ -1,5 +1,6 @@
 //! What costs are made of: what an organization's tenants have used in each month, added up.
 
+mod compared;
 mod late;
 mod missing;
 mod reader;
@@ -9,9 +10,10 @@ use bigdecimal::BigDecimal;
 use super::{MeterKey, tenants::TenantKey};
 use crate::model::{Month, TenantId, UsageKey, UtcTime};
 
+pub use compared::{AskedBill, ComparedBill, ComparedBills, ComparedPart, SidePart};
 pub use late::LateMonth;
 pub use missing::MissingDays;
-pub use reader::{CostPart, CostReader};
+pub use reader::{CostPart, CostPosition, CostReader};
 
 /// A tenant of an organization, as a bill names it.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How many months of tenants are read at once: some 10 rows each, and 240 with 30 meters everywhere.
-const PART: usize = 100;
+pub(super) const PART: usize = 100;
 
 /// Some tenants and months of a bill.
 #[derive(Clone, Debug)]
@@ -63,6 +63,10 @@ pub(super) struct Query {
     months: MonthRange,
     pub(super) snapshot: SnapshotTime,
 }
+
+/// Where a reader goes on, for another one with the same question: nothing is held between the two.
+#[derive(Clone, Debug)]
+pub struct CostPosition(Month, Start);
 
 /// The first of a part's tenants.
 #[derive(Clone, Debug)]
@@ -194,54 +198,73 @@ impl Query {
         rows.iter().map(CostTenant::from_row).collect()
     }
 
-    /// Months of tenants as they stood at the snapshot, and what they add up to. A month of which all was withdrawn adds up to
-    /// nothing.
     pub(super) async fn usage(
         &self,
         connection: &PooledConnection,
         months: &[(TenantKey, Month)],
     ) -> Result<(Vec<CostMonth>, Vec<MonthUsage>), StoreError> {
-        let statement = "-- month_usage
-            SELECT m.usage_month, m.tenant_key, m.revision, m.published_at, t.meter_key, t.billing_region, t.trial,
-                   t.quantity::text AS quantity, t.record_count
-            FROM unnest($1::bigint[], $2::date[]) AS asked (tenant_key, first_day)
-            CROSS JOIN LATERAL (
-                SELECT * FROM usage_month m
-                WHERE m.tenant_key = asked.tenant_key AND m.usage_month = asked.first_day AND m.published_at <= $3
-                ORDER BY m.published_at DESC
-                LIMIT 1
-            ) m
-            LEFT JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
-                                         AND t.published_at = m.published_at
-            ORDER BY m.usage_month, m.tenant_key";
-        let (keys, first_days): (Vec<i64>, Vec<NaiveDate>) =
-            months.iter().map(|(tenant, month)| (tenant.0, month.first_day())).unzip();
-        let rows = connection.fetch_all(statement, &[&keys, &first_days, &self.snapshot.time().as_chrono()]).await?;
-        let mut months: Vec<CostMonth> = Vec::new();
-        let mut usage = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let (month, tenant) = (columns::month(row, "usage_month")?, TenantKey(row.try_get("tenant_key")?));
-            if months.last().is_none_or(|last| (last.month, last.tenant) != (month, tenant)) {
-                months.push(CostMonth {
-                    month,
-                    tenant,
-                    revision: columns::bytes(row, "revision")?,
-                    data_as_of: UtcTime::from_chrono(row.try_get("published_at")?),
-                });
-            }
-            if row.try_get::<_, Option<i64>>("meter_key")?.is_none() {
-                continue;
-            }
-            usage.push(MonthUsage {
+        month_usage(connection, self.snapshot, months).await
+    }
+}
+
+/// Months of tenants as they stood at a snapshot, and what they add up to. A month of which all was withdrawn adds up to
+/// nothing.
+pub(super) async fn month_usage(
+    connection: &PooledConnection,
+    snapshot: SnapshotTime,
+    months: &[(TenantKey, Month)],
+) -> Result<(Vec<CostMonth>, Vec<MonthUsage>), StoreError> {
+    let statement = "-- month_usage
+        SELECT m.usage_month, m.tenant_key, m.revision, m.published_at, t.meter_key, t.billing_region, t.trial,
+               t.quantity::text AS quantity, t.record_count
+        FROM unnest($1::bigint[], $2::date[]) AS asked (tenant_key, first_day)
+        CROSS JOIN LATERAL (
+            SELECT * FROM usage_month m
+            WHERE m.tenant_key = asked.tenant_key AND m.usage_month = asked.first_day AND m.published_at <= $3
+            ORDER BY m.published_at DESC
+            LIMIT 1
+        ) m
+        LEFT JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
+                                     AND t.published_at = m.published_at
+        ORDER BY m.usage_month, m.tenant_key";
+    let (keys, first_days): (Vec<i64>, Vec<NaiveDate>) =
+        months.iter().map(|(tenant, month)| (tenant.0, month.first_day())).unzip();
+    let rows = connection.fetch_all(statement, &[&keys, &first_days, &snapshot.time().as_chrono()]).await?;
+    let mut months: Vec<CostMonth> = Vec::new();
+    let mut usage = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (month, tenant) = (columns::month(row, "usage_month")?, TenantKey(row.try_get("tenant_key")?));
+        if months.last().is_none_or(|last| (last.month, last.tenant) != (month, tenant)) {
+            months.push(CostMonth {
                 month,
                 tenant,
-                key: usage_key(row)?,
-                quantity: parse_sum(row.try_get("quantity")?)?,
-                record_count: row.try_get("record_count")?,
+                revision: columns::bytes(row, "revision")?,
+                data_as_of: UtcTime::from_chrono(row.try_get("published_at")?),
             });
         }
-        Ok((months, usage))
+        if row.try_get::<_, Option<i64>>("meter_key")?.is_none() {
+            continue;
+        }
+        usage.push(MonthUsage {
+            month,
+            tenant,
+            key: usage_key(row)?,
+            quantity: parse_sum(row.try_get("quantity")?)?,
+            record_count: row.try_get("record_count")?,
+        });
     }
+    Ok((months, usage))
+}
+
+/// Whether an organization has a tenant, with or without usage.
+pub(super) async fn has_tenant(
+    connection: &PooledConnection,
+    organization: OrganizationId,
+    tenant: TenantId,
+) -> Result<bool, StoreError> {
+    let statement = "-- has_tenant\nSELECT FROM tenant WHERE organization_id = $1 AND tenant_id = $2";
+    let binds: Binds<'_> = &[&organization.as_uuid(), &tenant.as_uuid()];
+    Ok(connection.fetch_optional(statement, binds).await?.is_some())
 }
 
 // === impl CostReader ===
@@ -252,9 +275,7 @@ impl CostReader {
         if self.first.iter().any(|first| first.id == tenant) {
             return Ok(true);
         }
-        let statement = "-- has_tenant\nSELECT FROM tenant WHERE organization_id = $1 AND tenant_id = $2";
-        let binds: Binds<'_> = &[&self.query.organization.as_uuid(), &tenant.as_uuid()];
-        Ok(self.connection.fetch_optional(statement, binds).await?.is_some())
+        has_tenant(&self.connection, self.query.organization, tenant).await
     }
 
     /// A digest of which tenants there are and how they are named: their order.
@@ -282,6 +303,16 @@ impl CostReader {
     /// Goes on at the beginning.
     pub fn rewind(&mut self) {
         self.next = (self.tenant_count > 0).then_some((self.query.months.start(), Start::First));
+    }
+
+    /// Where it goes on; `None` after the last part.
+    pub fn position(&self) -> Option<CostPosition> {
+        self.next.clone().map(|(month, start)| CostPosition(month, start))
+    }
+
+    /// Goes on where another reader has stopped. The names must be the same.
+    pub fn go_on(&mut self, CostPosition(month, start): CostPosition) {
+        self.next = Some((month, start));
     }
 
     fn has_all(&self) -> bool {

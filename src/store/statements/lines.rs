@@ -60,6 +60,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The reports of a statement for some tenants, in their canonical form.
+    pub async fn statement_reports_of(
+        &self,
+        statement: &Statement,
+        tenants: &[TenantId],
+    ) -> Result<Vec<String>, StoreError> {
+        reports_of(&self.short().await?, statement, tenants).await
+    }
+}
+
 /// What a detailed usage report was made of.
 #[derive(Clone, Debug)]
 pub struct ReportLoads {
@@ -152,6 +163,30 @@ pub(in crate::store) async fn read(
     let tenant = lines.tenant.map(TenantId::as_uuid);
     let rows = connection.fetch_all(sql, &[&statement.id, &lines.adjustments, &lines.after, &tenant, &LINES]).await?;
     rows.iter().map(|row| Ok((row.try_get("line_number")?, row.try_get("content")?))).collect()
+}
+
+/// The lines of a statement for some tenants, in their canonical form, in no order.
+pub(in crate::store) async fn of_tenants(
+    connection: &PooledConnection,
+    statement: &Statement,
+    tenants: &[TenantKey],
+) -> Result<Vec<(BilledKey, String)>, StoreError> {
+    let sql = "-- statement_lines_of_tenants
+        SELECT tenant_key, meter_key, billing_region, content FROM statement_line
+        WHERE tenant_key = ANY ($1) AND usage_month = $2 AND statement_id = $3 AND NOT adjustment";
+    let tenants: Vec<i64> = tenants.iter().map(|key| key.0).collect();
+    let month = statement.billing_month;
+    let rows = connection.fetch_all(sql, &[&tenants, &month.first_day(), &statement.id]).await?;
+    let lines = rows.iter().map(|row| {
+        let key = BilledKey {
+            month,
+            tenant: TenantKey(row.try_get("tenant_key")?),
+            meter: MeterKey(row.try_get("meter_key")?),
+            billing_region: billing_region(row.try_get("billing_region")?)?,
+        };
+        Ok((key, row.try_get("content")?))
+    });
+    lines.collect()
 }
 
 /// What the lines and the adjustments of a statement bill to one tenant.

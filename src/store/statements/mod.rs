@@ -1,5 +1,6 @@
 //! Statements: bills that were closed, written once.
 
+mod affected;
 mod lines;
 mod list;
 mod publish;
@@ -7,15 +8,16 @@ mod publish;
 use bigdecimal::BigDecimal;
 use tokio_postgres::Row;
 
-use super::{StoreError, columns};
+use super::{SnapshotTime, StoreError, columns};
 use crate::{
     database::{Binds, PooledConnection, Statements as _, numeric::parse_sum},
     model::{Month, MonthRange, OrganizationId, StatementNumber, UtcTime},
     statement::Signature,
 };
 
+pub use affected::AffectedMonths;
 pub use lines::{BilledKey, ReportLoad, ReportLoads, StatementLines};
-pub(super) use lines::{billed, read as read_lines, reports_of, totals_of};
+pub(super) use lines::{billed, of_tenants as lines_of, read as read_lines, reports_of, totals_of};
 pub use list::StoredKey;
 pub use publish::{ClosingSession, NewStatement, Published, Sealed, StatementEntry};
 
@@ -45,6 +47,12 @@ const COLUMNS: &str = "statement_id, sequence_number, billing_month, horizon, cl
 // === impl Statement ===
 
 impl Statement {
+    /// What was published until its horizon.
+    pub fn snapshot(&self) -> SnapshotTime {
+        // Whoever sees the statement sees what was published before it.
+        SnapshotTime::published(self.horizon)
+    }
+
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         let sequence: i64 = row.try_get("sequence_number")?;
         let billing_month = columns::month(row, "billing_month")?;

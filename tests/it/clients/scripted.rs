@@ -9,9 +9,10 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use secure_connect_reports::contract::proto::{
-    self, CostLine, CostTotal, GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest,
-    GetMonthlyCostsResponse, ListOrganizationsRequest, ListOrganizationsResponse, ListPricesRequest,
-    ListPricesResponse, ListTenantsRequest, ListTenantsResponse, ReportHeader, ReportSummary, UsageRecord, YearMonth,
+    self, CostLine, CostTotal, GetCostBreakdownRequest, GetCostBreakdownResponse, GetDetailedUsageRequest,
+    GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse, ListOrganizationsRequest,
+    ListOrganizationsResponse, ListPricesRequest, ListPricesResponse, ListTenantsRequest, ListTenantsResponse,
+    ReportHeader, ReportSummary, UsageRecord, YearMonth,
     reports_service_server::{ReportsService, ReportsServiceServer},
 };
 use tonic::{Code, Request, Response, Status};
@@ -37,6 +38,7 @@ fn script_ended() -> Status {
 #[tonic::async_trait]
 impl ReportsService for Script {
     type GetDetailedUsageStream = tokio_stream::Iter<std::vec::IntoIter<Message>>;
+    type GetCostBreakdownStream = tokio_stream::Empty<Result<GetCostBreakdownResponse, Status>>;
 
     async fn list_tenants(&self, _: Request<ListTenantsRequest>) -> Result<Response<ListTenantsResponse>, Status> {
         Err(script_ended())
@@ -56,6 +58,22 @@ impl ReportsService for Script {
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         let page = self.pages.lock().unwrap().pop_front().ok_or_else(script_ended)?;
         page.map(Response::new)
+    }
+
+    async fn get_cost_breakdown(
+        &self,
+        _: Request<GetCostBreakdownRequest>,
+    ) -> Result<Response<Self::GetCostBreakdownStream>, Status> {
+        Err(script_ended())
+    }
+
+    type CompareCostsStream = tokio_stream::Iter<std::vec::IntoIter<Result<proto::CompareCostsResponse, Status>>>;
+
+    async fn compare_costs(
+        &self,
+        _: Request<proto::CompareCostsRequest>,
+    ) -> Result<Response<Self::CompareCostsStream>, Status> {
+        Err(script_ended())
     }
 
     async fn get_tenant(

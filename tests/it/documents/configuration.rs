@@ -97,14 +97,15 @@ fn page(root: &Command) -> String {
 fn leaves(root: &Command) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     for command in root.get_subcommands() {
-        if command.has_subcommands() {
-            let inner = self::leaves(command).into_iter();
-            leaves.extend(inner.map(|leaf| Leaf { name: format!("{} {}", command.get_name(), leaf.name), ..leaf }));
-        } else {
+        let args = command.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_hide_set());
+        let args: Vec<Arg> = args.cloned().collect();
+        // One with others may do something by itself.
+        if !command.has_subcommands() || !args.is_empty() {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            let args = command.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_hide_set());
-            leaves.push(Leaf { name: command.get_name().to_owned(), about, args: args.cloned().collect() });
+            leaves.push(Leaf { name: command.get_name().to_owned(), about, args });
         }
+        let inner = self::leaves(command).into_iter();
+        leaves.extend(inner.map(|leaf| Leaf { name: format!("{} {}", command.get_name(), leaf.name), ..leaf }));
     }
     leaves
 }

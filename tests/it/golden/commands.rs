@@ -101,6 +101,14 @@ async fn imports_withdrawals_and_purges() {
     assert_golden("commands/import-withdraw-purge.txt", &text);
 }
 
+const DRAFT: &str = r#"
+[[prices]]
+meter = "user_hours_essentials"
+currency = "USD"
+effective_from = "2022-01"
+tiers = [{ up_to = "10", unit_price = "0" }, { unit_price = "0.5" }]
+"#;
+
 #[tokio::test]
 async fn tenants_and_costs() {
     let (_, server) = shared().await;
@@ -142,10 +150,43 @@ async fn tenants_and_costs() {
         &["costs", "--organization", TOKYO_ORG, "--month", "2022-02"],
         &["costs", "--organization", KUWAIT_ORG, "--month", "2022-02"],
         &["costs", "--organization", KUWAIT_ORG, "--month", "2021-12"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--format", "csv", "--tiers"],
     ] {
         text.push_str(&ask(server, arguments));
     }
     assert_golden("commands/costs.txt", &text);
+
+    let folder = tempfile::tempdir().unwrap();
+    let draft: &'static str = folder.path().join("draft.toml").to_string_lossy().into_owned().leak();
+    std::fs::write(draft, DRAFT).unwrap();
+    let mut text = String::new();
+    let parts =
+        |more: &[&'static str]| [&["costs", "--organization", ACME, "--month", "2022-02", "--by"], more].concat();
+    for arguments in [
+        parts(&["asset"]),
+        parts(&["day,platform", "--tenant", "acme-hq", "--region", "EU", "--format", "csv"]),
+        parts(&["asset", "--tenant", "acme-hq", "--format", "csv", "--neutralize-formulas"]),
+        parts(&["asset-type", "--asset-type", "USER", "--to", "2022-03", "--format", "json"]),
+        vec!["costs", "--organization", TOKYO_ORG, "--month", "2022-02", "--by", "asset-type"],
+        vec!["costs", "--organization", KUWAIT_ORG, "--month", "2021-12", "--by", "asset,day"],
+    ] {
+        text.push_str(&ask(server, &arguments));
+    }
+    assert_golden("commands/costs-by.txt", &text);
+
+    let mut text = String::new();
+    let compare = |more: &[&'static str]| [&["costs", "compare", "--organization", ACME], more].concat();
+    for arguments in [
+        compare(&["--base", "2022-02", "--target", "2022-03"]),
+        compare(&["--base", "2022-02", "--target", "2022-03", "--tenant", "acme-hq", "--format", "csv"]),
+        compare(&["--base", "2022-01", "--target", "2022-02", "--to", "2022-03", "--top", "2", "--format", "json"]),
+        compare(&["--target", "2022-02", "--prices", draft, "--top", "3"]),
+        compare(&["--target", "2022-02"]),
+        vec!["costs", "compare", "--organization", KUWAIT_ORG, "--base", "2021-12", "--target", "2022-02"],
+    ] {
+        text.push_str(&ask(server, &arguments).replace(draft, "draft.toml"));
+    }
+    assert_golden("commands/costs-compare.txt", &text);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Errors of every RPC that reads, and of authentication: code, message and details.
 
+mod parts;
+
 use jsonwebtoken::Algorithm;
 use prost_types::Timestamp;
 use secure_connect_reports::contract::proto::{

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use secure_connect_reports::contract::proto::{
-    GetDetailedUsageRequest, GetMonthlyCostsRequest, ImportUsageRequest, ImportUsageResponse, YearMonth,
-    reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
+    CompareCostsRequest, CostSide, GetCostBreakdownRequest, GetDetailedUsageRequest, GetMonthlyCostsRequest,
+    ImportUsageRequest, ImportUsageResponse, YearMonth, reports_service_client::ReportsServiceClient,
+    usage_import_service_client::UsageImportServiceClient,
 };
 use tokio::sync::OnceCell;
 use tonic::{Response, Status, transport::Channel};
@@ -79,6 +80,27 @@ pub(super) fn usage_of(tenant: &str) -> GetDetailedUsageRequest {
 
 pub(super) fn costs_of(organization: &str) -> GetMonthlyCostsRequest {
     GetMonthlyCostsRequest { organization_id: organization.to_owned(), start_month: month(2), ..Default::default() }
+}
+
+/// January with February.
+pub(super) fn comparison_of(organization: &str) -> CompareCostsRequest {
+    let side = |number| Some(CostSide { month: month(number), ..CostSide::default() });
+    CompareCostsRequest {
+        organization_id: organization.to_owned(),
+        base: side(1),
+        target: side(2),
+        ..CompareCostsRequest::default()
+    }
+}
+
+/// By the numbers of groups.
+pub(super) fn breakdown_of(organization: &str, group_by: &[i32]) -> GetCostBreakdownRequest {
+    GetCostBreakdownRequest {
+        organization_id: organization.to_owned(),
+        start_month: month(2),
+        group_by: group_by.to_vec(),
+        ..Default::default()
+    }
 }
 
 /// The program, as wide as a terminal of 100 columns.

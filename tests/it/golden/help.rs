@@ -15,6 +15,7 @@ fn help_of_every_command() {
         assert_golden(&format!("help/{name}.txt"), &help(&[name]));
     }
     assert_golden("help/catalog-apply.txt", &help(&["catalog", "apply"]));
+    assert_golden("help/costs-compare.txt", &help(&["costs", "compare"]));
     let version = String::from_utf8(command(&["--version"]).output().unwrap().stdout).unwrap();
     assert_eq!(version, format!("secure-connect-reports {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 
 use super::{
     assert_golden,
-    fixture::{ACME, HQ, TOKYO, TOKYO_ORG, channel, costs_of, everything, usage_of},
+    fixture::{ACME, HQ, TOKYO, TOKYO_ORG, breakdown_of, channel, comparison_of, costs_of, everything, usage_of},
     mask,
 };
 use crate::support::{
@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 /// How many calls [`call_everything`] makes.
-const CALLS: usize = 11;
+const CALLS: usize = 15;
 
 /// A call of each RPC, and some that fail.
 async fn call_everything(channel: &Channel, authorization: &[&str]) {
@@ -47,6 +47,11 @@ async fn call_everything(channel: &Channel, authorization: &[&str]) {
     let mut costs = costs_of(ACME);
     costs.end_month = super::fixture::month(3);
     reports.get_monthly_costs(request(costs, authorization)).await.unwrap();
+    let parts = request(breakdown_of(ACME, &[1]), authorization);
+    let mut stream = reports.get_cost_breakdown(parts).await.unwrap().into_inner();
+    while stream.message().await.unwrap().is_some() {}
+    let mut stream = reports.compare_costs(request(comparison_of(ACME), authorization)).await.unwrap().into_inner();
+    while stream.message().await.unwrap().is_some() {}
     reports.list_organizations(request(ListOrganizationsRequest::default(), authorization)).await.unwrap();
     let prices = ListPricesRequest { month: super::fixture::month(2), ..Default::default() };
     reports.list_prices(request(prices, authorization)).await.unwrap();
@@ -63,6 +68,8 @@ async fn call_everything(channel: &Channel, authorization: &[&str]) {
     reports.list_tenants(request(wrong, authorization)).await.unwrap_err();
     let costs = costs_of(TOKYO_ORG);
     reports.get_monthly_costs(request(costs, authorization)).await.unwrap_err();
+    reports.get_cost_breakdown(request(breakdown_of(TOKYO_ORG, &[]), authorization)).await.unwrap_err();
+    reports.compare_costs(request(comparison_of(TOKYO_ORG), authorization)).await.unwrap_err();
 }
 
 /// Whether a metric only counts what was called, so that its value is always the same.

@@ -30,6 +30,11 @@ async fn wrong_arguments() {
         &["usage", "--tenant", HQ, "--month", "2022-02", "--as-of", "yesterday"],
         &["costs", "--organization", ACME, "--month", "2022-02", "--to", "2022-01"],
         &["costs", "--organization", ACME, "--month", "2022-02", "--to", "2023-08"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--tiers"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--tiers", "--by", "asset"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--by", "week"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--asset-id", "joe@acme.example"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--by", "day", "--asset-id", "joe@acme.example"],
         &["tenants", "--format", "xml"],
         &["tenants", "--server", "nowhere"],
         &["tenants", "--server", "http://192.0.2.1:1", "--token", "secret"],
@@ -66,6 +71,8 @@ async fn questions_without_an_answer() {
         &["usage", "--tenant", HQ, "--month", "2022-02", "-o", "-", "--resume"],
         &["costs", "--organization", HQ, "--month", "2022-02"],
         &["costs", "--organization", ACME, "--month", "2022-02", "--tenant", "tokyo"],
+        &["costs", "--organization", HQ, "--month", "2022-02", "--by", "day"],
+        &["costs", "--organization", ACME, "--month", "2022-02", "--by", "day", "--meter", "nothing"],
     ] {
         let mut command = command(arguments);
         command.env("SCR_SERVER", server.url()).current_dir(&folder);

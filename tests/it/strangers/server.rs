@@ -10,9 +10,9 @@ use std::{
 };
 
 use secure_connect_reports::contract::proto::{
-    self, GetDetailedUsageRequest, GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse,
-    ListOrganizationsRequest, ListOrganizationsResponse, ListPricesRequest, ListPricesResponse, ListTenantsRequest,
-    ListTenantsResponse,
+    self, CompareCostsResponse, GetCostBreakdownRequest, GetCostBreakdownResponse, GetDetailedUsageRequest,
+    GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse, ListOrganizationsRequest,
+    ListOrganizationsResponse, ListPricesRequest, ListPricesResponse, ListTenantsRequest, ListTenantsResponse,
     reports_service_server::{ReportsService, ReportsServiceServer},
 };
 use tokio_stream::Stream;
@@ -23,7 +23,8 @@ use crate::support::program;
 /// Memory that a client may take for its data, whatever it is sent.
 const CLIENT_KIB: u32 = 128 << 10;
 
-pub(super) type Messages = Pin<Box<dyn Stream<Item = Result<GetDetailedUsageResponse, Status>> + Send>>;
+pub(super) type MessagesOf<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Messages = MessagesOf<GetDetailedUsageResponse>;
 /// The answer to the n-th call; `None`: there is none, but pings are answered.
 pub(super) type Answer<T> = Box<dyn Fn(u32) -> Option<Result<T, Status>> + Send + Sync>;
 
@@ -32,6 +33,8 @@ pub(super) struct Script {
     pub(super) usage: Answer<Messages>,
     pub(super) tenants: Answer<ListTenantsResponse>,
     pub(super) costs: Answer<GetMonthlyCostsResponse>,
+    pub(super) breakdown: Answer<MessagesOf<GetCostBreakdownResponse>>,
+    pub(super) comparisons: Answer<MessagesOf<CompareCostsResponse>>,
     pub(super) organizations: Answer<ListOrganizationsResponse>,
     pub(super) prices: Answer<ListPricesResponse>,
 }
@@ -42,6 +45,8 @@ impl Default for Script {
             usage: Box::new(ended),
             tenants: Box::new(ended),
             costs: Box::new(ended),
+            breakdown: Box::new(ended),
+            comparisons: Box::new(ended),
             organizations: Box::new(ended),
             prices: Box::new(ended),
         }
@@ -70,6 +75,7 @@ impl Hostile {
 #[tonic::async_trait]
 impl ReportsService for Hostile {
     type GetDetailedUsageStream = Messages;
+    type GetCostBreakdownStream = MessagesOf<GetCostBreakdownResponse>;
 
     async fn list_tenants(&self, _: Request<ListTenantsRequest>) -> Result<Response<ListTenantsResponse>, Status> {
         self.answer(&self.script.tenants).await
@@ -87,6 +93,22 @@ impl ReportsService for Hostile {
         _: Request<GetMonthlyCostsRequest>,
     ) -> Result<Response<GetMonthlyCostsResponse>, Status> {
         self.answer(&self.script.costs).await
+    }
+
+    async fn get_cost_breakdown(
+        &self,
+        _: Request<GetCostBreakdownRequest>,
+    ) -> Result<Response<Self::GetCostBreakdownStream>, Status> {
+        self.answer(&self.script.breakdown).await
+    }
+
+    type CompareCostsStream = MessagesOf<CompareCostsResponse>;
+
+    async fn compare_costs(
+        &self,
+        _: Request<proto::CompareCostsRequest>,
+    ) -> Result<Response<Self::CompareCostsStream>, Status> {
+        self.answer(&self.script.comparisons).await
     }
 
     async fn get_tenant(

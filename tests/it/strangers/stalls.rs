@@ -26,11 +26,16 @@ async fn ask(server: &str, arguments: &[&str], folder: &std::path::Path) -> Ende
 }
 
 /// The commands that ask a server, each with the call that it begins with.
-const COMMANDS: [(&str, &[&str]); 7] = [
+const COMMANDS: [(&str, &[&str]); 9] = [
     ("GetDetailedUsage", &["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "-", "--retry-for", "2"]),
     ("ListTenants", &["usage", "--tenant", "acme-hq", "--month", "2022-02", "--retry-for", "2"]),
     ("ListTenants", &["tenants", "--retry-for", "2"]),
     ("GetMonthlyCosts", &["costs", "--organization", ORG, "--month", "2022-02", "--retry-for", "2"]),
+    ("GetCostBreakdown", &["costs", "--organization", ORG, "--month", "2022-02", "--by", "asset", "--retry-for", "2"]),
+    (
+        "CompareCosts",
+        &["costs", "compare", "--organization", ORG, "--base", "2022-01", "--target", "2022-02", "--retry-for", "2"],
+    ),
     ("ListOrganizations", &["organizations", "--retry-for", "2"]),
     ("ListPrices", &["prices", "--month", "2022-02", "--retry-for", "2"]),
     ("Health/Check", &["healthcheck"]),
@@ -42,6 +47,8 @@ async fn a_call_that_is_never_answered_ends() {
         usage: Box::new(|_| None),
         tenants: Box::new(|_| None),
         costs: Box::new(|_| None),
+        breakdown: Box::new(|_| None),
+        comparisons: Box::new(|_| None),
         organizations: Box::new(|_| None),
         prices: Box::new(|_| None),
     };

@@ -1,19 +1,17 @@
 //! Texts that a terminal would obey.
 
-use std::{
-    io::Read as _,
-    os::fd::OwnedFd,
-    process::{Command, Stdio},
-};
+use std::process::Command;
 
-use nix::pty::openpty;
 use secure_connect_reports::{
-    contract::proto::{GetDetailedUsageResponse, GetMonthlyCostsResponse, ListTenantsResponse, Tenant},
+    contract::proto::{
+        GetCostBreakdownResponse, GetDetailedUsageResponse, GetMonthlyCostsResponse, ListTenantsResponse, Tenant,
+    },
     model::is_deceptive,
 };
 use tonic::Status;
 
 use super::{
+    breakdown,
     lists::bill,
     reports::sound,
     server::{Messages, Script, run, serve},
@@ -21,6 +19,7 @@ use super::{
 use crate::support::{
     builder::{ORG, TENANT, TENANT_2},
     program,
+    terminal::on_terminal,
 };
 
 /// Clears the screen, sets a title, changes colours by C1, turns the text round, and breaks lines.
@@ -54,6 +53,31 @@ fn costs() -> GetMonthlyCostsResponse {
     bill
 }
 
+/// The first row is without a price, so that there is a warning of it.
+fn parts() -> Vec<GetCostBreakdownResponse> {
+    let mut parts = breakdown::sound();
+    parts[0].header.as_mut().unwrap().currency = EVIL.to_owned();
+    for row in parts.iter_mut().flat_map(|message| &mut message.rows) {
+        row.tenant_name = EVIL.to_owned();
+        row.plan = EVIL.to_owned();
+        row.meter_name.push_str(EVIL);
+        row.unit = EVIL.to_owned();
+        row.asset_name = EVIL.to_owned();
+        row.asset_id = EVIL.to_owned();
+        row.currency = EVIL.to_owned();
+        if row.month.unwrap().month == 2 {
+            row.cost.clear();
+        }
+    }
+    for total in &mut parts[3].summary.as_mut().unwrap().totals {
+        total.currency = EVIL.to_owned();
+        if total.month.unwrap().month == 2 {
+            total.cost = "0.00".to_owned();
+        }
+    }
+    parts
+}
+
 fn report() -> Vec<GetDetailedUsageResponse> {
     let mut report = sound();
     report[0].header.as_mut().unwrap().tenant_name = EVIL.to_owned();
@@ -66,11 +90,13 @@ fn script() -> Script {
         tenants: Box::new(|_| Some(Ok(tenants()))),
         costs: Box::new(|_| Some(Ok(costs()))),
         usage: Box::new(|_| Some(Ok(Box::pin(tokio_stream::iter(report().into_iter().map(Ok))) as Messages))),
+        breakdown: breakdown::script(parts()).breakdown,
         ..Script::default()
     }
 }
 
 const COSTS: [&str; 7] = ["costs", "--organization", ORG, "--month", "2022-02", "--to", "2022-03"];
+const PARTS: [&str; 9] = ["costs", "--organization", ORG, "--month", "2022-02", "--to", "2022-03", "--by", "asset,day"];
 const USAGE: [&str; 7] = ["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "-"];
 
 fn client(server: &str, arguments: &[&str]) -> Command {
@@ -93,6 +119,8 @@ async fn tables_notes_and_errors_are_harmless() {
         (&["tenants", "--format", "json"], 0),
         (&COSTS, 0),
         (&[&COSTS[..], &["--format", "json"]].concat(), 0),
+        (&PARTS, 0),
+        (&[&PARTS[..], &["--format", "json"]].concat(), 0),
         // Two tenants have the name.
         (&["usage", "--tenant", EVIL, "--month", "2022-02", "-o", "-"], 1),
     ] {
@@ -104,7 +132,11 @@ async fn tables_notes_and_errors_are_harmless() {
         assert!(!text.contains("\ne") && !ended.log.contains("\ne\u{fffd}"), "a row is a line: {ended:?}");
         if arguments.contains(&"json") {
             let json: serde_json::Value = serde_json::from_str(text).unwrap();
-            let name = if arguments[0] == "tenants" { &json[0]["name"] } else { &json["lines"][0]["tenantName"] };
+            let name = match arguments[0] {
+                "tenants" => &json[0]["name"],
+                _ if arguments.contains(&"--by") => &json["rows"][0]["assetName"],
+                _ => &json["lines"][0]["tenantName"],
+            };
             assert_eq!(name, EVIL, "escapes stand for it");
         }
     }
@@ -112,33 +144,16 @@ async fn tables_notes_and_errors_are_harmless() {
         tenants: Box::new(|_| Some(Err(Status::invalid_argument(EVIL)))),
         costs: Box::new(|_| Some(Err(Status::unavailable(EVIL)))),
         usage: Box::new(|_| Some(Err(Status::not_found(EVIL)))),
+        breakdown: Box::new(|_| Some(Err(Status::aborted(EVIL)))),
         ..Script::default()
     };
     let server = serve(failing).await;
-    for arguments in [&["tenants"][..], &COSTS, &USAGE] {
+    for arguments in [&["tenants"][..], &COSTS, &PARTS, &USAGE] {
         let ended = run(client(&server, arguments)).await;
         ended.assert_error("a\u{fffd}[2J", arguments[0]);
         assert_harmless(&ended.log, arguments[0]);
         assert_eq!(ended.log.lines().count(), 1, "{ended:?}");
     }
-}
-
-/// What a terminal gets.
-async fn on_terminal(mut command: Command) -> String {
-    let terminal = openpty(None, None).unwrap();
-    command.stdin(Stdio::null()).stdout(terminal.slave.try_clone().unwrap()).stderr(terminal.slave);
-    let mut child = command.spawn().unwrap();
-    drop(command);
-    let read = move |master: OwnedFd| {
-        let mut shown = Vec::new();
-        // A terminal that nobody has open any more fails to be read.
-        let _ = std::fs::File::from(master).read_to_end(&mut shown);
-        String::from_utf8(shown).unwrap()
-    };
-    let shown = tokio::task::spawn_blocking(move || read(terminal.master)).await.unwrap();
-    assert!(child.wait().unwrap().success(), "{shown:?}");
-    // The terminal itself ends lines so.
-    shown.replace("\r\n", "\n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,6 +168,8 @@ async fn csv_is_harmless_on_a_terminal_and_exact_elsewhere() {
         &to("/dev/fd/2"),
         &["tenants", "--format", "csv"],
         &[&COSTS[..], &["--format", "csv"]].concat(),
+        &[&PARTS[..], &["--format", "csv"]].concat(),
+        &PARTS,
         &["tenants"],
         &["tenants", "--format", "json"],
     ] {

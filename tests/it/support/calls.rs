@@ -3,11 +3,11 @@
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
-    CloseMonthRequest, DESCRIPTORS, GetDetailedUsageRequest, GetMonthlyCostsRequest, GetStatementRequest,
-    GetTenantRequest, ImportUsageRequest, ListLoadsRequest, ListOrganizationsRequest, ListPricesRequest,
-    ListStatementKeysRequest, ListStatementsRequest, ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth,
-    billing_service_client::BillingServiceClient, reports_service_client::ReportsServiceClient,
-    usage_import_service_client::UsageImportServiceClient,
+    CloseMonthRequest, CompareCostsRequest, CostSide, DESCRIPTORS, GetCostBreakdownRequest, GetDetailedUsageRequest,
+    GetMonthlyCostsRequest, GetStatementRequest, GetTenantRequest, ImportUsageRequest, ListLoadsRequest,
+    ListOrganizationsRequest, ListPricesRequest, ListStatementKeysRequest, ListStatementsRequest, ListTenantsRequest,
+    UsageRecord, WithdrawUsageRequest, YearMonth, billing_service_client::BillingServiceClient,
+    reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -22,6 +22,8 @@ pub(crate) enum Rpc {
     ListTenants,
     GetDetailedUsage,
     GetMonthlyCosts,
+    GetCostBreakdown,
+    CompareCosts,
     ListOrganizations,
     ListPrices,
     GetTenant,
@@ -48,6 +50,8 @@ impl Rpc {
             "ListTenants" => Self::ListTenants,
             "GetDetailedUsage" => Self::GetDetailedUsage,
             "GetMonthlyCosts" => Self::GetMonthlyCosts,
+            "GetCostBreakdown" => Self::GetCostBreakdown,
+            "CompareCosts" => Self::CompareCosts,
             "ListOrganizations" => Self::ListOrganizations,
             "ListPrices" => Self::ListPrices,
             "GetTenant" => Self::GetTenant,
@@ -77,9 +81,12 @@ impl Rpc {
             Self::GetDetailedUsage | Self::GetTenant | Self::ListLoads | Self::WithdrawUsage => {
                 Some("TENANT_NOT_FOUND")
             }
-            Self::GetMonthlyCosts | Self::CloseMonth | Self::ListStatements | Self::GetStatement => {
-                Some("ORGANIZATION_NOT_FOUND")
-            }
+            Self::GetMonthlyCosts
+            | Self::GetCostBreakdown
+            | Self::CompareCosts
+            | Self::CloseMonth
+            | Self::ListStatements
+            | Self::GetStatement => Some("ORGANIZATION_NOT_FOUND"),
             Self::ListTenants
             | Self::ListOrganizations
             | Self::ListPrices
@@ -105,6 +112,17 @@ impl Rpc {
             }
             Self::GetMonthlyCosts => {
                 reports.get_monthly_costs(request(monthly_costs(ORG), authorization)).await.map(drop)
+            }
+            Self::GetCostBreakdown => {
+                let request = request(cost_breakdown(ORG, &[1]), authorization);
+                let mut stream = reports.get_cost_breakdown(request).await?.into_inner();
+                while stream.message().await?.is_some() {}
+                Ok(())
+            }
+            Self::CompareCosts => {
+                let mut stream = reports.compare_costs(request(compare_costs(ORG), authorization)).await?.into_inner();
+                while stream.message().await?.is_some() {}
+                Ok(())
             }
             Self::ListOrganizations => {
                 reports.list_organizations(request(ListOrganizationsRequest::default(), authorization)).await.map(drop)
@@ -192,8 +210,29 @@ pub(crate) fn monthly_costs(organization: &str) -> GetMonthlyCostsRequest {
     }
 }
 
+/// January with February 2022.
+pub(crate) fn compare_costs(organization: &str) -> CompareCostsRequest {
+    let side = |month| Some(CostSide { month: Some(YearMonth { year: 2022, month }), ..CostSide::default() });
+    CompareCostsRequest {
+        organization_id: organization.to_owned(),
+        base: side(1),
+        target: side(2),
+        ..CompareCostsRequest::default()
+    }
+}
+
 pub(crate) fn list_prices() -> ListPricesRequest {
     ListPricesRequest { month: Some(YearMonth { year: 2022, month: 2 }), ..Default::default() }
+}
+
+/// By the numbers of groups.
+pub(crate) fn cost_breakdown(organization: &str, group_by: &[i32]) -> GetCostBreakdownRequest {
+    GetCostBreakdownRequest {
+        organization_id: organization.to_owned(),
+        start_month: Some(YearMonth { year: 2022, month: 2 }),
+        group_by: group_by.to_vec(),
+        ..Default::default()
+    }
 }
 
 /// A request with values of `authorization`.

@@ -9,6 +9,7 @@ pub(crate) mod port;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod serving;
+pub(crate) mod terminal;
 
 pub(crate) use builder::csv as csv_rows;
 

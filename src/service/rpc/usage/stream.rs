@@ -4,14 +4,12 @@
 //! and the task ends, and so does what it is reading; nothing of it stays in the database.
 
 use std::{
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
 use prost::Message as _;
@@ -26,8 +24,8 @@ use super::{
 };
 use crate::{
     contract::proto,
-    reports::{GIVE_UP_AFTER, ReportError, UsageChunk, UsageReport},
-    service::{layers::Notes, status::panicked},
+    reports::{ReportError, UsageChunk, UsageReport},
+    service::{layers::Notes, rpc::produce::produce},
     store::StoreError,
 };
 
@@ -107,26 +105,19 @@ impl UsageStream {
         );
         let header = Some(proto::ReportHeader::from(header));
         let (sender, receiver) = mpsc::channel(QUEUED_MESSAGES);
-        let mut producer = Producer { report, encoder, sender, notes, header };
+        let mut producer = Producer { report, encoder, sender: sender.clone(), notes, header };
         let chunk = match producer.next_chunk().await {
             Ok(chunk) => chunk,
             Err(error) => return Err(producer.report.explain(error).await),
         };
         let run = async move {
-            let listener = producer.sender.clone();
-            let failure = tokio::select! {
-                end = AssertUnwindSafe(producer.run(chunk)).catch_unwind() => match end {
-                    Ok(Ok(())) => return,
-                    Ok(Err(error)) => producer.report.explain(error).await.into(),
-                    Err(_) => panicked(),
-                },
-                // The client is gone: stop reading soon.
-                () = async { listener.closed().await; tokio::time::sleep(GIVE_UP_AFTER).await } => return,
-            };
-            // It fails when the client is gone, too.
-            let _ = producer.sender.send(Err(failure)).await;
+            let run = producer.run(chunk).await;
+            match run {
+                Ok(()) => Ok(()),
+                Err(error) => Err(Status::from(producer.report.explain(error).await)),
+            }
         };
-        tokio::spawn(run.in_current_span());
+        tokio::spawn(produce(sender, run).in_current_span());
         Ok(Self { messages: receiver, has_ended: false })
     }
 }

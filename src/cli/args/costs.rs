@@ -1,0 +1,66 @@
+//! What `costs` shows beside lines: what parts of them cost, and their tiers.
+
+use clap::{Args as ClapArgs, builder::FalseyValueParser};
+
+use crate::{
+    contract::CsvFormat,
+    model::{AssetType, BillingRegion, BreakdownFilter, CostGroup, CostGroups, MissingGroup},
+};
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct BreakdownArgs {
+    /// Show what each part of a line costs: by `asset`, `day`, `asset-type` or `platform`, or several of them.
+    #[arg(long, env = "SCR_BY", value_delimiter = ',', value_name = "GROUP")]
+    by: Vec<CostGroup>,
+    /// Only rows of assets of these types: `USER`, `TRANSPORT`, `TENANT`, `GATEWAY`, `ENDPOINT`. Needs `--by asset` or
+    /// `--by asset-type`. No option of this kind changes what a row costs.
+    #[arg(long, env = "SCR_ASSET_TYPE", value_delimiter = ',', value_name = "TYPE")]
+    asset_type: Vec<AssetType>,
+    /// Only rows of the assets with these ids. Needs `--by asset`. The variable holds one id.
+    #[arg(long, env = "SCR_ASSET_ID", value_name = "ID")]
+    asset_id: Vec<String>,
+    /// Only rows of these meters, by their names. Needs `--by`.
+    #[arg(long, env = "SCR_METER", value_delimiter = ',', value_name = "NAME")]
+    meter: Vec<String>,
+    /// Only rows billed in these regions: `AF`, `AP`, `EU`, `NA`. Needs `--by`.
+    #[arg(long, env = "SCR_REGION", value_delimiter = ',', value_name = "REGION")]
+    region: Vec<BillingRegion>,
+    /// Show a row for each tier that the quantity of a line reaches. The amounts of a line add up to its cost before that
+    /// is rounded. Needs `--format csv`, and no `--by`; JSON has tiers anyway.
+    #[arg(long, env = "SCR_TIERS", value_parser = FalseyValueParser::new())]
+    pub(in crate::cli) tiers: bool,
+    /// Put a `'` before texts of CSV that a spreadsheet would run as a formula.
+    #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
+    neutralize_formulas: bool,
+}
+
+// === impl BreakdownArgs ===
+
+impl BreakdownArgs {
+    pub(in crate::cli) fn csv_format(&self) -> CsvFormat {
+        CsvFormat { neutralize_formulas: self.neutralize_formulas, ..CsvFormat::default() }
+    }
+
+    /// What to show parts by, and which; `None`: lines.
+    pub(in crate::cli) fn breakdown(self) -> Result<Option<(CostGroups, BreakdownFilter)>, String> {
+        let filter = BreakdownFilter {
+            asset_types: self.asset_type,
+            asset_ids: self.asset_id,
+            meter_names: self.meter,
+            billing_regions: self.region,
+        };
+        let groups: CostGroups = self.by.into_iter().collect();
+        // By hand, since a switch that its variable turns off would count, too.
+        if self.tiers && !groups.is_empty() {
+            return Err("--tiers and --by cannot be used together: tiers are those of lines".to_owned());
+        }
+        filter.check(groups).map_err(|missing| match missing {
+            MissingGroup::OfAssetTypes => "--asset-type needs --by asset or --by asset-type",
+            MissingGroup::OfAssetIds => "--asset-id needs --by asset",
+        })?;
+        if groups.is_empty() && !filter.is_empty() {
+            return Err("--meter and --region need --by".to_owned());
+        }
+        Ok((!groups.is_empty()).then_some((groups, filter)))
+    }
+}
