@@ -29,7 +29,7 @@ pub(super) use costs::BreakdownArgs;
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
 pub(super) use publish::PublishArgs;
-pub(super) use reports::{CostsArgs, TenantsArgs, UsageArgs};
+pub(super) use reports::{TenantsArgs, UsageArgs};
 pub(super) use serve::ServeArgs;
 
 use crate::{

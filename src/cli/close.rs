@@ -13,11 +13,14 @@ use super::{
 use crate::{
     auth::TenantScope,
     billing::{CloseError, CloseRequest, Closed, Closer},
-    store::{Store, StoreConfig},
+    model::{Named, OrganizationId},
+    store::{OrganizationSummary, Store, StoreConfig},
 };
 
 /// How many organizations are closed side by side.
 const CLOSERS: usize = 4;
+/// How many organizations are read at once to find one by its name.
+const PAGE_SIZE: u16 = 1000;
 
 pub(super) async fn run(args: CloseArgs) -> Result<(), CommandError> {
     let key = args.key.read()?;
@@ -36,7 +39,8 @@ pub(super) async fn run(args: CloseArgs) -> Result<(), CommandError> {
     if key.is_none() && !args.dry_run {
         note("note: without --statement-key the statements are not signed");
     }
-    if let Some(organization) = args.organization {
+    if let Some(organization) = &args.organization {
+        let organization = find_organization(&store, &scope, organization).await?;
         let closed = open().await?.close(&scope, &request(organization)).await?;
         return tell(&closed);
     }
@@ -72,6 +76,35 @@ pub(super) async fn run(args: CloseArgs) -> Result<(), CommandError> {
         return Err(format!("{refused} of {} organizations were not closed; {done} are", results.len()).into());
     }
     Ok(())
+}
+
+/// Finds an organization by its id, or by a name that only one has.
+async fn find_organization(
+    store: &Store,
+    scope: &TenantScope,
+    id_or_name: &str,
+) -> Result<OrganizationId, CommandError> {
+    if let Ok(id) = id_or_name.parse() {
+        return Ok(id);
+    }
+    let mut organizations = Vec::new();
+    loop {
+        let after = organizations.last().map(OrganizationSummary::position);
+        let page = store.list_organizations(scope, after.as_ref(), PAGE_SIZE).await?;
+        if page.organizations.is_empty() {
+            break;
+        }
+        organizations.extend(page.organizations);
+    }
+    match Named::of(organizations, id_or_name, |organization| &organization.name) {
+        Named::Nothing => Err(format!("there is no organization named {id_or_name:?}").into()),
+        Named::One(organization) => Ok(organization.id),
+        Named::Several(several) => {
+            let ids: Vec<_> = several.iter().map(|organization| organization.id.to_string()).collect();
+            let ids = ids.join("\n  ");
+            Err(format!("several organizations are named {id_or_name:?}; use the id of one of them:\n  {ids}").into())
+        }
+    }
 }
 
 /// Closes some, each with its place among all.

@@ -43,8 +43,9 @@ pub(super) async fn run(args: CompareArgs) -> Result<(), CommandError> {
     };
     let months = args.months()?;
     let mut client = connect(&args.server).await?;
+    let organization_id = client.find_organization(&args.organization).await?;
     let tenant_id = match &args.tenant {
-        Some(tenant) => Some(client.find_tenant(tenant).await?),
+        Some(tenant) => Some(client.find_tenant_of(organization_id, tenant).await?),
         None => None,
     };
     let mut sides = args.sides();
@@ -53,7 +54,7 @@ pub(super) async fn run(args: CompareArgs) -> Result<(), CommandError> {
         let bill = |month, side: SideArgs| BillQuery { month, as_of: side.as_of, current: side.current, draft: None };
         let comparison = client
             .compare_costs(&CompareQuery {
-                organization_id: args.organization,
+                organization_id,
                 tenant_id,
                 base: bill(base, sides[0]),
                 target: BillQuery { draft: draft.clone(), ..bill(target, sides[1]) },
@@ -70,7 +71,7 @@ pub(super) async fn run(args: CompareArgs) -> Result<(), CommandError> {
     match args.format {
         Format::Table => table::print(&pairs)?,
         Format::Csv => print_csv(&pairs)?,
-        Format::Json => print_json(&json::to_json(args.organization, &pairs))?,
+        Format::Json => print_json(&json::to_json(organization_id, &pairs))?,
     }
     pairs.iter().for_each(Pair::warn);
     Ok(())

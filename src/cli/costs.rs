@@ -27,19 +27,26 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     let (csv, with_tiers) = (args.breakdown.csv_format(), args.breakdown.tiers);
     let parts = args.breakdown.breakdown()?;
     let mut client = connect(&args.server).await?;
+    let organization_id = client.find_organization(&args.organization).await?;
     let tenant_id = match &args.tenant {
-        Some(tenant) => Some(client.find_tenant(tenant).await?),
+        Some(tenant) => Some(client.find_tenant_of(organization_id, tenant).await?),
         None => None,
     };
     if let Some((groups, filter)) = parts {
-        let subject = BillSubject::Organization(args.organization, tenant_id);
+        let subject = BillSubject::Organization(organization_id, tenant_id);
         let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of, current: args.current };
         return breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv).await;
     }
-    let query =
-        CostsQuery { organization_id: args.organization, tenant_id, months, as_of: args.as_of, current: args.current };
-    let costs = client.monthly_costs(&query).await?;
-    match args.format {
+    let query = CostsQuery { organization_id, tenant_id, months, as_of: args.as_of, current: args.current };
+    print(client.monthly_costs(&query).await?, args.format, (csv, with_tiers))
+}
+
+fn print(
+    costs: GetMonthlyCostsResponse,
+    format: Format,
+    (csv, with_tiers): (CsvFormat, bool),
+) -> Result<(), CommandError> {
+    match format {
         Format::Table => print_table(&costs),
         Format::Csv => {
             warn_of_gaps(&costs);

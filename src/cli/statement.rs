@@ -34,7 +34,9 @@ pub(super) async fn run(command: StatementCommand) -> Result<(), CommandError> {
 }
 
 async fn list(args: StatementListArgs) -> Result<(), CommandError> {
-    let statements = connect(&args.server).await?.statements(args.organization).await?;
+    let mut client = connect(&args.server).await?;
+    let organization = client.find_organization(&args.organization).await?;
+    let statements = client.statements(organization).await?;
     match args.format {
         Format::Table => {
             let count = statements.len();
@@ -120,8 +122,9 @@ fn to_json(statement: Statement) -> serde_json::Value {
 }
 
 async fn get(args: StatementGetArgs) -> Result<(), CommandError> {
-    let whole = connect(&args.server).await?.statement(args.organization, args.month).await?;
-    print_document(whole)
+    let mut client = connect(&args.server).await?;
+    let organization = client.find_organization(&args.organization).await?;
+    print_document(client.statement(organization, args.month).await?)
 }
 
 /// Prints a statement as a document, if it agrees with its digests.

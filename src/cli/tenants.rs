@@ -19,7 +19,11 @@ pub(super) async fn connect(args: &ReadArgs) -> Result<Client, CommandError> {
 
 pub(super) async fn run(args: TenantsArgs) -> Result<(), CommandError> {
     let mut client = connect(&args.server).await?;
-    let tenants = client.tenants(&args.search, args.organization).await?;
+    let organization = match &args.organization {
+        Some(organization) => Some(client.find_organization(organization).await?),
+        None => None,
+    };
+    let tenants = client.tenants(&args.search, organization).await?;
     print(tenants, args.format)
 }
 

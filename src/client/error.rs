@@ -67,6 +67,18 @@ pub enum ClientError {
         /// Id and organization of each tenant.
         candidates: Vec<String>,
     },
+    /// No organization that the caller may see has this name.
+    #[error(
+        "there is no organization named {0:?}; `secure-connect-reports organizations` lists the organizations that you \
+         may see"
+    )]
+    UnknownOrganization(String),
+    #[error("several organizations are named {name:?}; use the id of one of them:\n  {}", candidates.join("\n  "))]
+    AmbiguousOrganization {
+        name: String,
+        /// The id of each organization.
+        candidates: Vec<String>,
+    },
     #[error("{message}")]
     Refused {
         code: Code,
@@ -152,10 +164,14 @@ impl ClientError {
                     .to_owned()
             }
             Code::NotFound => {
-                format!(
-                    "{}; `secure-connect-reports tenants` lists the tenants that you may see",
-                    said(status.message())
-                )
+                let (command, what) = if reason == Reason::OrganizationNotFound.as_str() {
+                    ("organizations", "organizations that you may see")
+                } else if reason == Reason::StatementNotFound.as_str() {
+                    ("statement list", "statements of an organization")
+                } else {
+                    ("tenants", "tenants that you may see")
+                };
+                format!("{}; `secure-connect-reports {command}` lists the {what}", said(status.message()))
             }
             Code::Unimplemented => format!("{server} does not serve Secure Connect reports"),
             _ => said(status.message()),

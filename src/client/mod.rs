@@ -26,6 +26,7 @@ mod csv_lines;
 mod error;
 mod exact;
 mod loads;
+mod names;
 mod organizations;
 mod pages;
 mod prices;
@@ -62,10 +63,7 @@ pub use statements::WholeStatement;
 pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 
-use crate::{
-    contract::CsvFormat,
-    model::{TenantId, composed, printable},
-};
+use crate::contract::{CsvFormat, proto};
 
 /// The package of the services, and the one that most calls are of.
 const PACKAGE: &str = "/secureconnect.reports.v1.";
@@ -92,38 +90,6 @@ impl Client {
         let bearer = Bearer::new(config.token.as_ref())?;
         let channel = InterceptedService::new(config.connect().await?, bearer);
         Ok(Self { channel, server: config.server.clone(), retry_for: config.retry_for })
-    }
-
-    /// Finds a tenant by its id, or by a name that only one tenant has.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError::UnknownTenant`] or [`ClientError::AmbiguousTenant`] for a name; an id is not looked up.
-    pub async fn find_tenant(&mut self, id_or_name: &str) -> Result<TenantId, ClientError> {
-        if let Ok(id) = id_or_name.parse() {
-            return Ok(id);
-        }
-        let mut tenants = self.tenants(id_or_name, None).await?;
-        // An exact match takes precedence over other normal forms.
-        if tenants.iter().any(|tenant| tenant.name == id_or_name) {
-            tenants.retain(|tenant| tenant.name == id_or_name);
-        } else {
-            tenants.retain(|tenant| composed(&tenant.name) == composed(id_or_name));
-        }
-        match tenants.as_slice() {
-            [] => Err(ClientError::UnknownTenant(id_or_name.to_owned())),
-            [tenant] => tenant
-                .tenant_id
-                .parse()
-                .map_err(|_| ClientError::Malformed(format!("tenant id {:?}", tenant.tenant_id))),
-            several => Err(ClientError::AmbiguousTenant {
-                name: id_or_name.to_owned(),
-                candidates: several
-                    .iter()
-                    .map(|tenant| format!("{} ({})", tenant.tenant_id, printable(&tenant.organization_name)))
-                    .collect(),
-            }),
-        }
     }
 
     /// Starts to download a detailed usage report. If the connection is lost, the download resumes by itself.

@@ -10,9 +10,44 @@ pub fn composed(text: &str) -> Cow<'_, str> {
     if text.is_ascii() || is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
 }
 
+/// What has a name: nothing, one thing, or several.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Named<T> {
+    Nothing,
+    One(T),
+    Several(Vec<T>),
+}
+
+impl<T> Named<T> {
+    /// Those of a list that have exactly this name, or else another normal form of it.
+    pub fn of(mut list: Vec<T>, name: &str, name_of: impl Fn(&T) -> &str) -> Self {
+        if list.iter().any(|entry| name_of(entry) == name) {
+            list.retain(|entry| name_of(entry) == name);
+        } else {
+            list.retain(|entry| composed(name_of(entry)) == composed(name));
+        }
+        match list.len() {
+            1 => list.pop().map_or(Self::Nothing, Self::One),
+            0 => Self::Nothing,
+            _ => Self::Several(list),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::composed;
+    use super::{Named, composed};
+
+    #[test]
+    fn an_exact_name_goes_before_other_forms_of_it() {
+        let (decomposed, precomposed) = ("Zu\u{308}rich", "Z\u{fc}rich");
+        let find = |list: &[&'static str], name: &str| Named::of(list.to_vec(), name, |entry| entry);
+        assert_eq!(find(&[decomposed, precomposed, "Zurich"], precomposed), Named::One(precomposed));
+        assert_eq!(find(&[decomposed, "Zurich"], precomposed), Named::One(decomposed));
+        assert_eq!(find(&["a", "b", "a"], "a"), Named::Several(vec!["a", "a"]));
+        assert_eq!(find(&["a", "b"], "A"), Named::Nothing);
+        assert_eq!(find(&[], ""), Named::Nothing);
+    }
 
     #[test]
     fn forms_of_a_text_are_one() {

@@ -27,7 +27,7 @@ mod value;
 pub use breakdown::{BillSubject, BreakdownFilter, CostGroups, MissingGroup};
 pub use columns::{Column, Form, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, MAX_METER_NAME_BYTES, Part};
 pub use compact_sum::CompactSum;
-pub use composed::composed;
+pub use composed::{Named, composed};
 pub use currency::{Currency, InvalidCurrency};
 pub use day::{InvalidDay, UsageDay};
 pub use decimal::{Decimal, DecimalSum, InvalidDecimal, plain};

@@ -1,6 +1,7 @@
 //! The program as people use it.
 
 mod files;
+mod names;
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

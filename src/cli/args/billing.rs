@@ -5,10 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args as ClapArgs, Subcommand, builder::FalseyValueParser};
 
 use super::{DatabaseArgs, Format, ReadArgs, publish::PublishArgs};
-use crate::{
-    model::{Month, OrganizationId},
-    statement::StatementKey,
-};
+use crate::{model::Month, statement::StatementKey};
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct StatementKeyArgs {
@@ -28,9 +25,9 @@ impl StatementKeyArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct CloseArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID", required_unless_present = "all")]
-    pub(in crate::cli) organization: Option<OrganizationId>,
+    /// The organization, by its id or by a name that only one organization has.
+    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME", required_unless_present = "all")]
+    pub(in crate::cli) organization: Option<String>,
     /// All organizations that have usage. Those that cannot be closed are named, and the others are closed.
     #[arg(long, env = "SCR_ALL", value_parser = FalseyValueParser::new(), conflicts_with = "organization")]
     pub(in crate::cli) all: bool,
@@ -69,9 +66,9 @@ pub(in crate::cli) enum StatementCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct StatementListArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(in crate::cli) organization: OrganizationId,
+    /// The organization, by its id or by a name that only one organization has.
+    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
+    pub(in crate::cli) organization: String,
     /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(in crate::cli) format: Format,
@@ -81,9 +78,9 @@ pub(in crate::cli) struct StatementListArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct StatementGetArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(in crate::cli) organization: OrganizationId,
+    /// The organization, by its id or by a name that only one organization has.
+    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
+    pub(in crate::cli) organization: String,
     /// The month whose bill it is.
     #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
     pub(in crate::cli) month: Month,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args as ClapArgs, Command, FromArgMatches, builder::FalseyValueParser};
 
 use super::{BreakdownArgs, Format, ReadArgs};
-use crate::model::{Month, MonthRange, OrganizationId, UtcTime};
+use crate::model::{Month, MonthRange, UtcTime};
 
 /// `costs`, which shows costs where no command follows it.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ const COMPARE: &str = "compare";
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct CostsArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(in crate::cli) organization: OrganizationId,
+    /// The organization, by its id or by a name that only one organization has.
+    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
+    pub(in crate::cli) organization: String,
     /// Only this tenant, by its id or by a name that only one tenant has.
     #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
     pub(in crate::cli) tenant: Option<String>,
@@ -47,9 +47,9 @@ pub(in crate::cli) struct CostsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct CompareArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(in crate::cli) organization: OrganizationId,
+    /// The organization, by its id or by a name that only one organization has.
+    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
+    pub(in crate::cli) organization: String,
     /// Only this tenant, by its id or by a name that only one tenant has.
     #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
     pub(in crate::cli) tenant: Option<String>,

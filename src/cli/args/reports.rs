@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, builder::FalseyValueParser};
 
 use super::{Format, ReadArgs};
-use crate::model::{AssetType, BillingRegion, Month, OrganizationId, StatementNumber, UtcTime};
+use crate::model::{AssetType, BillingRegion, Month, StatementNumber, UtcTime};
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct TenantsArgs {
     /// Only tenants whose name, id or organization name contains this text.
     #[arg(env = "SCR_SEARCH", default_value = "")]
     pub(in crate::cli) search: String,
-    /// Only tenants of this organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(in crate::cli) organization: Option<OrganizationId>,
+    /// Only tenants of this organization, by its id or by a name that only one organization has.
+    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
+    pub(in crate::cli) organization: Option<String>,
     /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(in crate::cli) format: Format,
@@ -70,33 +70,6 @@ pub(in crate::cli) struct UsageArgs {
     /// Continue an interrupted download from `FILE.part`, with all other options as before.
     #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) resume: bool,
-    #[command(flatten)]
-    pub(in crate::cli) server: ReadArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(in crate::cli) struct CostsArgs {
-    /// The organization, by its id.
-    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID")]
-    pub(in crate::cli) organization: OrganizationId,
-    /// Only this tenant, by its id or by a name that only one tenant has.
-    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
-    pub(in crate::cli) tenant: Option<String>,
-    /// The month (UTC), or the first of several.
-    #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
-    pub(in crate::cli) month: Month,
-    /// The last month, at most 17 after the first [default: the value of `--month`].
-    #[arg(long, env = "SCR_TO", value_name = "YYYY-MM")]
-    pub(in crate::cli) to: Option<Month>,
-    /// Use the usage, prices and statements as they were at this moment [default: now].
-    #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
-    pub(in crate::cli) as_of: Option<UtcTime>,
-    /// Show what closed months would cost now, instead of what their statements have billed.
-    #[arg(long, env = "SCR_CURRENT", value_parser = FalseyValueParser::new())]
-    pub(in crate::cli) current: bool,
-    /// The output format.
-    #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
-    pub(in crate::cli) format: Format,
     #[command(flatten)]
     pub(in crate::cli) server: ReadArgs,
 }

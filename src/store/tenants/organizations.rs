@@ -48,6 +48,10 @@ impl OrganizationSummary {
             currency: currency(row)?,
         })
     }
+
+    pub fn position(&self) -> OrganizationPosition {
+        OrganizationPosition { name: self.name.clone(), id: self.id }
+    }
 }
 
 impl Store {
