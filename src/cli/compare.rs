@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     client::{BillQuery, CompareQuery, CostComparison},
-    contract::{
-        CsvFormat,
-        proto::{AssetsLeftOut, ComparedLine, ComparedSide, ComparisonKind},
-    },
+    contract::proto::{AssetsLeftOut, ComparedLine, ComparedSide, ComparisonKind},
     model::{UtcTime, printable},
 };
 
@@ -218,5 +215,5 @@ fn print_csv(pairs: &[Pair]) -> Result<(), CommandError> {
             ]
         })
     });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
+    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
 }

@@ -6,17 +6,23 @@ use super::{
     CommandError,
     args::{CostsArgs, Format},
     breakdown,
-    output::{Rows, days, month, note, print_json, say, text_or_null, time},
+    output::{JsonArray, Rows, days, month, note, print_json, say, text_or_null, time},
     tenants::connect,
 };
 use crate::{
-    client::{BreakdownQuery, CostsQuery},
+    client::{BreakdownQuery, Client, CostsQuery},
     contract::{
         CsvFormat,
-        proto::{BillState, CostLine, CostTier, GetMonthlyCostsResponse},
+        proto::{BillState, CostLine, CostTier, GetMonthlyCostsResponse, Organization},
     },
-    model::{BillSubject, BillingRegion, MonthRange, RoundingMode, printable},
+    model::{BillSubject, BillingRegion, MonthRange, OrganizationId, RoundingMode, printable},
 };
+
+#[derive(Clone, Copy)]
+struct CsvOptions {
+    format: CsvFormat,
+    with_tiers: bool,
+}
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     let months =
@@ -24,35 +30,78 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     if args.breakdown.tiers && args.format != Format::Csv {
         return Err("--tiers needs --format csv; --format json shows tiers without it".into());
     }
-    let (csv, with_tiers) = (args.breakdown.csv_format(), args.breakdown.tiers);
+    let csv = CsvOptions { format: args.breakdown.csv_format(), with_tiers: args.breakdown.tiers };
     let parts = args.breakdown.breakdown()?;
     let mut client = connect(&args.server).await?;
-    let organization_id = client.find_organization(&args.organization).await?;
-    let tenant_id = match &args.tenant {
-        Some(tenant) => Some(client.find_tenant_of(organization_id, tenant).await?),
+    let query = |organization_id, tenant_id| CostsQuery {
+        organization_id,
+        tenant_id,
+        months,
+        as_of: args.as_of,
+        current: args.current,
+    };
+    let Some(organization) = &args.organization else {
+        return print_all(&mut client, |organization| query(organization, None), args.format, csv).await;
+    };
+    let organization = client.find_organization(organization).await?;
+    let tenant = match &args.tenant {
+        Some(tenant) => Some(client.find_tenant_of(organization, tenant).await?),
         None => None,
     };
     if let Some((groups, filter)) = parts {
-        let subject = BillSubject::Organization(organization_id, tenant_id);
+        let subject = BillSubject::Organization(organization, tenant);
         let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of, current: args.current };
-        return breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv).await;
+        return breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv.format).await;
     }
-    let query = CostsQuery { organization_id, tenant_id, months, as_of: args.as_of, current: args.current };
-    print(client.monthly_costs(&query).await?, args.format, (csv, with_tiers))
+    let costs = client.monthly_costs(&query(organization, tenant)).await?;
+    match args.format {
+        Format::Table => print_table(&costs),
+        Format::Csv => print_csv(costs, csv, true),
+        Format::Json => Ok(print_json(&to_json(costs))?),
+    }
 }
 
-fn print(
-    costs: GetMonthlyCostsResponse,
+/// Of each organization that the caller may see. One bill at a time is in memory.
+async fn print_all(
+    client: &mut Client,
+    query: impl Fn(OrganizationId) -> CostsQuery,
     format: Format,
-    (csv, with_tiers): (CsvFormat, bool),
+    csv: CsvOptions,
 ) -> Result<(), CommandError> {
-    match format {
-        Format::Table => print_table(&costs),
-        Format::Csv => {
-            warn_of_gaps(&costs);
-            print_csv(costs, csv, with_tiers)
+    let organizations = client.organizations().await?;
+    let mut json = JsonArray::default();
+    for (index, organization) in organizations.iter().enumerate() {
+        let id = organization.organization_id.parse()?;
+        let costs = client.monthly_costs(&query(id)).await?;
+        match format {
+            Format::Table => {
+                let Organization { name, organization_id, currency } = organization;
+                let line = if index == 0 { "" } else { "\n" };
+                say!("{line}{} ({organization_id}), in {}", printable(name), printable(currency))?;
+                print_table(&costs)?;
+            }
+            Format::Csv => print_csv(costs, csv, index == 0)?,
+            Format::Json => {
+                let mut bill = json!({
+                    "organizationId": organization.organization_id,
+                    "organizationName": organization.name,
+                    "currency": organization.currency,
+                });
+                if let (Value::Object(bill), Value::Object(costs)) = (&mut bill, to_json(costs)) {
+                    bill.extend(costs);
+                }
+                json.print(&bill)?;
+            }
         }
-        Format::Json => Ok(print_json(&to_json(costs))?),
+    }
+    match format {
+        Format::Table => {
+            note(&format!("{} organizations", organizations.len()));
+            Ok(())
+        }
+        Format::Csv if organizations.is_empty() => print_csv(GetMonthlyCostsResponse::default(), csv, true),
+        Format::Csv => Ok(()),
+        Format::Json => Ok(json.end()?),
     }
 }
 
@@ -174,10 +223,11 @@ fn warn_of_gaps(costs: &GetMonthlyCostsResponse) {
 }
 
 /// Adjustments come behind the lines: `month` is that of the usage, and `amount` is what the bill of `billingMonth` has of it.
-fn print_csv(costs: GetMonthlyCostsResponse, format: CsvFormat, with_tiers: bool) -> Result<(), CommandError> {
+fn print_csv(costs: GetMonthlyCostsResponse, csv: CsvOptions, has_header: bool) -> Result<(), CommandError> {
+    warn_of_gaps(&costs);
     let mut headers = CSV_HEADERS.to_vec();
     headers.extend(CSV_BILL_HEADERS);
-    if with_tiers {
+    if csv.with_tiers {
         headers.extend(CSV_TIER_HEADERS);
     }
     let lines = costs.lines.into_iter().map(|line| (line.month, line.cost.clone(), line));
@@ -189,9 +239,9 @@ fn print_csv(costs: GetMonthlyCostsResponse, format: CsvFormat, with_tiers: bool
         let tiers = std::mem::take(&mut line.tiers);
         let mut row = csv_row(line);
         row.extend([month(billing_month), amount]);
-        if with_tiers { csv_tier_rows(&row, tiers) } else { vec![row] }
+        if csv.with_tiers { csv_tier_rows(&row, tiers) } else { vec![row] }
     });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(format)?)
+    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv_part(csv.format, has_header)?)
 }
 
 /// The columns of a line.

@@ -8,10 +8,7 @@ use super::{
     output::{Rows, month, note, print_json, text_or_null, time},
     tenants::{connect, to_json as tenant_to_json},
 };
-use crate::contract::{
-    CsvFormat,
-    proto::{BillState, GetTenantResponse, Load, LoadState, UsageMonth},
-};
+use crate::contract::proto::{BillState, GetTenantResponse, Load, LoadState, UsageMonth};
 
 pub(super) async fn run(args: LoadsArgs) -> Result<(), CommandError> {
     let mut client = connect(&args.server).await?;
@@ -70,7 +67,7 @@ pub(super) async fn run(args: LoadsArgs) -> Result<(), CommandError> {
                     if load.purged { "TRUE" } else { "FALSE" }.to_owned(),
                 ]
             });
-            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
         }
         Format::Json => Ok(print_json(&loads.iter().map(load_to_json).collect())?),
     }
@@ -129,7 +126,7 @@ pub(super) async fn tenant(args: TenantArgs) -> Result<(), CommandError> {
                 let as_of = time(usage.data_as_of);
                 vec![month(usage.month), records, state, usage.statement_number, as_of, usage.revision]
             });
-            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
         }
         Format::Json => {
             let mut value = tenant.as_ref().map(tenant_to_json).unwrap_or_default();

@@ -8,7 +8,6 @@ use super::{
     output::{Rows, note, print_json},
     tenants::connect,
 };
-use crate::contract::CsvFormat;
 
 pub(super) async fn run(args: OrganizationsArgs) -> Result<(), CommandError> {
     let mut client = connect(&args.server).await?;
@@ -25,7 +24,7 @@ pub(super) async fn run(args: OrganizationsArgs) -> Result<(), CommandError> {
         Format::Csv => {
             let rows = organizations.into_iter().map(|found| vec![found.organization_id, found.name, found.currency]);
             let headers = vec!["organizationId", "name", "currency"];
-            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
         }
         Format::Json => {
             let organizations = organizations.into_iter().map(|found| {

@@ -44,10 +44,16 @@ impl Rows {
         print(&lines)
     }
 
+    pub(super) fn print_csv(&self) -> io::Result<()> {
+        self.print_csv_part(CsvFormat::default(), true)
+    }
+
     /// To a file or pipe byte by byte as it is; to a terminal without what that would obey.
-    pub(super) fn print_csv(&self, format: CsvFormat) -> io::Result<()> {
+    pub(super) fn print_csv_part(&self, format: CsvFormat, has_header: bool) -> io::Result<()> {
         let mut text = Vec::new();
-        put_csv_line(self.headers.iter().copied(), format, &mut text);
+        if has_header {
+            put_csv_line(self.headers.iter().copied(), format, &mut text);
+        }
         for row in &self.rows {
             put_csv_line(row.iter().map(String::as_str), format, &mut text);
         }
@@ -83,6 +89,25 @@ pub(super) fn print_json_text(json: &str) -> io::Result<()> {
         }
     }
     print(&text)
+}
+
+/// A JSON array that is printed element by element: in all, what [`print_json`] prints of it.
+#[derive(Default)]
+pub(super) struct JsonArray {
+    has_elements: bool,
+}
+
+impl JsonArray {
+    pub(super) fn print(&mut self, element: &serde_json::Value) -> io::Result<()> {
+        let before = if self.has_elements { "," } else { "[" };
+        self.has_elements = true;
+        // Line breaks in strings are escaped.
+        print_json_text(&format!("{before}\n  {}", format!("{element:#}").replace('\n', "\n  ")))
+    }
+
+    pub(super) fn end(self) -> io::Result<()> {
+        print(if self.has_elements { "\n]\n" } else { "[]\n" })
+    }
 }
 
 /// Writes a text to standard output.

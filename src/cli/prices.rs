@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     client::PricesQuery,
-    contract::{
-        CsvFormat,
-        proto::{Price, PriceTier},
-    },
+    contract::proto::{Price, PriceTier},
     model::{BillingRegion, PricingModel, RoundingMode},
 };
 
@@ -102,7 +99,7 @@ fn print_csv(prices: &[Price]) -> Result<(), CommandError> {
             ]
         })
     });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
+    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
 }
 
 fn to_json(price: &Price) -> Value {

@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     client::WholeStatement,
-    contract::{
-        CsvFormat,
-        proto::{Statement, StatementKey},
-    },
+    contract::proto::{Statement, StatementKey},
     statement::PublicKey,
 };
 use document::Document;
@@ -95,7 +92,7 @@ async fn list(args: StatementListArgs) -> Result<(), CommandError> {
                     statement.key_id,
                 ]
             });
-            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
         }
         Format::Json => Ok(print_json(&statements.into_iter().map(to_json).collect())?),
     }

@@ -7,11 +7,7 @@ use super::{
     args::{Format, ReadArgs, TenantsArgs},
     output::{Rows, month, note, print_json, text_or_null, time},
 };
-use crate::{
-    client::Client,
-    contract::{CsvFormat, proto::Tenant},
-    model::TenantStatus,
-};
+use crate::{client::Client, contract::proto::Tenant, model::TenantStatus};
 
 pub(super) async fn connect(args: &ReadArgs) -> Result<Client, CommandError> {
     Ok(Client::connect(&args.config()?).await?)
@@ -71,7 +67,7 @@ pub(super) fn print(tenants: Vec<Tenant>, format: Format) -> Result<(), CommandE
                     last,
                 ]
             });
-            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv(CsvFormat::default())?)
+            Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
         }
         Format::Json => Ok(print_json(&tenants.iter().map(to_json).collect())?),
     }

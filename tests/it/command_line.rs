@@ -1,5 +1,6 @@
 //! The program as people use it.
 
+mod bills;
 mod files;
 mod names;
 

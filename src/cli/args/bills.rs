@@ -18,11 +18,12 @@ const COMPARE: &str = "compare";
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct CostsArgs {
-    /// The organization, by its id or by a name that only one organization has.
+    /// Only this organization, by its id or by a name that only one organization has [default: all organizations that you
+    /// may see, each for itself].
     #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
-    pub(in crate::cli) organization: String,
-    /// Only this tenant, by its id or by a name that only one tenant has.
-    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
+    pub(in crate::cli) organization: Option<String>,
+    /// Only this tenant of the organization, by its id or by a name that only one of its tenants has.
+    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME", requires = "organization")]
     pub(in crate::cli) tenant: Option<String>,
     /// The month (UTC), or the first of several.
     #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
@@ -50,7 +51,7 @@ pub(in crate::cli) struct CompareArgs {
     /// The organization, by its id or by a name that only one organization has.
     #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
     pub(in crate::cli) organization: String,
-    /// Only this tenant, by its id or by a name that only one tenant has.
+    /// Only this tenant of the organization, by its id or by a name that only one of its tenants has.
     #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
     pub(in crate::cli) tenant: Option<String>,
     /// The month (UTC) to compare with. Required without `--prices` [default: the target, shown in the same way].

@@ -10,7 +10,8 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct BreakdownArgs {
     /// Show what each part of a line costs: by `asset`, `day`, `asset-type` or `platform`, or several of them.
-    #[arg(long, env = "SCR_BY", value_delimiter = ',', value_name = "GROUP")]
+    /// Needs `--organization`.
+    #[arg(long, env = "SCR_BY", value_delimiter = ',', value_name = "GROUP", requires = "organization")]
     by: Vec<CostGroup>,
     /// Only rows of assets of these types: `USER`, `TRANSPORT`, `TENANT`, `GATEWAY`, `ENDPOINT`. Needs `--by asset` or
     /// `--by asset-type`. No option of this kind changes what a row costs.

@@ -40,7 +40,7 @@ impl Place {
 }
 
 /// Every command that prints.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 18] = [
     &["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "-"],
     &["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "/dev/stdout", "--crlf"],
     &["tenants"],
@@ -49,6 +49,9 @@ const COMMANDS: [&[&str]; 15] = [
     &["costs", "--organization", ORG, "--month", "2022-02"],
     &["costs", "--organization", ORG, "--month", "2022-02", "--format", "csv"],
     &["costs", "--organization", ORG, "--month", "2022-02", "--format", "json"],
+    &["costs", "--month", "2022-02"],
+    &["costs", "--month", "2022-02", "--format", "csv"],
+    &["costs", "--month", "2022-02", "--format", "json"],
     &["healthcheck"],
     &["token", "--organization", "*", "--key-dir", "key"],
     &["migrate"],
