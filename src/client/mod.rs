@@ -36,6 +36,7 @@ mod report_message;
 mod resuming;
 mod retry;
 mod statements;
+mod tenant_usage;
 mod tenants;
 mod transient;
 mod usage;
@@ -60,6 +61,7 @@ use error::MAX_MESSAGE_BYTES;
 pub use prices::PricesQuery;
 use raw_codec::RawCodec;
 pub use statements::WholeStatement;
+pub use tenant_usage::{TenantUsage, UsageMonth};
 pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 

@@ -49,6 +49,8 @@ struct PageToken {
 pub struct TenantUsage {
     pub tenant: TenantSummary,
     pub months: Vec<UsageMonth>,
+    /// What the months are as of.
+    pub as_of: UtcTime,
 }
 
 /// A tenant, and its months as they were at a time; `None`: now.
@@ -62,7 +64,7 @@ pub async fn get_tenant(
     let tenant = tenant?.visible().map_err(ReportError::TenantNotFound)?;
     let snapshot = snapshot?;
     let (summary, months) = tokio::join!(store.tenant_summary(&tenant), store.usage_months(&tenant, snapshot));
-    Ok(TenantUsage { tenant: summary?, months: months? })
+    Ok(TenantUsage { tenant: summary?, months: months?, as_of: snapshot.time() })
 }
 
 pub async fn list_tenants(

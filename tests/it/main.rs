@@ -44,6 +44,7 @@ mod listing;
 mod loads;
 mod logs;
 mod months;
+mod one_moment;
 mod organizations;
 mod overload;
 mod plans;

@@ -23,6 +23,7 @@ pub(super) async fn handle(
     Ok(proto::GetTenantResponse {
         tenant: Some(usage.tenant.into()),
         months: usage.months.iter().map(Into::into).collect(),
+        as_of: Some(usage.as_of.into()),
     })
 }
 
