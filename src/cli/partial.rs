@@ -41,6 +41,15 @@ struct State {
     download: Checkpoint,
 }
 
+/// What an earlier download has left.
+pub(super) enum Earlier {
+    Nothing,
+    /// The file, truncated to its checkpoint.
+    Stopped(Box<(PartialFile, Checkpoint)>),
+    /// It is not as it was left, for this reason.
+    Damaged(String),
+}
+
 // === impl PartialFile ===
 
 impl PartialFile {
@@ -50,22 +59,24 @@ impl PartialFile {
         // Held until there is a new one, so that no other download begins meanwhile.
         let earlier = open(&path, false)?;
         remove(&with_suffix(target, STATE))?;
-        remove(&path)?;
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(|error| format!("{}: {error}", target.display()))?;
+        let file = create(&path).map_err(|error| format!("{}: {error}", target.display()))?;
         lock(&file, &path)?;
         drop(earlier);
         sync_folder(target)?;
         Ok(Self { target: target.to_owned(), file, bytes: 0, crc: crc32fast::Hasher::new() })
     }
 
-    /// The file of an earlier download, truncated to its checkpoint, and the checkpoint; `None` if there is none.
-    pub(super) fn reopen(target: &Path) -> Result<Option<(Self, Checkpoint)>, CommandError> {
-        let Some(state) = read_state(&with_suffix(target, STATE))? else { return Ok(None) };
+    /// Opens what an earlier download has left.
+    pub(super) fn reopen(target: &Path) -> Result<Earlier, CommandError> {
+        let state = match read_state(&with_suffix(target, STATE))? {
+            None => return Ok(Earlier::Nothing),
+            Some(Err(damage)) => return Ok(Earlier::Damaged(damage)),
+            Some(Ok(state)) => state,
+        };
         let Some(mut file) = open(&with_suffix(target, PART), true)? else {
             // The file was completed or removed.
             remove(&with_suffix(target, STATE))?;
-            return Ok(None);
+            return Ok(Earlier::Nothing);
         };
         let mut crc = crc32fast::Hasher::new();
         let mut buffer = vec![0; 1 << 20];
@@ -80,16 +91,15 @@ impl PartialFile {
             bytes += read as u64;
         }
         if (bytes, crc.clone().finalize()) != (state.bytes, state.crc32) {
-            return Err(format!(
-                "{} was changed since the download stopped, so it cannot be resumed; run the command without --resume \
-                 to start again",
+            return Ok(Earlier::Damaged(format!(
+                "{} was changed since the download stopped, so it cannot be resumed",
                 with_suffix(target, PART).display()
-            )
-            .into());
+            )));
         }
         file.set_len(bytes)?;
         file.seek(SeekFrom::Start(bytes))?;
-        Ok(Some((Self { target: target.to_owned(), file, bytes, crc }, state.download)))
+        let file = Self { target: target.to_owned(), file, bytes, crc };
+        Ok(Earlier::Stopped(Box::new((file, state.download))))
     }
 
     /// The target of the first unfinished download in a folder whose checkpoint satisfies `is_it`.
@@ -98,7 +108,9 @@ impl PartialFile {
             let path = entry?.path();
             let Some(target) = path.to_str().and_then(|path| path.strip_suffix(STATE)) else { continue };
             // Unreadable files are not ours.
-            if read_state(&path).ok().flatten().is_some_and(|state| is_it(&state.download)) {
+            if let Ok(Some(Ok(state))) = read_state(&path)
+                && is_it(&state.download)
+            {
                 return Ok(Some(target.into()));
             }
         }
@@ -120,8 +132,13 @@ impl PartialFile {
 
     /// Removes the file and its state.
     pub(super) fn discard(self) -> io::Result<()> {
-        remove(&with_suffix(&self.target, STATE))?;
-        remove(&with_suffix(&self.target, PART))
+        Self::remove(&self.target)
+    }
+
+    /// Removes what an earlier download has left.
+    pub(super) fn remove(target: &Path) -> io::Result<()> {
+        remove(&with_suffix(target, STATE))?;
+        remove(&with_suffix(target, PART))
     }
 
     /// The temporary path.
@@ -160,8 +177,14 @@ impl Output for PartialFile {
     }
 }
 
+/// Makes an empty file, in the place of what is there.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    remove(path)?;
+    File::options().read(true).write(true).create_new(true).open(path)
+}
+
 /// Opens and locks what is there under a temporary name; `None` if nothing is.
-fn open(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
+pub(super) fn open(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
     let Some(file) = open_own(path, write)? else { return Ok(None) };
     lock(&file, path)?;
     Ok(Some(file))
@@ -169,7 +192,7 @@ fn open(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
 
 /// Opens a file that this account has left; `None` if there is none. Others may have put anything else in its place: a
 /// link to a file of theirs or ours, a pipe that nobody reads, a device.
-fn open_own(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
+pub(super) fn open_own(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
     let refused =
         |what: &dyn std::fmt::Display| format!("{}: {what}; remove it, or use another --output", path.display());
     let own = |metadata: &Metadata| {
@@ -195,7 +218,7 @@ fn open_own(path: &Path, write: bool) -> Result<Option<File>, CommandError> {
 }
 
 /// Locks a file that was opened by a path.
-fn lock(file: &File, path: &Path) -> Result<(), CommandError> {
+pub(super) fn lock(file: &File, path: &Path) -> Result<(), CommandError> {
     let busy = || format!("{}: another download is writing to it", path.display());
     match file.try_lock() {
         Ok(()) => {}
@@ -217,12 +240,12 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn read_state(path: &Path) -> Result<Option<State>, CommandError> {
+/// The state, or why it cannot be used; `None` if there is none.
+fn read_state(path: &Path) -> Result<Option<Result<State, String>>, CommandError> {
     let Some(file) = open_own(path, false)? else { return Ok(None) };
     let mut content = Vec::new();
     file.take(MAX_STATE_BYTES).read_to_end(&mut content).map_err(|error| format!("{}: {error}", path.display()))?;
-    let damaged = |error| format!("{}: {error}; run the command without --resume to start again", path.display());
-    Ok(Some(serde_json::from_slice(&content).map_err(damaged)?))
+    Ok(Some(serde_json::from_slice(&content).map_err(|error| format!("{}: {error}", path.display()))))
 }
 
 /// The path of a temporary file beside the target. If its name would be too long, a checksum replaces the end of the
@@ -247,7 +270,7 @@ pub(super) fn shortened(name: &str, max_bytes: usize) -> String {
 }
 
 /// Syncs the file's folder to disk, so that a rename lasts, on systems that support it.
-fn sync_folder(target: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(target: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match File::open(folder).and_then(|folder| folder.sync_all()) {
@@ -256,7 +279,7 @@ fn sync_folder(target: &Path) -> io::Result<()> {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())))

@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     client::{Client, UsageQuery},
-    contract::proto::Tenant,
-    model::{folded, is_deceptive},
+    model::{Month, StatementNumber, UsageFilter, UtcTime, folded, is_deceptive},
 };
 
 /// How much of a name says what the report is restricted to.
@@ -21,34 +20,46 @@ pub(super) async fn default_path(client: &mut Client, query: &UsageQuery) -> Res
     let id = query.tenant_id.to_string();
     let tenants = client.tenants(&id, None).await?;
     let Some(tenant) = tenants.iter().find(|tenant| tenant.tenant_id == id) else { return Ok(None) };
-    // Some file systems take upper and lower case for one.
-    let is_namesake = |other: &Tenant| folded(&safe(&other.name)) == folded(&safe(&tenant.name));
-    let namesakes = client.tenants(&tenant.name, None).await?.iter().filter(|other| is_namesake(other)).count();
-    let id = if namesakes > 1 { format!("_{id}") } else { String::new() };
-    let restriction = shortened(&safe(&restriction(query)), MAX_RESTRICTION_BYTES);
-    let end = format!("{id}_detailed_usage_{}{restriction}.csv", query.month);
-    let name = safe(&tenant.name);
-    let name = name.trim_start_matches('.');
-    let short_name = shortened(name, MAX_NAME_BYTES - end.len());
-    let path = PathBuf::from(format!("{short_name}{end}"));
-    if short_name != name {
-        output::note(&format!("the tenant's name is too long for a file name, so the file is {}", path.display()));
+    let namesakes = client.tenants(&tenant.name, None).await?;
+    let namesakes = namesakes.iter().filter(|other| comparable(&other.name) == comparable(&tenant.name)).count();
+    let restriction = restriction(&query.filter, query.as_of, query.statement);
+    let id = Some(id.as_str()).filter(|_| namesakes > 1);
+    let name = file_name(&tenant.name, id, query.month, &restriction);
+    if !name.starts_with(safe_name(&tenant.name).as_str()) {
+        output::note(&format!("the tenant's name is too long for a file name, so the file is {name}"));
     }
-    Ok(Some(path))
+    Ok(Some(name.into()))
+}
+
+/// The same of parts that are known. `id`: where the name alone would not do.
+pub(super) fn file_name(tenant: &str, id: Option<&str>, month: Month, restriction: &str) -> String {
+    let id = id.map(|id| format!("_{id}")).unwrap_or_default();
+    let restriction = shortened(&safe(restriction), MAX_RESTRICTION_BYTES);
+    let end = format!("{id}_detailed_usage_{month}{restriction}.csv");
+    format!("{}{end}", shortened(&safe_name(tenant), MAX_NAME_BYTES - end.len()))
+}
+
+/// Files of tenants for which this is equal would be named alike: some file systems take upper and lower case for one.
+pub(super) fn comparable(tenant: &str) -> String {
+    folded(&safe_name(tenant))
 }
 
 /// What a report has not all of, and as of when it is.
-fn restriction(query: &UsageQuery) -> String {
-    let filter = &query.filter;
+pub(super) fn restriction(filter: &UsageFilter, as_of: Option<UtcTime>, statement: Option<StatementNumber>) -> String {
     let mut parts: Vec<String> = Vec::new();
     parts.extend(filter.asset_types.iter().map(ToString::to_string));
     parts.extend(filter.asset_ids.iter().cloned());
     parts.extend(filter.meter_names.iter().cloned());
     parts.extend(filter.billing_regions.iter().map(ToString::to_string));
     parts.extend(filter.trial.map(|trial| if trial { "trial" } else { "billable" }.to_owned()));
-    parts.extend(query.as_of.map(|time| format!("as-of-{}", time.to_string().replace(':', ""))));
-    parts.extend(query.statement.map(|number| format!("statement-{number}")));
+    parts.extend(as_of.map(|time| format!("as-of-{}", time.to_string().replace(':', ""))));
+    parts.extend(statement.map(|number| format!("statement-{number}")));
     parts.into_iter().map(|part| format!("_{part}")).collect()
+}
+
+/// A name that a file's name may begin with.
+fn safe_name(tenant: &str) -> String {
+    safe(tenant).trim_start_matches('.').to_owned()
 }
 
 /// Without characters that file names cannot contain, or that a terminal would not show.
@@ -62,13 +73,12 @@ fn safe(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AssetType, BillingRegion, UsageFilter};
+    use crate::model::{AssetType, BillingRegion};
 
     #[test]
     fn a_name_says_what_the_report_is() {
-        let tenant = "0f8fad5b-d9cb-469f-a165-70867728950e".parse().expect("an id");
-        let whole = UsageQuery::new(tenant, "2022-02".parse().expect("a month"));
-        assert_eq!(restriction(&whole), "");
+        let whole = UsageFilter::default();
+        assert_eq!(restriction(&whole, None, None), "");
         let filter = UsageFilter {
             asset_types: vec![AssetType::User],
             asset_ids: vec!["a/b".to_owned()],
@@ -76,7 +86,14 @@ mod tests {
             billing_regions: vec![BillingRegion::Eu, BillingRegion::Na],
             trial: Some(false),
         };
-        let part = UsageQuery { filter, as_of: Some("2022-03-01T00:00:00Z".parse().expect("a time")), ..whole };
-        assert_eq!(safe(&restriction(&part)), "_USER_a_b_user_hours_EU_NA_billable_as-of-2022-03-01T000000Z");
+        let as_of = Some("2022-03-01T00:00:00Z".parse().expect("a time"));
+        assert_eq!(
+            safe(&restriction(&filter, as_of, None)),
+            "_USER_a_b_user_hours_EU_NA_billable_as-of-2022-03-01T000000Z"
+        );
+        let month = "2022-02".parse().expect("a month");
+        assert_eq!(file_name("..a/b", None, month, ""), "a_b_detailed_usage_2022-02.csv");
+        assert_eq!(file_name("A", Some("id"), month, "_EU"), "A_id_detailed_usage_2022-02_EU.csv");
+        assert_eq!(comparable("..ärger/1"), comparable("ÄRGER_1"));
     }
 }

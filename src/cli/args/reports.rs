@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, builder::FalseyValueParser};
 
 use super::{Format, ReadArgs};
-use crate::model::{AssetType, BillingRegion, Month, StatementNumber, UtcTime};
+use crate::{
+    contract::{CsvFormat, LineEnd},
+    model::{AssetType, BillingRegion, Month, StatementNumber, UsageFilter, UtcTime},
+};
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct TenantsArgs {
@@ -72,4 +75,26 @@ pub(in crate::cli) struct UsageArgs {
     pub(in crate::cli) resume: bool,
     #[command(flatten)]
     pub(in crate::cli) server: ReadArgs,
+}
+
+// === impl UsageArgs ===
+
+impl UsageArgs {
+    pub(in crate::cli) fn filter(&self) -> UsageFilter {
+        UsageFilter {
+            asset_types: self.asset_type.clone(),
+            asset_ids: self.asset_id.clone(),
+            meter_names: self.meter.clone(),
+            billing_regions: self.region.clone(),
+            trial: self.trial,
+        }
+    }
+
+    pub(in crate::cli) fn format(&self) -> CsvFormat {
+        CsvFormat {
+            line_end: if self.crlf { LineEnd::Crlf } else { LineEnd::Lf },
+            neutralize_formulas: self.neutralize_formulas,
+            byte_order_mark: self.bom,
+        }
+    }
 }
