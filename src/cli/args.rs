@@ -122,7 +122,7 @@ pub(super) enum Command {
     Tenant(TenantArgs),
     /// List what was delivered of a tenant's month: when, by whom, and what became of it.
     Loads(LoadsArgs),
-    /// Download the detailed usage of a tenant in a month, as CSV.
+    /// Download the detailed usage of a tenant in a month, or of several, as CSV.
     Usage(Box<UsageArgs>),
     /// Show what an organization owes, line by line.
     Costs(Box<CostsCommand>),

@@ -23,7 +23,7 @@ pub(super) async fn default_path(client: &mut Client, query: &UsageQuery) -> Res
     let namesakes = client.tenants(&tenant.name, None).await?;
     let namesakes = namesakes.iter().filter(|other| comparable(&other.name) == comparable(&tenant.name)).count();
     let restriction = restriction(&query.filter, query.as_of, query.statement);
-    let id = Some(id.as_str()).filter(|_| namesakes > 1);
+    let id = (namesakes > 1).then_some(id.as_str());
     let name = file_name(&tenant.name, id, query.month, &restriction);
     if !name.starts_with(safe_name(&tenant.name).as_str()) {
         output::note(&format!("the tenant's name is too long for a file name, so the file is {name}"));

@@ -1,6 +1,11 @@
 //! `usage`: downloads reports to CSV files, complete or not at all.
 
+mod journal;
+mod manifest;
 mod one;
+mod plan;
+mod several;
+mod text;
 mod transfer;
 
 use std::{io, path::Path};
@@ -10,7 +15,24 @@ use crate::client::ClientError;
 use transfer::failed;
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
-    one::run(args).await
+    if let ([tenant], Some(month)) = (args.tenant.as_slice(), args.month)
+        && args.to.is_none_or(|to| to == month)
+        && !args.output.as_deref().is_some_and(is_folder)
+    {
+        let tenant = tenant.clone();
+        return one::run(args, &tenant, month).await;
+    }
+    if args.month.is_none() && args.organization.is_none() {
+        return Err("--month is required, unless --organization and --statement say which reports".into());
+    }
+    let folder = args.output.clone().filter(|folder| folder != Path::new("-"));
+    let folder = folder.ok_or("several reports need a folder: name one with --output")?;
+    several::run(args, folder).await
+}
+
+/// Whether a path is that of a folder, which may not exist yet.
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 /// Refuses to replace a file that nobody said may be replaced.

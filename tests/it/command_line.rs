@@ -3,6 +3,7 @@
 mod bills;
 mod files;
 mod names;
+mod several;
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

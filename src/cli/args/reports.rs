@@ -27,23 +27,32 @@ pub(in crate::cli) struct TenantsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct UsageArgs {
-    /// The tenant, by its id or by a name that only one tenant has.
-    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME")]
-    pub(in crate::cli) tenant: String,
-    /// The month (UTC).
-    #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM")]
-    pub(in crate::cli) month: Month,
-    /// The file to write, which must not exist. `-` is standard output [default: `<tenant
-    /// name>_detailed_usage_<YYYY-MM>.csv`, with what the report is restricted to].
-    #[arg(short, long, env = "SCR_OUTPUT", value_name = "FILE")]
+    /// The tenant, by its id or by a name that only one tenant has. The variable holds one of them [default: all tenants of
+    /// `--organization`].
+    #[arg(long, env = "SCR_TENANT", value_name = "ID|NAME", required_unless_present = "organization")]
+    pub(in crate::cli) tenant: Vec<String>,
+    /// The organization of the tenants, by its id or by a name that only one organization has.
+    #[arg(long, env = "SCR_ORGANIZATION", value_name = "ID|NAME")]
+    pub(in crate::cli) organization: Option<String>,
+    /// The month (UTC), or the first of several [default: with `--organization` and `--statement`, all that the statement was
+    /// made of].
+    #[arg(long, env = "SCR_MONTH", value_name = "YYYY-MM", required_unless_present = "statement")]
+    pub(in crate::cli) month: Option<Month>,
+    /// The last month, at most 17 after the first [default: the value of `--month`].
+    #[arg(long, env = "SCR_TO", value_name = "YYYY-MM", requires = "month")]
+    pub(in crate::cli) to: Option<Month>,
+    /// The file to write, which must not exist; `-` is standard output. Of several tenants or months: the folder for a file
+    /// of each, all as of one moment, and `manifest.json` [default: `<tenant name>_detailed_usage_<YYYY-MM>.csv`, with what
+    /// the report is restricted to; several reports need a folder].
+    #[arg(short, long, env = "SCR_OUTPUT", value_name = "FILE|DIR")]
     pub(in crate::cli) output: Option<PathBuf>,
-    /// Replace the file if it exists, when the new report is complete.
+    /// Replace files that exist, each when the new report is complete.
     #[arg(long, env = "SCR_FORCE", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) force: bool,
-    /// Show the report as it was at this moment, for instance `2022-03-01T00:00:00Z` [default: now].
+    /// Show the reports as they were at this moment, for instance `2022-03-01T00:00:00Z` [default: now].
     #[arg(long, env = "SCR_AS_OF", value_name = "TIME")]
     pub(in crate::cli) as_of: Option<UtcTime>,
-    /// Show the report as this statement has billed it, by the statement's number.
+    /// Show the reports as this statement has billed them, by the statement's number.
     #[arg(long, env = "SCR_STATEMENT", value_name = "NUMBER", conflicts_with = "as_of")]
     pub(in crate::cli) statement: Option<StatementNumber>,
     /// Only assets of these types: `USER`, `TRANSPORT`, `TENANT`, `GATEWAY`, `ENDPOINT`.
@@ -70,7 +79,8 @@ pub(in crate::cli) struct UsageArgs {
     /// Put a `'` before texts that a spreadsheet would run as a formula. Such a file no longer imports as it was.
     #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) neutralize_formulas: bool,
-    /// Continue an interrupted download from `FILE.part`, with all other options as before.
+    /// Continue an interrupted download from `FILE.part`, or one of several reports in its folder, with all other options as
+    /// before.
     #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) resume: bool,
     #[command(flatten)]

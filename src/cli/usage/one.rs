@@ -21,7 +21,7 @@ use crate::{
         report_name::default_path,
     },
     client::{Client, ClientError, CsvDownload, UsageQuery},
-    model::printable,
+    model::{Month, printable},
 };
 
 /// Where a report is written.
@@ -34,7 +34,7 @@ enum Destination {
     Default,
 }
 
-pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
+pub(super) async fn run(args: UsageArgs, tenant: &str, month: Month) -> Result<(), CommandError> {
     let (filter, format) = (args.filter(), args.format());
     let mut destination = Destination::of(args.output);
     match &destination {
@@ -45,8 +45,14 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
         _ => {}
     }
     let mut client = Client::connect(&args.server.config()?).await?;
-    let tenant_id = client.find_tenant(&args.tenant).await?;
-    let query = UsageQuery { tenant_id, month: args.month, filter, as_of: args.as_of, statement: args.statement };
+    let tenant_id = match &args.organization {
+        Some(organization) => {
+            let organization = client.find_organization(organization).await?;
+            client.find_tenant_of(organization, tenant).await?
+        }
+        None => client.find_tenant(tenant).await?,
+    };
+    let query = UsageQuery { tenant_id, month, filter, as_of: args.as_of, statement: args.statement };
     if args.resume {
         let target = match &destination {
             Destination::File(path) => Some(path.clone()),
@@ -91,7 +97,7 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
             save(download, file, &path, args.force).await
         }
         // Without a tenant there is no report.
-        Destination::Default => Err(ClientError::UnknownTenant(args.tenant).into()),
+        Destination::Default => Err(ClientError::UnknownTenant(tenant.to_owned()).into()),
     }
 }
 

@@ -79,6 +79,15 @@ pub(super) async fn receive(
     }
 }
 
+impl From<Interrupted> for CommandError {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Write(error) => error,
+            Interrupted::Discarded(error) | Interrupted::Kept(error, _) => error.into(),
+        }
+    }
+}
+
 pub(super) fn failed(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
@@ -133,7 +142,7 @@ pub(super) fn progress_bar(record_count: u64, resumed: u64) -> ProgressBar {
         // Failing to draw the bar must not fail the download.
         let _ = write!(out, "{} rows/s", HumanCount(state.per_sec().round() as u64));
     };
-    let template = "{wide_bar} {human_pos}/{human_len} rows, {rate}, {eta} left";
+    let template = "{wide_bar} {msg}{human_pos}/{human_len} rows, {rate}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.with_key("rate", rate));
     }

@@ -19,7 +19,7 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
 
 /// A customer's files: a statement with an adjustment, its detailed usage, and the keys.
 struct Files {
-    _books: Books,
+    books: Books,
     folder: tempfile::TempDir,
     details: Vec<PathBuf>,
 }
@@ -71,7 +71,7 @@ impl Files {
             client(&["usage", "--tenant", tenant, "--month", month, "--statement", "2022-03-000002", "-o", &name]);
             details.push(file);
         }
-        Self { _books: books, folder, details }
+        Self { books, folder, details }
     }
 
     fn statement(&self) -> PathBuf {
@@ -118,6 +118,55 @@ async fn a_statement_is_checked_from_the_customers_own_files() {
     let (ok, output, error) = files.verify(&files.statement(), &files.details[..1]);
     assert!(ok, "{error}");
     assert_eq!(output.matches("not checked, for want of their detailed usage").count(), 2, "{output}");
+}
+
+/// One command downloads all that a statement was made of: its month, and the months that it adjusts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_files_of_a_statement_come_at_once() {
+    let files = Files::new().await;
+    let folder = files.folder.path().join("details");
+    let server = files.books.server.url();
+    let usage = |folder: &Path, number: &str, more: &[&str]| {
+        let mut command = program();
+        command.args(["usage", "--organization", "Acme", "--statement", number, "--server", &server, "-o"]);
+        run(command.arg(folder).args(more))
+    };
+    let (ok, _, error) = usage(&folder, "2022-03-000002", &[]);
+    assert!(ok && error.contains("manifest.json: 3 files, 8 rows, all as of 2"), "{error}");
+    let list = |folder: &Path| {
+        let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "csv")).collect();
+        paths.sort();
+        paths
+    };
+    let details = list(&folder);
+    let names: Vec<_> = details.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    let expected = [("acme-hq", "2022-02"), ("acme-hq", "2022-03"), ("acme-lab", "2022-03")]
+        .map(|(tenant, month)| format!("{tenant}_detailed_usage_{month}_statement-2022-03-000002.csv"));
+    assert_eq!(names, expected);
+    let (ok, output, error) = files.verify(&files.statement(), &details);
+    assert!(ok && !output.contains("not checked"), "{output}{error}");
+    // They are those of one command each.
+    for (path, one) in details.iter().zip([&files.details[2], &files.details[0], &files.details[1]]) {
+        assert_eq!(fs::read(path).unwrap(), fs::read(one).unwrap());
+    }
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let statement: serde_json::Value = serde_json::from_slice(&fs::read(files.statement()).unwrap()).unwrap();
+    assert_eq!(manifest["asOf"], statement["statement"]["horizon"]);
+    assert_eq!(manifest["reports"][1]["revision"], statement["reports"][0]["revision"]);
+
+    // Those of one tenant, or month.
+    let lab = files.folder.path().join("lab");
+    assert!(usage(&lab, "2022-03-000002", &["--tenant", "acme-lab"]).0);
+    assert_eq!(list(&lab).len(), 1);
+    let march = files.folder.path().join("march");
+    assert!(usage(&march, "2022-03-000002", &["--month", "2022-03"]).0);
+    assert_eq!(list(&march).len(), 2);
+    let (ok, _, error) = usage(&folder, "2022-03-000007", &["--force"]);
+    assert!(!ok && error.contains("has no statement 2022-03-000007; that of 2022-03 is 2022-03-000002"), "{error}");
+    let (ok, _, error) = usage(&folder, "2022-04-000003", &["--force"]);
+    assert!(!ok && error.contains("there is no such statement; `secure-connect-reports statement list`"), "{error}");
+    assert_eq!(list(&folder), details, "nothing was touched");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

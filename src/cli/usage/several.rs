@@ -1,0 +1,286 @@
+//! Several reports: a file for each tenant and month in a folder, all as of one moment, and a manifest when all are complete.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use indicatif::{HumanCount, ProgressBar};
+
+use super::{
+    check_free, is_permanent,
+    journal::{Content, Done, Journal},
+    manifest,
+    plan::{Asked, Plan, Report},
+    transfer::{failed, progress_bar, receive, write_names},
+};
+use crate::{
+    cli::{
+        CommandError,
+        args::UsageArgs,
+        output::{self, time},
+        partial::{Earlier, PartialFile, remove},
+    },
+    client::{Client, ClientError, CsvDownload, UsageQuery},
+    contract::{CsvFormat, Reason},
+    model::{StatementNumber, UsageFilter},
+};
+
+/// How many downloads run at a time.
+const DOWNLOADS: usize = 4;
+
+/// What all of the downloads have in common.
+struct Downloads {
+    client: Client,
+    folder: PathBuf,
+    plan: Plan,
+    filter: UsageFilter,
+    format: CsvFormat,
+    statement: Option<StatementNumber>,
+    force: bool,
+    journal: Arc<Mutex<Journal>>,
+    bar: ProgressBar,
+}
+
+pub(super) async fn run(args: UsageArgs, folder: PathBuf) -> Result<(), CommandError> {
+    let mut client = Client::connect(&args.server.config()?).await?;
+    let target = folder.join(manifest::NAME);
+    check_free(&target, args.force)?;
+    let (journal, plan, done) = match earlier(&args, &folder)? {
+        Some(earlier) => earlier,
+        None => {
+            if args.resume {
+                output::note("there is no download to resume, so it starts from the first row");
+            }
+            let plan = Plan::make(&mut client, &args).await?;
+            for report in plan.reports.iter().filter(|report| report.revision.is_some()) {
+                check_free(&folder.join(&report.file), args.force)?;
+            }
+            fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+            (Journal::create(&folder, &plan)?, plan, Vec::new())
+        }
+    };
+    // From here on, an earlier manifest is not true any more.
+    remove(&target)?;
+    let bar = progress_bar(0, 0);
+    let (filter, format) = (args.filter(), args.format());
+    let journal = Arc::new(Mutex::new(journal));
+    let (statement, force) = (args.statement, args.force);
+    let downloads = Downloads { client, folder, plan, filter, format, statement, force, journal, bar };
+    let done = downloads.run(done).await?;
+    downloads.finish(&target, &done)
+}
+
+/// The journal of an earlier download, if there is one to go on with.
+fn earlier(args: &UsageArgs, folder: &Path) -> Result<Option<(Journal, Plan, Vec<Done>)>, CommandError> {
+    if args.resume {
+        let earlier = Journal::reopen(folder)?;
+        if earlier.as_ref().is_some_and(|(_, plan, _)| plan.asked != Asked::of(args)) {
+            return Err(format!(
+                "the download in {} is of other reports: use the same options as before, or --force instead of --resume \
+                 to start again",
+                folder.display()
+            )
+            .into());
+        }
+        return Ok(earlier);
+    }
+    if Journal::exists(folder) && !args.force {
+        return Err(format!(
+            "{} has a download that is not complete: run the same command with --resume to continue it, or with --force \
+             to start again",
+            folder.display()
+        )
+        .into());
+    }
+    Ok(None)
+}
+
+// === impl Downloads ===
+
+impl Downloads {
+    /// Downloads what is not there yet. Returns what all reports are, in the order of the plan.
+    async fn run(&self, earlier: Vec<Done>) -> Result<Vec<Option<Done>>, CommandError> {
+        let mut done = self.verified(earlier).await?;
+        let is_open = |&index: &usize| done[index].is_none() && self.plan.reports[index].revision.is_some();
+        let mut waiting: VecDeque<usize> = (0..done.len()).filter(is_open).collect();
+        let (count, ready) = (self.count(), self.count() - waiting.len());
+        if ready > 0 {
+            output::note(&format!("{ready} of {count} reports are complete already"));
+        }
+        let mut limit = DOWNLOADS;
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < limit
+                && let Some(index) = waiting.pop_front()
+            {
+                running.push(async move { (index, self.download(index).await) });
+            }
+            self.bar.set_message(format!("{} of {count} reports, ", count - waiting.len() - running.len()));
+            match running.next().await {
+                None => break,
+                Some((index, Ok(one))) => done[index] = Some(one),
+                // Where the server has no place for so many downloads, it is the next one's when another one ends.
+                Some((index, Err(error))) if is_limit(&error) && !running.is_empty() => {
+                    limit = running.len();
+                    waiting.push_front(index);
+                }
+                Some((index, Err(error))) => {
+                    let complete = count - waiting.len() - running.len() - 1;
+                    return Err(format!(
+                        "{}: {error}; {complete} of {count} reports are complete in {}; run the same command with \
+                         --resume to continue",
+                        self.path(index).display(),
+                        self.folder.display()
+                    )
+                    .into());
+                }
+            }
+        }
+        self.bar.finish_and_clear();
+        Ok(done)
+    }
+
+    /// How many reports have usage.
+    fn count(&self) -> usize {
+        self.plan.reports.iter().filter(|report| report.revision.is_some()).count()
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        self.folder.join(&self.plan.reports[index].file)
+    }
+
+    /// Those of an earlier download whose files are as they were left.
+    async fn verified(&self, earlier: Vec<Done>) -> Result<Vec<Option<Done>>, CommandError> {
+        let mut verified = vec![None; self.plan.reports.len()];
+        for done in earlier {
+            let index = done.report;
+            verified[index] = Some(done);
+        }
+        for (index, slot) in verified.iter_mut().enumerate() {
+            let path = self.path(index);
+            let Some(done) = slot else {
+                if self.plan.reports[index].revision.is_some() {
+                    check_free(&path, self.force)?;
+                }
+                continue;
+            };
+            let Some(content) = &done.content else { continue };
+            let found = {
+                let path = path.clone();
+                tokio::task::spawn_blocking(move || Content::of(&path)).await??
+            };
+            if found.as_ref() == Some(content) {
+                // It may have got its name just when the process ended.
+                PartialFile::remove(&path)?;
+                continue;
+            }
+            if found.is_some() && !self.force {
+                return Err(format!(
+                    "{} was changed since it was downloaded; use --force to download it again",
+                    path.display()
+                )
+                .into());
+            }
+            *slot = None;
+        }
+        Ok(verified)
+    }
+
+    async fn download(&self, index: usize) -> Result<Done, CommandError> {
+        let report = &self.plan.reports[index];
+        let path = self.path(index);
+        let (mut download, file) = self.open(report, &path).await?;
+        let header = download.header().clone();
+        if report.revision.as_ref() != Some(&header.revision) {
+            let wrong = "the report has another revision than its month had".to_owned();
+            return Err(ClientError::WrongAnswer(wrong).into());
+        }
+        self.bar.inc_length(header.record_count.cast_unsigned());
+        self.bar.inc(header.resumed_record_count.cast_unsigned());
+        let mut done = Done {
+            report: index,
+            revision: header.revision,
+            data_as_of: Some(time(header.data_as_of)).filter(|time| !time.is_empty()),
+            row_count: header.record_count.cast_unsigned(),
+            content: None,
+        };
+        let Some(file) = file else {
+            // Its summary is checked all the same.
+            while download.next(&mut Vec::new()).await?.is_some() {}
+            self.journal.lock().unwrap_or_else(PoisonError::into_inner).add(&done)?;
+            return Ok(done);
+        };
+        let file = receive(&mut download, file, &self.bar).await?;
+        let (journal, force) = (Arc::clone(&self.journal), self.force);
+        let complete = move || {
+            done.content = Content::of(&file.path())?;
+            // First, so that a file under its name is always known, whenever the process ends.
+            journal.lock().unwrap_or_else(PoisonError::into_inner).add(&done)?;
+            file.finish(force).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => "it exists now; use --resume with --force to replace it".to_owned(),
+                _ => error.to_string(),
+            })?;
+            Ok(done)
+        };
+        tokio::task::spawn_blocking(complete).await?
+    }
+
+    /// Starts a download, where an earlier one has stopped if it can. Without rows there is no file.
+    async fn open(&self, report: &Report, path: &Path) -> Result<(CsvDownload, Option<PartialFile>), CommandError> {
+        let mut client = self.client.clone();
+        let query = UsageQuery {
+            tenant_id: report.tenant_id,
+            month: report.month,
+            filter: self.filter.clone(),
+            as_of: if self.statement.is_some() { None } else { Some(self.plan.as_of) },
+            statement: self.statement,
+        };
+        let target = path.to_owned();
+        let earlier = tokio::task::spawn_blocking(move || PartialFile::reopen(&target)).await??;
+        if let Earlier::Stopped(stopped) = earlier {
+            let (file, checkpoint) = *stopped;
+            if checkpoint.matches(&query, self.format) {
+                match client.resume_detailed_usage_csv(&query, self.format, &checkpoint).await {
+                    Ok(download) => return Ok((download, Some(file))),
+                    // From the first row it is the same report.
+                    Err(error) if is_permanent(&error) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let download = client.detailed_usage_csv(&query, self.format).await?;
+        if download.header().record_count == 0 {
+            return Ok((download, None));
+        }
+        let mut file = PartialFile::create(path)?;
+        write_names(&mut file, self.format).map_err(|error| failed(&file.path(), &error))?;
+        Ok((download, Some(file)))
+    }
+
+    /// Writes the manifest: it is there only where all reports are.
+    fn finish(self, target: &Path, done: &[Option<Done>]) -> Result<(), CommandError> {
+        manifest::write(target, &self.plan, done)?;
+        let journal = Arc::try_unwrap(self.journal).map_err(|_| "a download is still running")?;
+        journal.into_inner().unwrap_or_else(PoisonError::into_inner).remove()?;
+        let files = done.iter().flatten().filter(|done| done.content.is_some()).count();
+        let rows: u64 = done.iter().flatten().map(|done| done.row_count).sum();
+        let (rows, empty) = (HumanCount(rows), done.len() - files);
+        let empty = if empty > 0 { format!(", {empty} reports without rows") } else { String::new() };
+        output::note(&format!(
+            "{}: {files} files, {rows} rows{empty}, all as of {}",
+            target.display(),
+            self.plan.as_of
+        ));
+        Ok(())
+    }
+}
+
+/// Whether a server refused a download since others are running.
+fn is_limit(error: &CommandError) -> bool {
+    let Some(ClientError::Refused { reason, .. }) = error.downcast_ref::<ClientError>() else { return false };
+    [Reason::CallerLimit, Reason::Overloaded].iter().any(|limit| limit.as_str() == reason)
+}
