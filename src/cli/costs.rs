@@ -6,7 +6,7 @@ use super::{
     CommandError,
     args::{CostsArgs, Format},
     breakdown,
-    output::{JsonArray, Rows, days, month, note, print_json, say, text_or_null, time},
+    output::{JsonArray, Rows, bill_state, days, month, note, print_json, say, text_or_null, time},
     tenants::connect,
 };
 use crate::{
@@ -134,7 +134,7 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
         row[1] = "TOTAL".to_owned();
         row[7] = total.cost.clone();
         row[8] = total.currency.clone();
-        if total.state == BillState::Closed as i32 {
+        if total.state() == BillState::Closed {
             let number = Some(&total.statement_number).filter(|number| !number.is_empty());
             row[2] = number.map_or_else(|| "closed".to_owned(), |number| format!("statement {number}"));
         }
@@ -313,7 +313,7 @@ fn to_json(costs: GetMonthlyCostsResponse) -> Value {
             "cost": total.cost,
             "adjustment": total.adjustment,
             "amountDue": total.amount_due,
-            "state": if total.state == BillState::Closed as i32 { "CLOSED" } else { "OPEN" },
+            "state": bill_state(total.state()),
             "statementNumber": text_or_null(total.statement_number),
         })).collect::<Vec<_>>(),
         "tenantMonths": costs.tenant_months.into_iter().map(|report| json!({

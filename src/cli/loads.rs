@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 use super::{
     CommandError,
     args::{Format, LoadsArgs, TenantArgs},
-    output::{Rows, month, note, print_json, text_or_null, time},
+    output::{Rows, bill_state, note, print_json, text_or_null, time},
     tenants::{connect, to_json as tenant_to_json},
 };
-use crate::contract::proto::{BillState, GetTenantResponse, Load, LoadState, UsageMonth};
+use crate::{
+    client::TenantUsage,
+    contract::proto::{Load, LoadState},
+};
 
 pub(super) async fn run(args: LoadsArgs) -> Result<(), CommandError> {
     let mut client = connect(&args.server).await?;
@@ -102,17 +105,17 @@ fn load_to_json(load: &Load) -> Value {
 pub(super) async fn tenant(args: TenantArgs) -> Result<(), CommandError> {
     let mut client = connect(&args.server).await?;
     let tenant = client.find_tenant(&args.tenant).await?;
-    let GetTenantResponse { tenant, months } = client.tenant(tenant, args.as_of).await?;
+    let TenantUsage { tenant, months, as_of } = client.tenant_usage(tenant, args.as_of).await?;
     let headers = vec!["MONTH", "RECORDS", "STATE", "STATEMENT", "DATA AS OF", "REVISION"];
     match args.format {
         Format::Table => {
             let rows = months.into_iter().map(|usage| {
                 vec![
-                    month(usage.month),
+                    usage.month.to_string(),
                     usage.record_count.to_string(),
-                    month_state(&usage).to_owned(),
+                    bill_state(usage.state).to_owned(),
                     usage.statement_number,
-                    time(usage.data_as_of),
+                    usage.data_as_of.to_string(),
                     usage.revision,
                 ]
             });
@@ -121,22 +124,23 @@ pub(super) async fn tenant(args: TenantArgs) -> Result<(), CommandError> {
         Format::Csv => {
             let headers = vec!["month", "recordCount", "state", "statementNumber", "dataAsOf", "revision"];
             let rows = months.into_iter().map(|usage| {
-                let state = month_state(&usage).to_owned();
+                let state = bill_state(usage.state).to_owned();
                 let records = usage.record_count.to_string();
-                let as_of = time(usage.data_as_of);
-                vec![month(usage.month), records, state, usage.statement_number, as_of, usage.revision]
+                let as_of = usage.data_as_of.to_string();
+                vec![usage.month.to_string(), records, state, usage.statement_number, as_of, usage.revision]
             });
             Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv()?)
         }
         Format::Json => {
-            let mut value = tenant.as_ref().map(tenant_to_json).unwrap_or_default();
+            let mut value = tenant_to_json(&tenant);
+            value["asOf"] = as_of.to_string().into();
             let months = months.into_iter().map(|usage| {
                 json!({
-                    "month": month(usage.month),
+                    "month": usage.month.to_string(),
                     "recordCount": usage.record_count,
-                    "state": month_state(&usage),
+                    "state": bill_state(usage.state),
                     "statementNumber": text_or_null(usage.statement_number),
-                    "dataAsOf": time(usage.data_as_of),
+                    "dataAsOf": usage.data_as_of.to_string(),
                     "revision": usage.revision,
                 })
             });
@@ -144,8 +148,4 @@ pub(super) async fn tenant(args: TenantArgs) -> Result<(), CommandError> {
             Ok(print_json(&value)?)
         }
     }
-}
-
-fn month_state(month: &UsageMonth) -> &'static str {
-    if month.state == BillState::Closed as i32 { "CLOSED" } else { "OPEN" }
 }

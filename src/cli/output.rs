@@ -5,7 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::{
-    contract::{CsvFormat, proto},
+    contract::{
+        CsvFormat,
+        proto::{self, BillState},
+    },
     model::{UtcTime, is_deceptive, printable},
 };
 
@@ -186,6 +189,11 @@ pub(super) fn time(time: Option<prost_types::Timestamp>) -> String {
     time.and_then(|time| UtcTime::from_unix(time.seconds, time.nanos).ok())
         .map(|time| time.to_string())
         .unwrap_or_default()
+}
+
+/// Whether a month has its final bill.
+pub(super) fn bill_state(state: BillState) -> &'static str {
+    if state == BillState::Closed { "CLOSED" } else { "OPEN" }
 }
 
 /// `null` for an empty text.

@@ -1,4 +1,4 @@
-//! `GetTenant` and `ListLoads`: what there is of a tenant, and where it came from.
+//! `ListLoads`: where a month of a tenant came from.
 
 use super::{
     Client, ClientError,
@@ -6,37 +6,15 @@ use super::{
     report_check::{check_as_of, moment},
 };
 use crate::{
-    contract::proto::{self, Load, UsageMonth},
+    contract::proto::{self, Load},
     model::{Month, TenantId, UtcTime},
 };
 
 const PAGE_SIZE: usize = 1000;
-/// More than 8,000 years have.
-const MAX_MONTHS: usize = 100_000;
 
 // === impl Client ===
 
 impl Client {
-    /// Gets a tenant, and its months as they were at a time; `None`: now.
-    pub async fn tenant(
-        &mut self,
-        tenant_id: TenantId,
-        as_of: Option<UtcTime>,
-    ) -> Result<proto::GetTenantResponse, ClientError> {
-        let request = proto::GetTenantRequest { tenant_id: tenant_id.to_string(), as_of: as_of.map(Into::into) };
-        let bytes = self.unary("GetTenant", &request).await?;
-        let answer: proto::GetTenantResponse = read_page(&bytes, 2, MAX_MONTHS)?;
-        if answer.tenant.as_ref().is_none_or(|tenant| tenant.tenant_id != tenant_id.to_string()) {
-            return Err(ClientError::wrong("it is of another tenant"));
-        }
-        let month = |month: &UsageMonth| month.month.map(|month| (month.year, month.month));
-        if !answer.months.is_sorted_by(|a, b| month(a) < month(b)) {
-            return Err(ClientError::wrong("its months are not in order, or come twice"));
-        }
-        answer.months.iter().try_for_each(|month| check_as_of(moment(month.data_as_of), as_of))?;
-        Ok(answer)
-    }
-
     /// Lists what sources have delivered of a tenant's month, by day, source and time. Reads all pages.
     pub async fn loads(
         &mut self,

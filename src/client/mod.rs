@@ -65,7 +65,7 @@ pub use tenant_usage::{TenantUsage, UsageMonth};
 pub use usage::{UsageDownload, UsageQuery};
 pub use usage_csv::CsvDownload;
 
-use crate::contract::{CsvFormat, proto};
+use crate::contract::CsvFormat;
 
 /// The package of the services, and the one that most calls are of.
 const PACKAGE: &str = "/secureconnect.reports.v1.";

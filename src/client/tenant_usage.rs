@@ -3,7 +3,7 @@
 use super::{
     Client, ClientError,
     pages::read_page,
-    report_check::{check_as_of, check_revision},
+    report_check::{check_as_of, check_revision, moment},
 };
 use crate::{
     contract::proto,
@@ -31,6 +31,11 @@ pub struct UsageMonth {
     pub month: Month,
     pub revision: String,
     pub record_count: u64,
+    pub data_as_of: UtcTime,
+    /// Whether the month has its final bill.
+    pub state: proto::BillState,
+    /// Empty where the month has no statement.
+    pub statement_number: String,
 }
 
 // === impl Client ===
@@ -61,14 +66,14 @@ impl TenantUsage {
         if tenant.tenant_id != tenant_id.to_string() {
             return Err(ClientError::wrong(format!("it is of tenant {:?}, not of {tenant_id}", tenant.tenant_id)));
         }
-        let found = moment("as_of", answer.as_of)?;
+        let found = moment(answer.as_of).ok_or_else(|| ClientError::malformed("as_of", "none"))?;
         if as_of.is_some_and(|asked| asked != found) {
             return Err(ClientError::wrong(format!("it is as of {found}")));
         }
         let mut months: Vec<UsageMonth> = Vec::new();
         for month in answer.months {
-            check_as_of(Some(moment("data_as_of", month.data_as_of)?), Some(found))?;
             let month = UsageMonth::try_from(month)?;
+            check_as_of(Some(month.data_as_of), Some(found))?;
             if months.last().is_some_and(|last| last.month >= month.month) {
                 return Err(ClientError::wrong("its months are not in order, or come twice"));
             }
@@ -76,11 +81,6 @@ impl TenantUsage {
         }
         Ok(Self { tenant, months, as_of: found })
     }
-}
-
-fn moment(field: &str, time: Option<prost_types::Timestamp>) -> Result<UtcTime, ClientError> {
-    let time = time.ok_or_else(|| ClientError::malformed(field, "none"))?;
-    UtcTime::from_unix(time.seconds, time.nanos).map_err(|error| ClientError::malformed(field, error.to_string()))
 }
 
 impl TryFrom<proto::UsageMonth> for UsageMonth {
@@ -92,7 +92,13 @@ impl TryFrom<proto::UsageMonth> for UsageMonth {
         check_revision(&found.revision)?;
         let record_count = u64::try_from(found.record_count);
         let record_count = record_count.map_err(|_| ClientError::malformed("record_count", found.record_count))?;
-        Ok(Self { month, revision: found.revision, record_count })
+        let data_as_of = moment(found.data_as_of).ok_or_else(|| ClientError::malformed("data_as_of", "none"))?;
+        let state = match found.state() {
+            proto::BillState::Unspecified => return Err(ClientError::malformed("state", found.state)),
+            state => state,
+        };
+        let (revision, statement_number) = (found.revision, found.statement_number);
+        Ok(Self { month, revision, record_count, data_as_of, state, statement_number })
     }
 }
 
@@ -112,6 +118,7 @@ mod tests {
             revision: "ab".repeat(32),
             record_count: 7,
             data_as_of: time(40),
+            state: proto::BillState::Open.into(),
             ..proto::UsageMonth::default()
         };
         let tenant = proto::Tenant { tenant_id: ID.to_owned(), ..proto::Tenant::default() };
@@ -133,7 +140,7 @@ mod tests {
         assert_eq!(months, [("2022-02".to_owned(), 7), ("2022-03".to_owned(), 7)]);
         assert!(read(|_| (), Some(50)).is_ok());
         assert!(read(|_| (), Some(51)).is_err(), "of another moment");
-        let wrong: [fn(&mut proto::GetTenantResponse); 9] = [
+        let wrong: [fn(&mut proto::GetTenantResponse); 11] = [
             |answer| answer.tenant = None,
             |answer| answer.tenant.as_mut().expect("a tenant").tenant_id = ID.replace('0', "1"),
             |answer| answer.as_of = None,
@@ -143,6 +150,8 @@ mod tests {
             |answer| answer.months[0].month = Some(proto::YearMonth { year: 2022, month: 13 }),
             |answer| answer.months[0].revision.truncate(63),
             |answer| answer.months[0].record_count = -1,
+            |answer| answer.months[0].data_as_of = None,
+            |answer| answer.months[0].state = 0,
         ];
         for (number, change) in wrong.into_iter().enumerate() {
             assert!(read(change, None).is_err(), "{number}");

@@ -6,9 +6,9 @@ use super::{Pair, Sums, kind};
 use crate::{
     cli::{
         costs::region,
-        output::{text_or_null, time},
+        output::{bill_state, text_or_null, time},
     },
-    contract::proto::{BillState, ComparedLine, ComparedSide, MovedAsset},
+    contract::proto::{ComparedLine, ComparedSide, MovedAsset},
     model::{AssetType, OrganizationId},
 };
 
@@ -100,7 +100,7 @@ fn side_to_json(side: ComparedSide) -> Value {
     json!({
         "month": crate::cli::output::month(side.month),
         "asOf": time(side.as_of),
-        "state": if side.state() == BillState::Closed { "CLOSED" } else { "OPEN" },
+        "state": bill_state(side.state()),
         "statementNumber": text_or_null(side.statement_number),
         "draft": side.draft,
     })
