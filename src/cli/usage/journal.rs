@@ -10,9 +10,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{plan::Plan, transfer::failed};
-use crate::cli::{
-    CommandError,
-    partial::{create, lock, open, open_own, remove, sync_folder},
+use crate::{
+    cli::{
+        CommandError, output,
+        partial::{create, lock, open, open_own, remove, sync_folder},
+    },
+    contract::proto::{MissingDays, ReportHeader},
+    model::printable,
 };
 
 const NAME: &str = "manifest.part.jsonl";
@@ -41,8 +45,16 @@ pub(super) struct Done {
     pub(super) revision: String,
     pub(super) data_as_of: Option<String>,
     pub(super) row_count: u64,
+    pub(super) missing_days: Vec<Missing>,
     /// `None`: it has no rows, and so no file.
     pub(super) content: Option<Content>,
+}
+
+/// Days that a source has not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Missing {
+    pub(super) source: String,
+    pub(super) days: Vec<String>,
 }
 
 /// What a file holds.
@@ -132,6 +144,27 @@ fn read_line(lines: &mut BufReader<&File>, line: &mut Vec<u8>) -> io::Result<u64
         return Ok(0);
     }
     Ok(line.len() as u64 + 1)
+}
+
+// === impl Missing ===
+
+impl Missing {
+    pub(super) fn of(header: &ReportHeader) -> Vec<Self> {
+        let missing = |missing: &MissingDays| Self { source: missing.source.clone(), days: missing.days.clone() };
+        header.missing_days.iter().map(missing).collect()
+    }
+
+    /// Says what is still to come, perhaps.
+    pub(super) fn note(missing: &[Self], tenant_name: &str) {
+        for Self { source, days } in missing {
+            output::note(&format!(
+                "warning: {} has not delivered {} for {}",
+                printable(source),
+                output::days(days),
+                printable(tenant_name)
+            ));
+        }
+    }
 }
 
 // === impl Content ===

@@ -5,7 +5,7 @@ use std::{io::Write as _, path::Path};
 use serde::Serialize;
 
 use super::{
-    journal::Done,
+    journal::{Done, Missing},
     plan::{Asked, Plan},
     transfer::failed,
 };
@@ -42,6 +42,7 @@ struct Entry<'a> {
     revision: Option<&'a str>,
     as_of: String,
     data_as_of: Option<&'a str>,
+    missing_days: &'a [Missing],
 }
 
 /// Writes the manifest of a plan whose reports are done, as far as they have usage. It gets its name when it is whole.
@@ -61,6 +62,7 @@ pub(super) fn write(target: &Path, plan: &Plan, done: &[Option<Done>]) -> Result
             revision: report.revision.as_deref(),
             as_of: as_of.clone(),
             data_as_of: done.as_ref().and_then(|done| done.data_as_of.as_deref()),
+            missing_days: done.as_ref().map_or(&[], |done| &done.missing_days),
         }
     });
     let manifest = Manifest {

@@ -10,7 +10,8 @@ use indicatif::HumanCount;
 
 use super::{
     check_free, is_permanent,
-    transfer::{Interrupted, copy, failed, note_missing_days, progress_bar, receive, write_names},
+    journal::Missing,
+    transfer::{Interrupted, copy, failed, progress_bar, receive, write_names},
 };
 use crate::{
     cli::{
@@ -158,7 +159,7 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path, replace
         _ => failed(path, &error),
     })?;
     bar.finish_and_clear();
-    note_missing_days(&header);
+    Missing::note(&Missing::of(&header), &header.tenant_name);
     let path = path.display();
     let header = download.header();
     if header.record_count == 0 {

@@ -12,7 +12,7 @@ use indicatif::{HumanCount, ProgressBar};
 
 use super::{
     check_free, is_permanent,
-    journal::{Content, Done, Journal},
+    journal::{Content, Done, Journal, Missing},
     manifest,
     plan::{Asked, Plan, Report},
     transfer::{failed, progress_bar, receive, write_names},
@@ -194,7 +194,7 @@ impl Downloads {
         let report = &self.plan.reports[index];
         let path = self.path(index);
         let (mut download, file) = self.open(report, &path).await?;
-        let header = download.header().clone();
+        let header = download.header();
         if report.revision.as_ref() != Some(&header.revision) {
             let wrong = "the report has another revision than its month had".to_owned();
             return Err(ClientError::WrongAnswer(wrong).into());
@@ -203,9 +203,10 @@ impl Downloads {
         self.bar.inc(header.resumed_record_count.cast_unsigned());
         let mut done = Done {
             report: index,
-            revision: header.revision,
+            revision: header.revision.clone(),
             data_as_of: Some(time(header.data_as_of)).filter(|time| !time.is_empty()),
             row_count: header.record_count.cast_unsigned(),
+            missing_days: Missing::of(header),
             content: None,
         };
         let Some(file) = file else {
@@ -266,6 +267,9 @@ impl Downloads {
         manifest::write(target, &self.plan, done)?;
         let journal = Arc::try_unwrap(self.journal).map_err(|_| "a download is still running")?;
         journal.into_inner().unwrap_or_else(PoisonError::into_inner).remove()?;
+        for done in done.iter().flatten() {
+            Missing::note(&done.missing_days, &self.plan.reports[done.report].tenant_name);
+        }
         let files = done.iter().flatten().filter(|done| done.content.is_some()).count();
         let rows: u64 = done.iter().flatten().map(|done| done.row_count).sum();
         let (rows, empty) = (HumanCount(rows), done.len() - files);

@@ -12,12 +12,10 @@ use crate::{
     cli::{
         CommandError,
         background::{BackgroundWriter, Output},
-        output,
         partial::PartialFile,
     },
     client::{ClientError, CsvDownload},
-    contract::{CsvFormat, CsvWriter, proto::ReportHeader},
-    model::printable,
+    contract::{CsvFormat, CsvWriter},
 };
 
 /// Lines are written when at least this much is buffered.
@@ -90,18 +88,6 @@ impl From<Interrupted> for CommandError {
 
 pub(super) fn failed(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
-}
-
-/// Says what is still to come, perhaps.
-pub(super) fn note_missing_days(header: &ReportHeader) {
-    for missing in &header.missing_days {
-        output::note(&format!(
-            "warning: {} has not delivered {} for {}",
-            printable(&missing.source),
-            output::days(&missing.days),
-            printable(&header.tenant_name)
-        ));
-    }
 }
 
 /// Passes lines to the writer until the report is complete, or the download or the writer fails.

@@ -20,6 +20,8 @@ use crate::support::{
 };
 
 const MANIFEST: &str = "manifest.json";
+/// The source of what tests import.
+const SOURCE: &str = "default";
 
 fn usage(server: &str, folder: &Path, more: &[&str]) -> Command {
     let mut command = program();
@@ -94,6 +96,27 @@ fn some_rows() -> Vec<Row> {
 
 fn expected(reports: &[(&str, &str, u64)]) -> Vec<(String, String, u64)> {
     reports.iter().map(|&(tenant, month, rows)| (tenant.to_owned(), month.to_owned(), rows)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_that_a_source_has_not_delivered_are_in_the_manifest() {
+    let rows = ["2022-02-01", "2022-02-03", "2022-02-06"].map(|day| Row::on(day, "1"));
+    let (_database, server) = served(&rows).await;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("all");
+    let all = ["--organization", "Acme", "--month", "2022-02"];
+    let (ok, log) = downloaded(&server, &folder, &all).await;
+    assert!(ok, "{log}");
+    let missing = ["2022-02-02", "2022-02-04", "2022-02-05"];
+    let reports = &manifest(&folder)["reports"];
+    assert_eq!(reports[0]["missingDays"], json!([{ "source": SOURCE, "days": missing }]));
+    assert_eq!(reports[1]["missingDays"], json!([]));
+    let warning = format!("warning: {} has not delivered {} for acme-hq\n", SOURCE, missing.join(", "));
+    assert_eq!(log.matches(&warning).count(), 1, "{log}");
+    // One report says the same.
+    let file = parent.path().join("one.csv");
+    let (ok, log) = downloaded(&server, &file, &["--tenant", TENANT, "--month", "2022-02"]).await;
+    assert!(ok && log.contains(&warning), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
