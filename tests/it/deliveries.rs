@@ -4,13 +4,14 @@ mod complete;
 mod envelopes;
 mod files;
 mod spellings;
+mod withdrawals;
 
 use std::{
     io::Write as _,
     process::{Command, Stdio},
 };
 
-use secure_connect_reports::client::UsageQuery;
+use secure_connect_reports::{client::UsageQuery, model::UtcTime};
 
 use crate::support::{Database, program};
 
@@ -119,6 +120,21 @@ fn assert_refused(said: &Said, problems: &[&str]) {
     for (line, problem) in lines[1..].iter().zip(problems) {
         assert!(line.trim_start().starts_with(problem), "{line:?} does not begin with {problem:?}");
     }
+}
+
+async fn withdraw(database: &Database, tenant: &str, day: &str, options: &[&str]) -> Said {
+    let mut command = program();
+    command.args(["withdraw", "--tenant", tenant, "--day", day]).args(options).env("DATABASE_URL", &database.url);
+    run(command, "").await
+}
+
+/// Times as a word, since they are never the same.
+fn without_times(text: &str) -> String {
+    let word = |word: &str| {
+        let is_time = word.trim_end_matches(':').parse::<UtcTime>().is_ok();
+        if is_time { format!("TIME{}", if word.ends_with(':') { ":" } else { "" }) } else { word.to_owned() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// The report of [`HQ`] in a month: the columns of each row.
