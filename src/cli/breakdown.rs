@@ -11,8 +11,8 @@ use super::{
     CommandError,
     args::Format,
     background::BackgroundWriter,
-    costs::{CSV_HEADERS, region},
-    output::{Lines, Rows, STDOUT, month, note, print_json, put_csv_line, text_or_null, time},
+    costs::csv::CSV_HEADERS,
+    output::{Lines, Rows, STDOUT, month, note, print_json, put_csv_line, region, text_or_null, time},
 };
 use crate::{
     client::CostBreakdown,

@@ -9,8 +9,7 @@ use bigdecimal::BigDecimal;
 use super::{
     CommandError,
     args::{CompareArgs, Format, SideArgs},
-    costs::region,
-    output::{Rows, month, note, print_json},
+    output::{Rows, month, note, print_json, region},
     tenants::connect,
 };
 use crate::{

@@ -9,7 +9,7 @@ use crate::{
         CsvFormat,
         proto::{self, BillState},
     },
-    model::{UtcTime, is_deceptive, printable},
+    model::{BillingRegion, UtcTime, is_deceptive, printable},
 };
 
 /// What errors call standard output.
@@ -189,6 +189,10 @@ pub(super) fn time(time: Option<prost_types::Timestamp>) -> String {
     time.and_then(|time| UtcTime::from_unix(time.seconds, time.nanos).ok())
         .map(|time| time.to_string())
         .unwrap_or_default()
+}
+
+pub(super) fn region(code: i32) -> &'static str {
+    BillingRegion::from_code(code).map_or("?", BillingRegion::as_str)
 }
 
 /// Whether a month has its final bill.

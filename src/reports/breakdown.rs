@@ -11,6 +11,7 @@ mod groups;
 mod month;
 mod rows;
 mod selection;
+mod tenant_bill;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,7 +23,7 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 
 pub use budget::GroupBudget;
-pub(super) use {bill::TenantBill, budget::GroupPermit, month::MonthReader, rows::MonthRows};
+pub(super) use {budget::GroupPermit, month::MonthReader, rows::MonthRows, tenant_bill::TenantBill};
 
 use super::{CostBasis, CostLine, ReportError, TenantMonth, manifest};
 use crate::{

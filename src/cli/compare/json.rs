@@ -4,10 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Pair, Sums, kind};
 use crate::{
-    cli::{
-        costs::region,
-        output::{bill_state, text_or_null, time},
-    },
+    cli::output::{bill_state, region, text_or_null, time},
     contract::proto::{ComparedLine, ComparedSide, MovedAsset},
     model::{AssetType, OrganizationId},
 };

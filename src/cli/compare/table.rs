@@ -4,8 +4,7 @@ use super::{Pair, Sums, kind};
 use crate::{
     cli::{
         CommandError,
-        costs::region,
-        output::{Rows, note, say},
+        output::{Rows, note, region, say},
     },
     contract::proto::{ComparedLine, ComparisonKind, MovedAsset},
     model::AssetType,

@@ -27,6 +27,18 @@ impl Demo {
         self.client_command(&costs, staff).await?;
         self.client_command(&["loads", "--tenant", "contoso-hq", "--month", SAMPLE_MONTH], staff).await?;
 
+        title("Why did the bill of February change? The statement against what its usage would cost now")?;
+        let months = ["--base", SAMPLE_MONTH, "--target", SAMPLE_MONTH, "--target-current", "--top", "3"];
+        self.client_command(&[&["costs", "compare", "--organization", CONTOSO][..], &months].concat(), staff).await?;
+
+        title("What does each asset cost? The shares of a line add up to it")?;
+        let assets = ["--by", "asset", "--meter", "user_hours_essentials", "--tenant", "contoso-hq", "--current"];
+        self.client_command(
+            &[&["costs", "--organization", CONTOSO, "--month", SAMPLE_MONTH][..], &assets].concat(),
+            staff,
+        )
+        .await?;
+
         title("The customer checks the statement, without the server, from its own files")?;
         let (statement, keys) = (path("statement-2022-02.json"), path("statement-keys.json"));
         let get = ["statement", "get", "--organization", CONTOSO, "--month", SAMPLE_MONTH];

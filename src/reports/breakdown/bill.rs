@@ -1,11 +1,11 @@
 //! The lines of a bill, part by part, with the months of tenants that they come from.
 
-use super::billed::BilledMonths;
+use super::{billed::BilledMonths, tenant_bill::TenantBill};
 use crate::{
     auth::TenantScope,
     model::{MonthRange, TenantId},
     reports::{
-        CostBasis, CostLine, ReportError, TenantMonth,
+        CostBasis, ReportError,
         costs::{
             compute::{RatedLine, Rates, tenant_months},
             hidden,
@@ -13,14 +13,6 @@ use crate::{
     },
     store::{CostPart, CostPosition, CostReader, Meters, SnapshotTime, Store, StoreError, VisibleOrganization},
 };
-
-/// A tenant's month: its lines, and the moment that its records are to be read as of.
-pub(in crate::reports) struct TenantBill {
-    pub(in crate::reports) report: TenantMonth,
-    pub(in crate::reports) snapshot: SnapshotTime,
-    /// In order.
-    pub(in crate::reports) lines: Vec<CostLine>,
-}
 
 /// A bill that is being read. Between its parts it holds no connection, since those who read it may be slow.
 pub(super) struct Bill {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::bill::TenantBill;
+use super::tenant_bill::TenantBill;
 use crate::{
     model::TenantId,
     reports::{

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{
     aside::aside,
     assets::NamedAssets,
-    bill::TenantBill,
     budget::GroupBudget,
     groups::{GroupSums, LineNumbers, MAX_GROUPS},
     rows::MonthRows,
     selection::Selection,
+    tenant_bill::TenantBill,
 };
 use crate::{
     auth::TenantScope,

@@ -7,16 +7,18 @@ use std::{
     time::Duration,
 };
 
+use bigdecimal::BigDecimal;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{cost_breakdown::total, produce::produce};
+use super::produce::produce;
 use crate::{
     contract::proto::{self, GetCostBreakdownResponse},
-    reports::{Breakdown, BreakdownChunk, ReportError},
+    model::Month,
+    reports::{Breakdown, BreakdownChunk, BreakdownHeader, ReportError},
     service::layers::Notes,
 };
 
@@ -135,5 +137,14 @@ impl Producer {
         self.sender.send(Ok(message)).await.map_err(|_| Closed)?;
         self.notes.add_rows(rows);
         Ok(())
+    }
+}
+
+/// What the rows of a month add up to.
+fn total((month, cost): (Month, &BigDecimal), header: BreakdownHeader) -> proto::BreakdownTotal {
+    proto::BreakdownTotal {
+        month: Some(month.into()),
+        currency: header.currency.code().to_owned(),
+        cost: cost.to_plain_string(),
     }
 }

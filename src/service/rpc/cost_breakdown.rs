@@ -1,6 +1,5 @@
 //! `GetCostBreakdown`.
 
-use bigdecimal::BigDecimal;
 use tonic::{Request, Status};
 
 use super::{
@@ -13,7 +12,7 @@ use crate::{
     contract::proto,
     model::{
         AssetType, BillSubject, BillingRegion, BreakdownFilter, CostGroup, CostGroups, MAX_ASSET_ID_BYTES,
-        MAX_METER_NAME_BYTES, MissingGroup, Month, Platform, plain,
+        MAX_METER_NAME_BYTES, MissingGroup, Platform, plain,
     },
     reports::{Breakdown, BreakdownHeader, BreakdownRequest, CostShare, InvalidField, TenantMonth},
     service::layers::Caller,
@@ -130,14 +129,5 @@ impl From<(CostShare, BreakdownHeader)> for proto::CostShare {
             currency: header.currency.code().to_owned(),
             record_count: row.record_count,
         }
-    }
-}
-
-/// What the rows of a month add up to.
-pub(super) fn total((month, cost): (Month, &BigDecimal), header: BreakdownHeader) -> proto::BreakdownTotal {
-    proto::BreakdownTotal {
-        month: Some(month.into()),
-        currency: header.currency.code().to_owned(),
-        cost: cost.to_plain_string(),
     }
 }
