@@ -88,7 +88,7 @@ async fn tell_of_closed_months(config: &StoreConfig, published_at: UtcTime) {
         Ok(None) => {}
         Ok(Some(AffectedMonths { organizations, first, last })) => note(&format!(
             "note: {organizations} organizations have closed months that these prices are of ({first} to {last}): their statements \
-             stay, and adjustments follow on the bills of their first open months"
+             stay, and where usage costs something else now, adjustments follow on the bills of their first open months"
         )),
         Err(error) => note(&format!("warning: it is not known whether adjustments of closed months follow: {error}")),
     }

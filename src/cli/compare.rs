@@ -54,7 +54,7 @@ pub(super) async fn run(args: CompareArgs) -> Result<(), CommandError> {
                 tenant_id,
                 base: bill(base, sides[0]),
                 target: BillQuery { draft: draft.clone(), ..bill(target, sides[1]) },
-                top_assets: args.top,
+                top_assets: if args.format == Format::Csv { 0 } else { args.top },
             })
             .await?;
         let pair = Pair::new(comparison);
@@ -126,6 +126,9 @@ impl Pair {
         match summary.assets_left_out() {
             AssetsLeftOut::Unspecified => {}
             AssetsLeftOut::Purged => note(&format!("note: the assets of {target} are not named: records were purged")),
+            AssetsLeftOut::Overloaded => {
+                note(&format!("note: the assets of {target} are not named: the server was too busy; ask again later"));
+            }
             AssetsLeftOut::TooMany => note(&format!("note: the assets of {target} are not named: there are too many")),
         }
     }
@@ -187,7 +190,10 @@ fn print_csv(pairs: &[Pair]) -> Result<(), CommandError> {
         "priceEffect",
         "roundingEffect",
         "currency",
+        "baseUnpriced",
+        "targetUnpriced",
     ];
+    let flag = |is: bool| if is { "TRUE" } else { "FALSE" }.to_owned();
     let rows = pairs.iter().flat_map(|pair| {
         pair.comparison.lines.iter().map(|line| {
             let [base_month, target_month] = pair.months.clone();
@@ -211,6 +217,8 @@ fn print_csv(pairs: &[Pair]) -> Result<(), CommandError> {
                 line.price_effect.clone(),
                 line.rounding_effect.clone(),
                 pair.currency.clone(),
+                flag(line.base_unpriced),
+                flag(line.target_unpriced),
             ]
         })
     });

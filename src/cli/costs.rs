@@ -44,12 +44,21 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
         Some(tenant) => Some(client.find_tenant_of(organization, tenant).await?),
         None => None,
     };
+    let query_of_bill = query(organization, tenant);
     if let Some((groups, filter)) = parts {
         let subject = BillSubject::Organization(organization, tenant);
         let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of, current: args.current };
-        return breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv.format).await;
+        breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv.format).await?;
+        if !args.current {
+            // What was asked for is printed, whatever becomes of this.
+            match client.monthly_costs(&query_of_bill).await {
+                Ok(costs) => note_adjustments(&costs),
+                Err(error) => note(&format!("warning: it is not known whether these bills have adjustments: {error}")),
+            }
+        }
+        return Ok(());
     }
-    let costs = client.monthly_costs(&query(organization, tenant)).await?;
+    let costs = client.monthly_costs(&query_of_bill).await?;
     match args.format {
         Format::Table => print_table(&costs),
         Format::Csv => {
@@ -111,6 +120,20 @@ fn print_table(costs: &GetMonthlyCostsResponse) -> Result<(), CommandError> {
     table::print(costs)?;
     warn_of_gaps(costs);
     Ok(())
+}
+
+/// Says what is on bills besides lines: their parts do not add up to what is due.
+fn note_adjustments(costs: &GetMonthlyCostsResponse) {
+    for total in &costs.totals {
+        if costs.adjustments.iter().any(|adjustment| adjustment.billing_month == total.month) {
+            note(&format!(
+                "note: the bill of {} has adjustments of {} {} besides, which are not shared; `costs` without --by lists them",
+                month(total.month),
+                total.adjustment,
+                printable(&total.currency)
+            ));
+        }
+    }
 }
 
 /// Warns on standard error about usage that is not in the totals, or is perhaps still to come.

@@ -11,7 +11,10 @@ mod transfer;
 use std::{io, path::Path};
 
 use super::{CommandError, args::UsageArgs};
-use crate::client::ClientError;
+use crate::{
+    client::{Client, ClientError, TenantUsage},
+    model::{OrganizationId, TenantId},
+};
 use transfer::failed;
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
@@ -33,6 +36,22 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), CommandError> {
 /// Whether a path is that of a folder, which may not exist yet.
 fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+/// The tenant that is asked for. Reports name no organization, so an id must be looked up: it may be that of another's tenant.
+async fn find_tenant(
+    client: &mut Client,
+    organization: Option<OrganizationId>,
+    id_or_name: &str,
+) -> Result<TenantId, CommandError> {
+    let Some(organization) = organization else { return Ok(client.find_tenant(id_or_name).await?) };
+    let id = client.find_tenant_of(organization, id_or_name).await?;
+    let TenantUsage { tenant, .. } = client.tenant_usage(id, None).await?;
+    if tenant.organization_id.parse() == Ok(organization) {
+        Ok(id)
+    } else {
+        Err(ClientError::UnknownTenant(id_or_name.to_owned()).into())
+    }
 }
 
 /// Refuses to replace a file that nobody said may be replaced.

@@ -112,6 +112,8 @@ pub enum AssetsLeftOut {
     Purged = 1,
     /// A tenant's month has more of them than are added up.
     TooMany = 2,
+    /// Other calls took the memory for them.
+    Overloaded = 3,
 }
 
 /// What lines add up to.

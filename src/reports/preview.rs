@@ -27,7 +27,7 @@ const MAX_RESTARTS: u32 = 5;
 pub struct Preview {
     /// The months of organizations that would cost something else, by organization and month.
     pub months: Vec<MovedMonth>,
-    /// How many months of organizations would cost the same.
+    /// How many months of organizations have usage and would cost the same.
     pub unchanged: usize,
     /// The lines that would move most, by currency, of each the most first.
     pub lines: Vec<MovedLine>,
@@ -62,6 +62,8 @@ struct ComparedMonth {
     header: ComparisonHeader,
     summary: ComparisonSummary,
     lines: Largest<MovedLine>,
+    /// Whether any of its lines would cost something else.
+    moves: bool,
     unpriced: Vec<MovedLine>,
     unpriced_count: usize,
 }
@@ -100,10 +102,9 @@ impl Preview {
     }
 
     fn add(&mut self, compared: ComparedMonth, of_currency: &mut Largest<MovedLine>) {
-        let ComparedMonth { header, summary, lines, unpriced, unpriced_count } = compared;
+        let ComparedMonth { header, summary, lines, moves, unpriced, unpriced_count } = compared;
         let [side, _] = header.sides;
-        let [_, moved @ ..] = summary.counts;
-        if moved.iter().any(|&count| count > 0) {
+        if moves {
             self.months.push(MovedMonth {
                 organization: header.organization_id,
                 organization_name: header.organization_name,
@@ -112,7 +113,7 @@ impl Preview {
                 currency: header.currency,
                 costs: summary.costs,
             });
-        } else {
+        } else if summary.counts.iter().any(|&count| count > 0) {
             self.unchanged += 1;
         }
         of_currency.merge(lines);
@@ -147,23 +148,25 @@ async fn compare(
 }
 
 async fn read(mut comparison: Comparison) -> Result<ComparedMonth, ReportError> {
-    let (mut lines, mut unpriced, mut unpriced_count) = (Largest::new(Preview::LINES), Vec::new(), 0);
+    let (mut lines, mut moves) = (Largest::new(Preview::LINES), false);
+    let (mut unpriced, mut unpriced_count) = (Vec::new(), 0);
     let header = comparison.header().clone();
     let (month, currency) = (header.sides[0].month, header.currency);
     let moved = |line| MovedLine { organization_name: header.organization_name.clone(), month, currency, line };
     while let Some(part) = comparison.next().await? {
         for line in part {
+            let amount = line.difference().abs();
+            moves |= !amount.is_zero() || line.unpriced == [false, true] || line.unpriced == [true, false];
             if line.unpriced == [false, true] {
                 unpriced_count += 1;
                 if unpriced.len() < Preview::LINES {
                     unpriced.push(moved(line.clone()));
                 }
             }
-            let amount = line.difference().abs();
             if !amount.is_zero() {
                 lines.add(amount, moved(line));
             }
         }
     }
-    Ok(ComparedMonth { summary: comparison.summary().clone(), header, lines, unpriced, unpriced_count })
+    Ok(ComparedMonth { summary: comparison.summary().clone(), header, lines, moves, unpriced, unpriced_count })
 }

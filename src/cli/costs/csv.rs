@@ -9,6 +9,7 @@ use crate::{
         CsvFormat,
         proto::{CostLine, CostTier, GetMonthlyCostsResponse},
     },
+    model::RoundingMode,
 };
 
 #[derive(Clone, Copy)]
@@ -31,9 +32,10 @@ pub(super) fn print(costs: GetMonthlyCostsResponse, csv: CsvOptions, has_header:
         .map(|adjustment| (adjustment.billing_month, adjustment.amount, adjustment.line.unwrap_or_default()));
     let rows = lines.chain(adjustments).flat_map(|(billing_month, amount, mut line)| {
         let tiers = std::mem::take(&mut line.tiers);
+        let rounding = RoundingMode::from_code(line.rounding).map_or("", RoundingMode::name);
         let mut row = csv_row(line);
         row.extend([month(billing_month), amount]);
-        if csv.with_tiers { csv_tier_rows(&row, tiers) } else { vec![row] }
+        if csv.with_tiers { csv_tier_rows(&row, tiers, rounding) } else { vec![row] }
     });
     Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv_part(csv.format, has_header)?)
 }
@@ -59,8 +61,8 @@ pub(in crate::cli) const CSV_HEADERS: [&str; 14] = [
 /// Behind them, on whose bill it is, and what that bill has of it.
 const CSV_BILL_HEADERS: [&str; 2] = ["billingMonth", "amount"];
 
-/// Behind them, those of a tier.
-const CSV_TIER_HEADERS: [&str; 5] = ["tierFrom", "tierTo", "tierQuantity", "unitPrice", "tierAmount"];
+/// Behind them, those of a tier, and how their sum is rounded.
+const CSV_TIER_HEADERS: [&str; 6] = ["tierFrom", "tierTo", "tierQuantity", "unitPrice", "tierAmount", "rounding"];
 
 fn csv_row(line: CostLine) -> Vec<String> {
     vec![
@@ -82,11 +84,13 @@ fn csv_row(line: CostLine) -> Vec<String> {
 }
 
 /// A row for each tier, or one where there is none.
-fn csv_tier_rows(row: &[String], tiers: Vec<CostTier>) -> Vec<Vec<String>> {
+fn csv_tier_rows(row: &[String], tiers: Vec<CostTier>, rounding: &str) -> Vec<Vec<String>> {
     let with = |cells: [String; CSV_TIER_HEADERS.len()]| row.iter().cloned().chain(cells).collect();
     if tiers.is_empty() {
         return vec![with(Default::default())];
     }
-    let cells = tiers.into_iter().map(|tier| [tier.from, tier.to, tier.quantity, tier.unit_price, tier.amount]);
+    let cells = tiers.into_iter().map(|CostTier { from, to, quantity, unit_price, amount }| {
+        [from, to, quantity, unit_price, amount, rounding.to_owned()]
+    });
     cells.map(with).collect()
 }

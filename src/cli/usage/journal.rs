@@ -78,7 +78,11 @@ impl Journal {
         let path = folder.join(NAME);
         // Held until there is a new one, so that no other download begins meanwhile.
         let earlier = open(&path, false)?;
-        let file = create(&path).map_err(|error| failed(&path, &error))?;
+        let file = match earlier {
+            Some(_) => create(&path),
+            None => File::options().read(true).write(true).create_new(true).open(&path),
+        };
+        let file = file.map_err(|error| failed(&path, &error))?;
         lock(&file, &path)?;
         drop(earlier);
         let mut journal = Self { path, file };

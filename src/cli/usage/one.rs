@@ -9,7 +9,7 @@ use std::{
 use indicatif::HumanCount;
 
 use super::{
-    check_free, is_permanent,
+    check_free, find_tenant, is_permanent,
     journal::Missing,
     transfer::{Interrupted, copy, failed, progress_bar, receive, write_names},
 };
@@ -46,13 +46,11 @@ pub(super) async fn run(args: UsageArgs, tenant: &str, month: Month) -> Result<(
         _ => {}
     }
     let mut client = Client::connect(&args.server.config()?).await?;
-    let tenant_id = match &args.organization {
-        Some(organization) => {
-            let organization = client.find_organization(organization).await?;
-            client.find_tenant_of(organization, tenant).await?
-        }
-        None => client.find_tenant(tenant).await?,
+    let organization = match &args.organization {
+        Some(organization) => Some(client.find_organization(organization).await?),
+        None => None,
     };
+    let tenant_id = find_tenant(&mut client, organization, tenant).await?;
     let query = UsageQuery { tenant_id, month, filter, as_of: args.as_of, statement: args.statement };
     if args.resume {
         let target = match &destination {

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use super::text;
+use super::{find_tenant, text};
 use crate::{
     cli::{
         CommandError,
         args::UsageArgs,
         report_name::{comparable, file_name, restriction},
     },
-    client::{Client, ClientError, TenantUsage, WholeStatement},
+    client::{Client, TenantUsage, WholeStatement},
     contract::{CsvFormat, LineEnd},
     model::{Month, MonthRange, OrganizationId, StatementNumber, TenantId, UsageFilter, UtcTime},
 };
@@ -117,10 +117,7 @@ impl Plan {
         };
         let mut tenants = Vec::new();
         for tenant in &args.tenant {
-            let id = match organization {
-                Some(organization) => client.find_tenant_of(organization, tenant).await?,
-                None => client.find_tenant(tenant).await?,
-            };
+            let id = find_tenant(client, organization, tenant).await?;
             if !tenants.contains(&id) {
                 tenants.push(id);
             }
@@ -129,8 +126,17 @@ impl Plan {
             (Some(number), Some(organization), _) => {
                 let whole = statement(client, organization, number).await?;
                 let mut reports = of_statement(&whole)?;
-                reports.retain(|report| tenants.is_empty() || tenants.contains(&report.tenant_id));
                 reports.retain(|report| months.is_none_or(|months| months.contains(report.month)));
+                let has = |tenant: &TenantId| reports.iter().any(|report| report.tenant_id == *tenant);
+                if let Some(tenant) = tenants.iter().find(|tenant| !has(tenant)) {
+                    return Err(
+                        format!("statement {number} was not made of usage of tenant {tenant} in these months").into()
+                    );
+                }
+                reports.retain(|report| tenants.is_empty() || tenants.contains(&report.tenant_id));
+                if reports.is_empty() && months.is_some() {
+                    return Err(format!("statement {number} was not made of usage of these months").into());
+                }
                 (moment(&whole)?, reports)
             }
             (Some(_), None, _) => return Err("several reports of a statement need --organization".into()),
@@ -169,11 +175,6 @@ async fn usages(
     });
     let mut usages = vec![first];
     usages.extend(stream::iter(others).buffered(LOOKUPS).try_collect::<Vec<_>>().await?);
-    for TenantUsage { tenant, .. } in &usages {
-        if organization.is_some_and(|organization| organization.to_string() != tenant.organization_id) {
-            return Err(ClientError::UnknownTenant(tenant.tenant_id.clone()).into());
-        }
-    }
     Ok(usages)
 }
 

@@ -48,7 +48,10 @@ struct Downloads {
 pub(super) async fn run(args: UsageArgs, folder: PathBuf) -> Result<(), CommandError> {
     let mut client = Client::connect(&args.server.config()?).await?;
     let target = folder.join(manifest::NAME);
-    check_free(&target, args.force)?;
+    // With a journal beside it, an earlier command has ended between the two.
+    if !(args.resume && Journal::exists(&folder)) {
+        check_free(&target, args.force)?;
+    }
     let (journal, plan, done) = match earlier(&args, &folder)? {
         Some(earlier) => earlier,
         None => {

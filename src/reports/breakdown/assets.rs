@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::budget::{GROUP_BYTES, GroupPermit};
 use crate::{
-    model::{Asset, AssetType},
+    model::{Asset, AssetType, UtcTime},
     reports::ReportError,
     store::{AssetKey, Store, StoreError, VisibleTenant},
 };
@@ -19,6 +19,8 @@ const MAX_TEXT_BYTES: usize = 128 << 20;
 pub(super) struct AssetSlots {
     slots: HashMap<AssetKey, u32>,
     seen: Vec<SeenAsset>,
+    /// When the records that are read were delivered.
+    delivered: Option<UtcTime>,
     /// How often the asset has changed from one record to the next.
     changes: u64,
     /// The asset of the last record: those of an asset follow each other.
@@ -28,8 +30,8 @@ pub(super) struct AssetSlots {
 #[derive(Clone, Copy)]
 struct SeenAsset {
     key: AssetKey,
-    /// The greater, the later in the report.
-    last_seen: u64,
+    /// When it was delivered last, and there the greater, the later in the report.
+    last_seen: (Option<UtcTime>, u64),
 }
 
 /// The assets of a month in the order of rows, each once, under its newest name.
@@ -50,6 +52,14 @@ struct NamedAsset {
 // === impl AssetSlots ===
 
 impl AssetSlots {
+    /// What follows was delivered at this time.
+    pub(super) fn begin(&mut self, delivered: UtcTime) {
+        if self.delivered != Some(delivered) {
+            self.delivered = Some(delivered);
+            self.last = None;
+        }
+    }
+
     /// The number of an asset. Records come in the order of the report.
     #[inline]
     pub(super) fn slot(&mut self, key: AssetKey) -> u32 {
@@ -64,9 +74,10 @@ impl AssetSlots {
         // There are far fewer than this number can count.
         let next = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
         let slot = *self.slots.entry(key).or_insert(next);
+        let now = (self.delivered, self.changes);
         match self.seen.get_mut(slot as usize) {
-            Some(seen) => seen.last_seen = self.changes,
-            None => self.seen.push(SeenAsset { key, last_seen: self.changes }),
+            Some(seen) => seen.last_seen = seen.last_seen.max(now),
+            None => self.seen.push(SeenAsset { key, last_seen: now }),
         }
         self.last = Some((key, slot));
         slot

@@ -12,7 +12,7 @@ use super::{
     group_key::{GroupKey, GroupParts},
 };
 use crate::{
-    model::{BillingRegion, CompactSum, CostGroup, CostGroups, Decimal, MeterId},
+    model::{BillingRegion, CompactSum, CostGroup, CostGroups, Decimal, MeterId, UtcTime},
     reports::{CostLine, ReportError},
     store::{MeterKey, Meters, RecordBlock, StoreError, StoredDimensions},
 };
@@ -83,12 +83,17 @@ impl GroupSums {
         Self { groups, lines, sums: SumTable::default(), assets, limit }
     }
 
-    /// Adds the records of a block, which are of a day. Blocks come in the order of the report.
-    pub(super) fn add(&mut self, block: &RecordBlock, usage_day: NaiveDate) -> Result<(), ReportError> {
+    /// Adds the records of a block, which are of a day and were delivered at a time. Blocks come in the order of the report.
+    pub(super) fn add(
+        &mut self,
+        block: &RecordBlock,
+        (usage_day, delivered): (NaiveDate, UtcTime),
+    ) -> Result<(), ReportError> {
         let keys = block.dimensions().iter().map(|stored| self.key(stored, usage_day));
         let keys: Vec<Option<GroupKey>> = keys.collect::<Result<_, _>>()?;
         let sums = &mut self.sums;
         if let Some(assets) = &mut self.assets {
+            assets.begin(delivered);
             block.visit(|asset, dimensions, quantity| {
                 // Assets of records that are not wanted count, too: they say how an asset is named.
                 let asset = assets.slot(asset);

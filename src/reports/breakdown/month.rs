@@ -85,10 +85,9 @@ impl MonthReader {
         let mut sums = GroupSums::new(self.selection.groups, numbers, MAX_GROUPS);
         let mut permit = self.budget.permit();
         while let Some(range) = reader.next(0).await? {
-            let usage_day = loads.get(range.load).map(|load| load.usage_day);
-            let usage_day = usage_day.ok_or_else(|| StoreError::Corrupt("blocks of no load".to_owned()))?;
+            let load = loads.get(range.load).ok_or_else(|| StoreError::corrupt("blocks of no load"))?;
             for block in &range.blocks {
-                sums.add(block, usage_day)?;
+                sums.add(block, (load.usage_day, load.published_at))?;
             }
             permit.cover(sums.len())?;
         }

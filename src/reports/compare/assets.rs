@@ -86,6 +86,7 @@ impl AssetMovements {
             match costs {
                 Ok(costs) => self.keep(tenant, costs),
                 Err(ReportError::Purged) => self.left_out = Some(AssetsLeftOut::Purged),
+                Err(ReportError::Overloaded) => self.left_out = Some(AssetsLeftOut::Overloaded),
                 Err(ReportError::TooManyGroups) => self.left_out = Some(AssetsLeftOut::TooMany),
                 Err(error) => return Err(error),
             }

@@ -217,16 +217,28 @@ fn fraction(text: &str) -> BigRational {
 }
 
 /// Half away from zero, to so many digits.
-fn rounded(amount: &BigRational, digits: usize) -> BigRational {
+fn rounded(amount: &BigRational, digits: usize, mode: &str) -> BigRational {
     let scale = BigRational::from_integer(BigInt::from(10).pow(u32::try_from(digits).unwrap()));
     let half = BigRational::new(1.into(), 2.into());
-    (amount * &scale + half).floor() / scale
+    let up = (amount * &scale + &half).floor();
+    let is_tie = &up - amount * &scale == half;
+    let is_odd = !(&up * &half).is_integer();
+    if mode == "half_even" && is_tie && is_odd {
+        (up - BigRational::from_integer(1.into())) / scale
+    } else {
+        up / scale
+    }
 }
 
 /// The CSV alone says how each cost comes about.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tiers_recompute_every_cost() {
-    for (currency, digits) in [("JPY", 0), ("USD", 2), ("KWD", 3)] {
+    for (currency, digits, mode) in [
+        ("JPY", 0, "half_away_from_zero"),
+        ("USD", 2, "half_away_from_zero"),
+        ("USD", 2, "half_even"),
+        ("KWD", 3, "half_away_from_zero"),
+    ] {
         let database = Database::migrated();
         // The meter for hours has no price in another region.
         let catalog = CATALOG.replace("\"USD\"", &format!("\"{currency}\"")).replacen(
@@ -234,7 +246,7 @@ async fn tiers_recompute_every_cost() {
             "billing_region = \"EU\"\neffective_from",
             1,
         );
-        database.apply(&catalog).await;
+        database.apply(&catalog.replace("effective_from", &format!("rounding = \"{mode}\"\neffective_from"))).await;
         let mut rows = Vec::new();
         for (n, quantity) in
             ["0.5", "49.999999", "50", "50.0000001", "1000", "1234.56789", "99999.5"].iter().enumerate()
@@ -250,11 +262,12 @@ async fn tiers_recompute_every_cost() {
         let more = ["--to", "2022-03", "--format", "csv"];
         let lines = shown(&server, &more);
         let text = shown(&server, &[&more[..], &["--tiers"]].concat());
-        let header = format!("{},tierFrom,tierTo,tierQuantity,unitPrice,tierAmount", lines.lines().next().unwrap());
+        let header =
+            format!("{},tierFrom,tierTo,tierQuantity,unitPrice,tierAmount,rounding", lines.lines().next().unwrap());
         assert_eq!(text.lines().next(), Some(header.as_str()));
 
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        let mut found: BTreeMap<usize, (Vec<String>, Vec<[String; 5]>)> = BTreeMap::new();
+        let mut found: BTreeMap<usize, (Vec<String>, Vec<[String; 6]>)> = BTreeMap::new();
         let mut known = Vec::new();
         for record in reader.records() {
             let cells: Vec<String> = record.unwrap().iter().map(str::to_owned).collect();
@@ -279,7 +292,8 @@ async fn tiers_recompute_every_cost() {
                 continue;
             }
             let (mut sum, mut reached) = (BigRational::default(), BigRational::default());
-            for [from, to, part, price, amount] in &tiers {
+            for [from, to, part, price, amount, rounding] in &tiers {
+                assert_eq!(rounding, mode);
                 assert_eq!(fraction(from), reached, "{line:?}");
                 let end = if to.is_empty() { quantity.clone() } else { quantity.clone().min(fraction(to)) };
                 assert_eq!(fraction(part), &end - fraction(from), "{line:?}");
@@ -288,7 +302,7 @@ async fn tiers_recompute_every_cost() {
                 reached = end;
             }
             assert_eq!(reached, quantity, "{line:?}");
-            assert_eq!(fraction(cost), rounded(&sum, digits), "{line:?}");
+            assert_eq!(fraction(cost), rounded(&sum, digits, mode), "{line:?}");
             assert_eq!(cost.split_once('.').map_or(0, |(_, digits)| digits.len()), digits);
             priced += 1;
             several += usize::from(tiers.len() > 1);

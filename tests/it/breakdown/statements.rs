@@ -5,10 +5,13 @@ use secure_connect_reports::{client::BreakdownQuery, model::CostGroup};
 use super::{ask, query, short};
 use crate::{
     statements::books::Books,
-    support::builder::{CATALOG, ORG, Row, TENANT_2, csv},
+    support::{
+        builder::{CATALOG, ORG, Row, TENANT_2, csv},
+        program, run,
+    },
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_month_is_shared_as_it_was_billed() {
     let books = Books::open().await;
     let mut rows = vec![
@@ -41,6 +44,13 @@ async fn a_closed_month_is_shared_as_it_was_billed() {
         (short(&both.rows[3..]), both.rows[3].tenant_name.as_str()),
         (vec!["USER a Joe: 10 0 0.20".to_owned()], "zz-hq")
     );
+    // What is adjusted is not shared, and a note says so.
+    let mut command = program();
+    command.args(["costs", "--organization", ORG, "--month", "2022-02", "--to", "2022-03", "--by", "asset"]);
+    let (ok, _, log) = run(command.args(["--server", &books.server.url()]));
+    let adjustment = books.costs("2022-03", "2022-03").await.totals[0].adjustment.clone();
+    let note = format!("note: the bill of 2022-03 has adjustments of {adjustment} USD besides, which are not shared");
+    assert!(ok && log.starts_with(&note) && log.lines().count() == 1, "{log}");
     // As it would cost now.
     let now = ask(&books.server, &asset("2022-02", "2022-02", true)).await.unwrap();
     let expected =

@@ -174,10 +174,15 @@ async fn each_tenant_and_month_has_a_file_and_the_manifest_lists_all() {
     assert!(downloaded(&server, &folder, &["--tenant", TENANT, "--month", "2022-03"]).await.0);
     assert_eq!(check(&server, &folder).await, expected(&[(TENANT, "2022-03", 1)]));
     // A tenant of another organization is not there.
-    let foreign = ["--organization", ORG, "--tenant", TENANT_EUR, "--month", "2022-03", "--to", "2022-04"];
-    let (ok, log) = downloaded(&server, &parent.path().join("foreign"), &foreign).await;
-    assert!(!ok && log.contains("there is no tenant named"), "{log}");
-    assert!(!parent.path().join("foreign").exists());
+    let nobody = "99999999-0000-4000-8000-000000000000";
+    for (organization, tenant) in [(ORG, TENANT_EUR), ("Acme", TENANT_EUR), (nobody, TENANT), ("Acme", nobody)] {
+        for more in [&["--to", "2022-04"][..], &[]] {
+            let foreign = ["--organization", organization, "--tenant", tenant, "--month", "2022-03"];
+            let (ok, log) = downloaded(&server, &parent.path().join("foreign"), &[&foreign, more].concat()).await;
+            assert!(!ok && log.contains("there is no"), "{log}");
+            assert!(!parent.path().join("foreign").exists());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -95,7 +95,7 @@ async fn json_and_csv_have_every_line() {
     assert_eq!(
         csv.headers().unwrap().iter().collect::<Vec<_>>().join(","),
         "baseMonth,targetMonth,organizationId,tenantId,tenantName,plan,meterName,meterId,unit,billingRegion,kind,baseQuantity,\
-         targetQuantity,baseCost,targetCost,usageEffect,priceEffect,roundingEffect,currency"
+         targetQuantity,baseCost,targetCost,usageEffect,priceEffect,roundingEffect,currency,baseUnpriced,targetUnpriced"
     );
     let kinds: Vec<String> = csv.records().map(|record| record.unwrap()[10].to_owned()).collect();
     assert_eq!(kinds, ["NEW", "UNCHANGED", "UNCHANGED"]);

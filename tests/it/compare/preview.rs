@@ -120,7 +120,7 @@ async fn a_preview_shows_what_applying_then_does_and_stores_nothing() {
     let (done, _, log) = scene.apply(&file, &[]);
     assert!(done, "{log}");
     let note = "note: 1 organizations have closed months that these prices are of (2022-02 to 2022-02): their statements stay, and \
-                adjustments follow on the bills of their first open months\n";
+                where usage costs something else now, adjustments follow on the bills of their first open months\n";
     assert_eq!(log, note);
     assert_eq!(scene.costs(ORG).await, ["88.97", "96.97"]);
     assert_eq!(scene.costs(ORG_EUR).await, ["0.00", "30.00"]);

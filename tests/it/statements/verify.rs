@@ -8,7 +8,7 @@ use std::{
 
 use super::books::Books;
 use crate::support::{
-    builder::{ORG, Row, TENANT, TENANT_2, csv},
+    builder::{ORG, Row, TENANT, TENANT_2, TENANT_EUR, csv},
     program, rng, rounds, run,
 };
 
@@ -162,6 +162,16 @@ async fn the_files_of_a_statement_come_at_once() {
     let march = files.folder.path().join("march");
     assert!(usage(&march, "2022-03-000002", &["--month", "2022-03"]).0);
     assert_eq!(list(&march).len(), 2);
+    // What it was not made of is not left out silently.
+    let none = files.folder.path().join("none");
+    for (more, problem) in [
+        (&["--month", "2021-05"][..], "statement 2022-03-000002 was not made of usage of these months"),
+        (&["--month", "2022-01", "--to", "2022-02", "--tenant", "acme-lab"], "was not made of usage of tenant"),
+        (&["--tenant", TENANT_EUR], "there is no"),
+    ] {
+        let (ok, _, error) = usage(&none, "2022-03-000002", more);
+        assert!(!ok && error.contains(problem) && !none.exists(), "{more:?}: {error}");
+    }
     let (ok, _, error) = usage(&folder, "2022-03-000007", &["--force"]);
     assert!(!ok && error.contains("has no statement 2022-03-000007; that of 2022-03 is 2022-03-000002"), "{error}");
     let (ok, _, error) = usage(&folder, "2022-04-000003", &["--force"]);

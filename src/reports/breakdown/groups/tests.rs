@@ -106,7 +106,7 @@ proptest! {
         let mut expected: BTreeMap<Group, [u128; 3]> = BTreeMap::new();
         for (number, records) in (0..).zip(&days) {
             for block in RecordBlock::of_rows(&rows(records)) {
-                sums.add(&block, day(number)).expect("a sound block");
+                sums.add(&block, (day(number), UtcTime::midnight(day(number)))).expect("a sound block");
             }
             for &(asset, meter, region, platform, trial, quantity) in records {
                 let line = lines.iter().position(|line| {
@@ -163,7 +163,7 @@ fn there_is_an_end_to_groups_and_to_assets() {
     let block = &RecordBlock::of_rows(&rows(&records))[0];
     let add = |groups: &[CostGroup], limit| {
         let numbers = LineNumbers::new(meters(), &lines, |_| true).expect("few lines");
-        GroupSums::new(groups.iter().copied().collect(), numbers, limit).add(block, day(0))
+        GroupSums::new(groups.iter().copied().collect(), numbers, limit).add(block, (day(0), UtcTime::midnight(day(0))))
     };
     assert!(add(&[CostGroup::Asset], 6).is_ok());
     assert!(matches!(add(&[CostGroup::Asset], 5), Err(ReportError::TooManyGroups)));
@@ -171,6 +171,6 @@ fn there_is_an_end_to_groups_and_to_assets() {
     assert!(matches!(add(&[CostGroup::AssetType], 2), Err(ReportError::TooManyGroups)));
     // Usage that no line has.
     let numbers = LineNumbers::new(meters(), &[], |_| true).expect("few lines");
-    let lost = GroupSums::new(CostGroups::default(), numbers, 9).add(block, day(0));
+    let lost = GroupSums::new(CostGroups::default(), numbers, 9).add(block, (day(0), UtcTime::midnight(day(0))));
     assert!(matches!(lost, Err(ReportError::Store(StoreError::Corrupt(_)))));
 }

@@ -11,6 +11,7 @@ use secure_connect_reports::{
     auth::AuthConfig,
     service::{CallLimit, CallLimits, ServerConfig},
 };
+use serde_json::{Value, json};
 
 use super::{MANIFEST, check, downloaded, files, finished, usage};
 use crate::support::{
@@ -272,4 +273,30 @@ async fn several_reports_that_were_cut_say_how_to_go_on() {
     let (ok, log) = downloaded(&server, folder.path(), &[&ALL[..], &["--resume"]].concat()).await;
     assert!(ok, "{log}");
     assert_eq!(check(&server, folder.path()).await.len(), 6);
+}
+
+/// The manifest comes first, and then the journal goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_ended_between_manifest_and_journal_is_complete() {
+    let (_database, server) = large_served().await;
+    let folder = tempfile::tempdir().unwrap();
+    let asked = ["--tenant", "acme-hq", "--month", "2022-02", "--to", "2022-03"];
+    let (ok, log) = downloaded(&server, folder.path(), &asked).await;
+    assert!(ok, "{log}");
+    let manifest = fs::read(folder.path().join(MANIFEST)).unwrap();
+    let found: Value = serde_json::from_slice(&manifest).unwrap();
+    let reports = found["reports"].as_array().unwrap();
+    let plan = json!({ "asked": found["asked"], "asOf": found["asOf"], "reports": reports });
+    let mut journal = format!("{}\n", json!({ "version": 1, "plan": plan }));
+    for (number, report) in reports.iter().enumerate() {
+        let mut done = report.clone();
+        done["report"] = number.into();
+        done["content"] = json!({ "bytes": report["bytes"], "sha256": report["sha256"] });
+        journal += &format!("{done}\n");
+    }
+    fs::write(folder.path().join(JOURNAL), journal).unwrap();
+    let (ok, log) = downloaded(&server, folder.path(), &[&asked[..], &["--resume"]].concat()).await;
+    assert!(ok && log.starts_with("2 of 2 reports are complete already\n"), "{log}");
+    assert_eq!(fs::read(folder.path().join(MANIFEST)).unwrap(), manifest);
+    assert_eq!(check(&server, folder.path()).await.len(), 2);
 }
