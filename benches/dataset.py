@@ -15,6 +15,10 @@ MONTH = "2022-03"
 DAYS = 31
 RECORDS_PER_ASSET_DAY = 3
 SMALL_TENANTS = 1_000
+# With some assets, as most tenants have.
+ORDINARY_ORGANIZATION = str(uuid.UUID(int=0xF << 120))
+ORDINARY_TENANTS = 50
+ORDINARY_RECORDS = 36
 IDLE_ORGANIZATIONS = 1_000
 IDLE_TENANTS = 100_000
 METERS = {
@@ -32,16 +36,22 @@ def small_tenant(n):
     return str(uuid.UUID(int=(0xC << 120) + n))
 
 
+def ordinary_tenant(n):
+    return str(uuid.UUID(int=(0xF << 120) + 1 + n))
+
+
 def write_catalog(path):
     organizations = [{"id": ORGANIZATION, "name": "Large Organization", "currency": "USD"}]
     tenants = [tenant(LARGE_TENANT, ORGANIZATION, "large")]
     tenants += [tenant(small_tenant(n), ORGANIZATION, f"small-{n:04}") for n in range(SMALL_TENANTS)]
+    organizations.append({"id": ORDINARY_ORGANIZATION, "name": "Ordinary Organization", "currency": "USD"})
+    tenants += [tenant(ordinary_tenant(n), ORDINARY_ORGANIZATION, f"ordinary-{n:02}") for n in range(ORDINARY_TENANTS)]
     numbers = random.Random(7)
     for n in range(IDLE_ORGANIZATIONS):
         organization = str(uuid.UUID(int=(0xD << 120) + n))
         organizations.append({"id": organization, "name": f"Organization {numbers.randrange(10**6):06}", "currency": "EUR"})
     for n in range(IDLE_TENANTS):
-        organization = organizations[1 + n % IDLE_ORGANIZATIONS]["id"]
+        organization = organizations[2 + n % IDLE_ORGANIZATIONS]["id"]
         tenants.append(tenant(str(uuid.UUID(int=(0xE << 120) + n)), organization, f"site-{numbers.randrange(10**9):09}"))
     meters = [{"id": id, "name": name, "unit": unit} for name, (id, unit) in METERS.items()]
     tiers = [{"up_to": "50", "unit_price": "0"}, {"up_to": "1000", "unit_price": "0.085"}, {"unit_price": "0.06"}]
@@ -107,3 +117,20 @@ def write_small_tenants(path):
                     times = f"{start}T00:00:00Z,{end}T00:00:00Z"
                     for name in ("user_hours_essentials", "bandwidth_gib_essentials"):
                         file.write(f"{front},{name},{METERS[name][0]},{times},{n % 24}.5,EU,,FALSE,\n")
+
+
+def write_ordinary_tenants(path):
+    """A month of 28 loads, each of 12 assets with three records."""
+    numbers = random.Random(36)
+    names = ["user_hours_essentials", "endpoint_hours_essentials", "bandwidth_gib_essentials"]
+    with path.open("w") as file:
+        file.write(HEADER + "\n")
+        for day in range(1, 29):
+            start = datetime.date(2022, 2, day)
+            times = f"{start}T00:00:00Z,{start + datetime.timedelta(days=1)}T00:00:00Z"
+            for n in range(ORDINARY_TENANTS):
+                for record in range(ORDINARY_RECORDS):
+                    asset, name = divmod(record, 3)
+                    front = f"{ORDINARY_ORGANIZATION},{ordinary_tenant(n)},User {asset},user{asset:02}@example.com,USER"
+                    quantity = f"{numbers.randrange(24)}.{numbers.randrange(10**4):04}"
+                    file.write(f"{front},{names[name]},{METERS[names[name]][0]},{times},{quantity},EU,,FALSE,\n")

@@ -141,9 +141,9 @@ class Postgres:
 class Server:
     """`serve` on a free port, without authentication."""
 
-    def __init__(self, program, url):
+    def __init__(self, program, url, *options):
         start = time.perf_counter()
-        command = [program, "serve", "--insecure-no-auth", "--listen", "127.0.0.1:0"]
+        command = [program, "serve", "--insecure-no-auth", "--listen", "127.0.0.1:0", *options]
         self.process = subprocess.Popen(command, env={**os.environ, "DATABASE_URL": url}, stderr=subprocess.PIPE, text=True)
         self.pid = self.process.pid
         self.address, self.serving_after = None, None
