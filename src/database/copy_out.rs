@@ -55,6 +55,10 @@ impl CopyColumns {
         self.fixed().map(i32::from_be_bytes)
     }
 
+    pub(crate) fn i64(&mut self) -> Result<i64, DatabaseError> {
+        self.fixed().map(i64::from_be_bytes)
+    }
+
     /// A column as it is.
     pub(crate) fn value(&mut self) -> Result<Bytes, DatabaseError> {
         let length = i32::from_be_bytes(self.array()?);

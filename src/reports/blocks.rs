@@ -19,6 +19,10 @@ pub(super) const RANGE_BLOCKS: i32 = 8;
 const PREFETCHED_RANGES: usize = 2;
 /// How many blocks are read at a time when a filter matches few of their records.
 const MAX_RANGE_BLOCKS: i32 = 2 * RANGE_BLOCKS;
+/// Most tenants are small: whole loads are read together as long as they have no more rows than the blocks of a range, or these.
+const SMALL_LOADS_ROWS: i32 = 2 * BLOCK_ROWS;
+/// How many loads are read at a time.
+const RANGE_LOADS: usize = 256;
 
 /// How long a statement goes on that nobody waits for any more. Most end within that, and their connections are good for
 /// others; a cancelled one costs its connection.
@@ -31,6 +35,8 @@ pub(super) struct BlockReader {
     month: Month,
     loads: Arc<[Load]>,
     filter: RecordFilter,
+    /// What was read of the last range and not asked for yet.
+    ready: VecDeque<LoadBlocks>,
     /// The following ranges, in order.
     prefetched: VecDeque<Prefetch>,
     /// The load that the next range to prefetch is in, and its last row before that.
@@ -49,9 +55,9 @@ pub(super) struct LoadBlocks {
 
 /// A range that is being read in the background. Dropping it cancels the statement after [`GIVE_UP_AFTER`].
 struct Prefetch {
-    load: usize,
-    after: i32,
-    blocks: JoinHandle<Result<Vec<RecordBlock>, StoreError>>,
+    /// The index of the first load, and its last row that is not wanted.
+    position: (usize, i32),
+    blocks: JoinHandle<Result<Vec<(usize, RecordBlock)>, StoreError>>,
 }
 
 // === impl BlockReader ===
@@ -65,7 +71,8 @@ impl BlockReader {
         filter: RecordFilter,
         position: (usize, i32),
     ) -> Self {
-        Self { store, tenant, month, loads, filter, prefetched: VecDeque::new(), position, range_blocks: 1 }
+        let (ready, prefetched) = (VecDeque::new(), VecDeque::new());
+        Self { store, tenant, month, loads, filter, ready, prefetched, position, range_blocks: 1 }
     }
 
     /// Begins to read the first range before anybody asks for it.
@@ -74,37 +81,59 @@ impl BlockReader {
         self.prefetched.extend(first);
     }
 
-    /// The next range; `None` after the last. `matched_records`: how many records of the range before passed the filter.
-    pub(super) async fn next(&mut self, matched_records: usize) -> Result<Option<LoadBlocks>, StoreError> {
-        let next = self.prefetched.pop_front().or_else(|| self.prefetch_next());
-        let Some(mut prefetch) = next else { return Ok(None) };
-        let blocks = prefetch.finish().await?;
-        self.adapt_range(matched_records);
-        while self.prefetched.len() < PREFETCHED_RANGES {
-            let Some(prefetch) = self.prefetch_next() else { break };
-            self.prefetched.push_back(prefetch);
+    /// The next blocks; `None` after the last. `matched_records`: how many records passed the filter since it was called before.
+    pub(super) async fn next(&mut self, mut matched_records: usize) -> Result<Option<LoadBlocks>, StoreError> {
+        loop {
+            if let Some(blocks) = self.next_ready() {
+                return Ok(Some(blocks));
+            }
+            let next = self.prefetched.pop_front().or_else(|| self.prefetch_next());
+            let Some(mut prefetch) = next else { return Ok(None) };
+            self.ready = prefetch.finish().await?;
+            self.adapt_range(std::mem::take(&mut matched_records));
+            while self.prefetched.len() < PREFETCHED_RANGES {
+                let Some(prefetch) = self.prefetch_next() else { break };
+                self.prefetched.push_back(prefetch);
+            }
         }
-        Ok(Some(LoadBlocks { load: prefetch.load, after: prefetch.after, blocks }))
     }
 
-    /// Starts to read the range after the last one.
+    /// The next blocks, if they were read together with those before.
+    pub(super) fn next_ready(&mut self) -> Option<LoadBlocks> {
+        self.ready.pop_front()
+    }
+
+    /// Starts to read the range after the last one: blocks of a load, or some whole loads.
     fn prefetch_next(&mut self) -> Option<Prefetch> {
-        loop {
-            let (index, after) = self.position;
-            let load = self.loads.get(index)?;
-            if after >= load.record_count {
-                self.position = (index + 1, 0);
-                continue;
-            }
-            let first = block_of(after + 1);
-            let last = block_of(load.record_count).min(first.saturating_add(self.range_blocks - 1));
-            let range = BlockRange { first, last };
-            self.position.1 = load.record_count.min(last.saturating_mul(BLOCK_ROWS));
-            let (store, tenant, month) = (self.store.clone(), self.tenant.clone(), self.month);
-            let (load, filter) = (load.clone(), self.filter.clone());
-            let blocks = async move { store.read_blocks(&tenant, month, &load, range, &filter).await };
-            return Some(Prefetch { load: index, after, blocks: tokio::spawn(blocks.in_current_span()) });
+        while self.position.1 >= self.loads.get(self.position.0)?.record_count {
+            self.position = (self.position.0 + 1, 0);
         }
+        let position @ (index, after) = self.position;
+        let load = self.loads.get(index)?;
+        let first = block_of(after + 1);
+        let last = block_of(load.record_count).min(first.saturating_add(self.range_blocks - 1));
+        let together = if after == 0 { self.whole_loads(index) } else { 0 };
+        let (loads, range) = if together > 1 {
+            self.position = (index + together, 0);
+            (index..index + together, BlockRange { first, last: i32::MAX })
+        } else {
+            self.position.1 = load.record_count.min(last.saturating_mul(BLOCK_ROWS));
+            (index..index + 1, BlockRange { first, last })
+        };
+        let (store, tenant, month) = (self.store.clone(), self.tenant.clone(), self.month);
+        let (all, filter) = (Arc::clone(&self.loads), self.filter.clone());
+        let blocks = async move { store.read_blocks(&tenant, month, &all[loads], range, &filter).await };
+        Some(Prefetch { position, blocks: tokio::spawn(blocks.in_current_span()) })
+    }
+
+    /// How many loads from one on are small enough together to be read at a time.
+    fn whole_loads(&self, first: usize) -> usize {
+        let mut room = self.range_blocks.saturating_mul(BLOCK_ROWS).max(SMALL_LOADS_ROWS);
+        let fits = |load: &&Load| {
+            room = room.saturating_sub(load.record_count);
+            room >= 0
+        };
+        self.loads[first..].iter().take(RANGE_LOADS).take_while(fits).count()
     }
 
     /// The first range is small, so that the first records come soon. If a filter matches few records, larger ranges
@@ -136,8 +165,24 @@ impl BlockReader {
 // === impl Prefetch ===
 
 impl Prefetch {
-    async fn finish(&mut self) -> Result<Vec<RecordBlock>, StoreError> {
-        (&mut self.blocks).await.unwrap_or_else(|error| Err(DatabaseError::Failed(error.to_string()).into()))
+    /// The blocks, load by load. Loads without any are left out.
+    async fn finish(&mut self) -> Result<VecDeque<LoadBlocks>, StoreError> {
+        let read = (&mut self.blocks).await;
+        let read = read.unwrap_or_else(|error| Err(DatabaseError::Failed(error.to_string()).into()))?;
+        let (first, after) = self.position;
+        let mut loads: VecDeque<LoadBlocks> = VecDeque::new();
+        for (offset, block) in read {
+            let load = first + offset;
+            match loads.back_mut() {
+                Some(last) if last.load == load => last.blocks.push(block),
+                _ => loads.push_back(LoadBlocks {
+                    load,
+                    after: if offset == 0 { after } else { 0 },
+                    blocks: vec![block],
+                }),
+            }
+        }
+        Ok(loads)
     }
 }
 

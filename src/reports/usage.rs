@@ -1,4 +1,4 @@
-//! The detailed usage report: a fixed manifest, read load by load, a range of rows at a time.
+//! The detailed usage report: a fixed manifest, read in its order, a range of rows or some small loads at a time.
 
 mod filter;
 mod position;
@@ -11,7 +11,7 @@ use bigdecimal::BigDecimal;
 
 use super::{
     InvalidField, ReportError,
-    blocks::BlockReader,
+    blocks::{BlockReader, LoadBlocks},
     manifest::{self, Revision},
 };
 use crate::{
@@ -57,12 +57,14 @@ pub struct UsageHeader {
     pub missing_days: Vec<MissingDays>,
 }
 
-/// Consecutive records of a load.
+/// Consecutive records.
 #[derive(Clone, Debug)]
 pub struct UsageChunk {
     records: RecordRows,
     /// The position before the first record.
     start: Position,
+    /// The loads that records are of, each behind the index of its first record.
+    loads: Vec<(usize, usize)>,
 }
 
 /// The total of a meter, region and trial.
@@ -196,12 +198,10 @@ impl UsageReport {
 
     /// The resume token for the position after a record of a chunk.
     pub fn resume_token(&self, chunk: &UsageChunk, record: usize) -> String {
+        let before = chunk.loads.partition_point(|&(first, _)| first <= record);
+        let load = before.checked_sub(1).map_or(chunk.start.load, |index| chunk.loads[index].1);
         let row = chunk.rows().get(record).map_or(chunk.start.row, |row| row.row_number);
-        self.resume.seal(Position {
-            row,
-            records_before: chunk.start.records_before + record as u64 + 1,
-            ..chunk.start
-        })
+        self.resume.seal(Position { load, row, records_before: chunk.start.records_before + record as u64 + 1 })
     }
 
     /// Assets by their keys, which are those of records of one [epoch](Self::epoch).
@@ -231,33 +231,44 @@ impl UsageReport {
     pub async fn next(&mut self) -> Result<Option<UsageChunk>, ReportError> {
         // After the last record that matches the filter, the rest is not read.
         while self.filter.is_empty() || self.position.records_before < self.header.record_count {
-            let start = self.position;
-            let records = self.records_of_blocks()?;
-            if !records.rows.is_empty() {
-                self.add_to_totals(&records);
-                return Ok(Some(UsageChunk { records, start }));
+            let chunk = self.chunk_of_blocks()?;
+            if !chunk.rows().is_empty() {
+                self.add_to_totals(&chunk.records);
+                return Ok(Some(chunk));
             }
             let matched_records = std::mem::take(&mut self.matched_records);
-            let Some(range) = self.reader.next(matched_records).await? else { break };
-            self.blocks = range.blocks.into();
-            self.position = Position { load: range.load, row: range.after, ..self.position };
+            let Some(blocks) = self.reader.next(matched_records).await? else { break };
+            self.begin(blocks);
         }
         self.check_totals()?;
         Ok(None)
     }
 
+    fn begin(&mut self, of_load: LoadBlocks) {
+        let LoadBlocks { load, after, blocks } = of_load;
+        self.blocks = blocks.into();
+        self.position = Position { load, row: after, ..self.position };
+    }
+
     /// The next records of the blocks that were read.
-    fn records_of_blocks(&mut self) -> Result<RecordRows, StoreError> {
-        let mut records = RecordRows::default();
-        while records.rows.len() < CHUNK_ROWS
-            && let Some(block) = self.blocks.pop_front()
-        {
+    fn chunk_of_blocks(&mut self) -> Result<UsageChunk, StoreError> {
+        let (mut records, mut loads) = (RecordRows::default(), Vec::new());
+        let start = self.position;
+        while records.rows.len() < CHUNK_ROWS {
+            let Some(block) = self.blocks.pop_front() else {
+                let Some(blocks) = self.reader.next_ready() else { break };
+                self.begin(blocks);
+                continue;
+            };
+            if loads.last().is_none_or(|&(_, load)| load != self.position.load) {
+                loads.push((records.rows.len(), self.position.load));
+            }
             records.rows.reserve(if self.filter.is_empty() { block.count() } else { 0 });
             block.rows(self.position.row, &self.filter, &mut records)?;
             self.position.row = block.last_row();
         }
         self.matched_records += records.rows.len();
-        Ok(records)
+        Ok(UsageChunk { records, start, loads })
     }
 
     fn add_to_totals(&mut self, records: &RecordRows) {

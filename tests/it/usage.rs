@@ -1,5 +1,7 @@
 //! `GetDetailedUsage`: the stream, its order, its filters, and going on after a cut.
 
+mod small_loads;
+
 use prost_types::Timestamp;
 use secure_connect_reports::{
     client::UsageQuery,

@@ -36,7 +36,8 @@ impl UsageReport {
             let last = block_of(row).min(first + RANGE_BLOCKS - 1);
             let (tenant, month) = (&self.header.tenant, self.header.month);
             let range = BlockRange { first, last };
-            for block in self.store.read_blocks(tenant, month, load, range, &self.filter).await? {
+            let loads = std::slice::from_ref(load);
+            for (_, block) in self.store.read_blocks(tenant, month, loads, range, &self.filter).await? {
                 let mut records = RecordRows::default();
                 block.rows(0, &self.filter, &mut records)?;
                 count += records.rows.iter().filter(|found| found.row_number <= row).count() as u64;

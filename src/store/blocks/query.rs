@@ -1,9 +1,9 @@
-//! Records of a load, a range of blocks at a time.
+//! Records of loads, a range of blocks at a time.
 //!
 //! Blocks are numbered from 1 without gaps, so a range has a known size whatever plan the database chooses. Nothing stays
 //! open between two ranges: a slow reader holds no connection, no snapshot and no memory of the database.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use super::{
     AssetKey, BLOCK_ROWS, RecordBlock, RecordFilter, block_of,
@@ -17,7 +17,7 @@ use crate::{
     store::{Load, Store, StoreError, StoredTotal, VisibleTenant, loads::load_ids},
 };
 
-/// Blocks that follow each other in a load.
+/// Blocks that follow each other in a load. Of a load with fewer, those that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockRange {
     /// The first one.
@@ -26,8 +26,27 @@ pub struct BlockRange {
     pub last: i32,
 }
 
+// === impl BlockRange ===
+
+impl BlockRange {
+    /// Checks that all rows of a load in the range are there. `is_partial`: some of the blocks were not asked for.
+    fn check(self, load: &Load, blocks: &[(usize, RecordBlock)], is_partial: bool) -> Result<(), StoreError> {
+        let last = self.last.min(if load.record_count > 0 { block_of(load.record_count) } else { 0 });
+        let all_there = is_partial || blocks.iter().map(|(_, block)| block.number()).eq(self.first..=last);
+        let has_rows = |(_, block): &(usize, RecordBlock)| {
+            let rows = load.record_count.saturating_sub(rows_before(block.number())).min(BLOCK_ROWS);
+            usize::try_from(rows) == Ok(block.count())
+        };
+        if all_there && blocks.iter().all(has_rows) {
+            return Ok(());
+        }
+        Err(StoreError::corrupt(format!("load {} lacks rows in blocks {} to {}", load.id, self.first, self.last)))
+    }
+}
+
 impl Store {
-    /// Blocks of a load, in order. Where the filter names assets, only those with one of them.
+    /// Blocks of loads, in order, each with the position of its load among these. Where the filter names assets, only those
+    /// with one of them.
     ///
     /// By COPY, which hands rows over with less work on both sides than a query does. It takes no parameters, but all of
     /// them are numbers and dates here.
@@ -35,47 +54,49 @@ impl Store {
         &self,
         tenant: &VisibleTenant,
         month: Month,
-        load: &Load,
+        loads: &[Load],
         range: BlockRange,
         filter: &RecordFilter,
-    ) -> Result<Vec<RecordBlock>, StoreError> {
+    ) -> Result<Vec<(usize, RecordBlock)>, StoreError> {
         let assets = filter.asset_keys.as_ref().map_or_else(String::new, |keys| {
             let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
             format!(" AND asset_keys && '{{{}}}'", keys.join(","))
         });
+        let positions: HashMap<i64, usize> = loads.iter().enumerate().map(|(index, load)| (load.id, index)).collect();
+        let ids: Vec<String> = loads.iter().map(|load| load.id.to_string()).collect();
         let sql = format!(
-            "COPY (/* read_blocks */ SELECT {} FROM usage_block
-            WHERE tenant_key = {} AND usage_month = '{}' AND load_id = {} AND block_number >= {} AND block_number <= {}{assets}
-            ORDER BY block_number) TO STDOUT (FORMAT binary)",
+            "COPY (/* read_blocks */ SELECT load_id, {} FROM usage_block
+            WHERE tenant_key = {} AND usage_month = '{}' AND load_id = ANY ('{{{}}}')
+              AND block_number >= {} AND block_number <= {}{assets}
+            ORDER BY load_id, block_number) TO STDOUT (FORMAT binary)",
             block_columns(),
             tenant.key(),
             month.first_day(),
-            load.id,
+            ids.join(","),
             range.first,
             range.last,
         );
         let client = self.export().await?;
-        let mut blocks: Vec<RecordBlock> = Vec::new();
+        let mut blocks: Vec<(usize, RecordBlock)> = Vec::new();
         let mut reader = CopyReader::default();
         client
             .copy_out::<StoreError>(&sql, |piece| {
                 reader.read(piece, |columns| {
-                    blocks.push(RecordBlock::read(columns)?);
+                    let position = positions.get(&columns.i64()?);
+                    let position = *position.ok_or_else(|| StoreError::corrupt("blocks of another load"))?;
+                    blocks.push((position, RecordBlock::read(columns)?));
                     Ok(())
                 })
             })
             .await?;
-        let all_there =
-            filter.asset_keys.is_some() || blocks.iter().map(RecordBlock::number).eq(range.first..=range.last);
-        let lacks_rows = |block: &RecordBlock| {
-            let rows = load.record_count.saturating_sub(rows_before(block.number())).min(BLOCK_ROWS);
-            usize::try_from(rows) != Ok(block.count())
-        };
-        if !all_there || blocks.iter().any(lacks_rows) {
-            return Err(StoreError::corrupt(format!(
-                "load {} lacks rows in blocks {} to {}",
-                load.id, range.first, range.last
-            )));
+        // Loads come in the order of their ids; those of a report are in that of their days.
+        blocks.sort_by_key(|(load, _)| *load);
+        let mut found = blocks.as_slice();
+        for (index, load) in loads.iter().enumerate() {
+            let of_load = found.iter().take_while(|(of, _)| *of == index).count();
+            let (blocks, rest) = found.split_at(of_load);
+            found = rest;
+            range.check(load, blocks, filter.asset_keys.is_some())?;
         }
         Ok(blocks)
     }
