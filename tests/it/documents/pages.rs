@@ -44,13 +44,29 @@ fn every_block_of_commands_is_run_or_says_why_not() {
     assert_eq!(with_commands, run, "the pages with commands are those that tests run");
 }
 
-#[test]
-fn links_lead_somewhere() {
+/// All texts for people.
+fn texts() -> Vec<String> {
     let mut files = pages();
     files.extend(["CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned));
     for entry in project("docs/decisions").read_dir().unwrap() {
         files.push(format!("docs/decisions/{}", entry.unwrap().file_name().to_str().unwrap()));
     }
+    files
+}
+
+/// No compiler reads them after a merge.
+#[test]
+fn no_text_is_left_half_merged() {
+    for file in texts() {
+        let is_mark = |line: &str| ["<<<<<<< ", "||||||| ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark));
+        let found = read(&file).lines().position(|line| is_mark(line) || line == "=======");
+        assert_eq!(found, None, "{file} has a mark of a merge in this line, counted from 0");
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let files = texts();
     let mut anchors: HashMap<PathBuf, Vec<String>> = HashMap::new();
     let mut checked = 0;
     for file in &files {
