@@ -4,7 +4,7 @@ use bigdecimal::BigDecimal;
 use tonic::{Request, Status};
 
 use super::{
-    compare_stream::ComparisonStream,
+    compare_stream::{self, ComparisonStream},
     monthly_costs::{basis, bill_state},
     parse::{missing, moment, month, optional, required},
     services::Reports,
@@ -35,7 +35,7 @@ pub(super) async fn handle(
     caller.notes.months(base.min(target), base.max(target));
     let comparison = Comparison::open(reports.store.clone(), &reports.group_budget, &caller.scope, request).await;
     let comparison = caller.answer(comparison)?;
-    ComparisonStream::start(comparison, caller.notes).await
+    compare_stream::start(comparison, caller.notes).await
 }
 
 impl TryFrom<proto::CompareCostsRequest> for CompareRequest {

@@ -3,7 +3,7 @@
 use tonic::{Request, Status};
 
 use super::{
-    breakdown_stream::BreakdownStream,
+    breakdown_stream::{self, BreakdownStream},
     monthly_costs::basis,
     parse::{codes, missing, moment, months, optional, texts},
     services::Reports,
@@ -34,7 +34,7 @@ pub(super) async fn handle(
     let opened = Breakdown::open(reports.store.clone(), &reports.group_budget, &caller.scope, request).await;
     let breakdown = caller.answer(opened)?;
     caller.notes.organization(breakdown.header().organization_id);
-    BreakdownStream::start(breakdown, caller.notes).await
+    breakdown_stream::start(breakdown, caller.notes).await
 }
 
 impl TryFrom<proto::GetCostBreakdownRequest> for BreakdownRequest {

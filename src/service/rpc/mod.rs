@@ -17,6 +17,7 @@ mod list_prices;
 mod list_statement_keys;
 mod list_statements;
 mod list_tenants;
+mod message_stream;
 mod monthly_costs;
 mod parse;
 mod produce;
