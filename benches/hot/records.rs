@@ -94,7 +94,7 @@ impl Hot {
     pub(crate) fn read_block(&self) -> usize {
         let mut records = RecordRows { dimensions: Vec::new(), rows: Vec::with_capacity(Self::RECORDS) };
         let filter = RecordFilter::default();
-        self.blocks.iter().filter(|block| block.rows(0, &filter, &mut records).is_ok()).count();
+        self.blocks.iter().filter(|block| block.read_into(0, &filter, &mut records).is_ok()).count();
         records.rows.len()
     }
 

@@ -50,7 +50,8 @@ impl UsageQuery {
         Self { tenant_id, month, filter: UsageFilter::default(), as_of: None, statement: None }
     }
 
-    pub(super) fn to_request(&self) -> proto::GetDetailedUsageRequest {
+    /// As the contract has it.
+    pub fn to_request(&self) -> proto::GetDetailedUsageRequest {
         let filter = &self.filter;
         proto::GetDetailedUsageRequest {
             statement_number: self.statement.map(|number| number.to_string()).unwrap_or_default(),

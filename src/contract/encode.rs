@@ -3,6 +3,7 @@
 
 use prost::Message as _;
 
+use super::{Fields, WireValue};
 use crate::model::{Column, Form, Part, Value};
 
 // Wire types (Protocol Buffers' "Encoding").
@@ -14,6 +15,13 @@ pub(crate) fn put_part(part: Part, values: &[Value<'_>], out: &mut Vec<u8>) {
     for (&column, value) in part.columns().iter().zip(values) {
         put_field(column, value, out);
     }
+}
+
+/// The name and the id among the encoded fields of an asset.
+pub(crate) fn asset_texts(asset: &[u8]) -> Option<(&str, &str)> {
+    let mut fields = Fields::new(asset);
+    let mut text = |column: Column| fields.next_if(column.field()).map_or(Some(""), WireValue::text);
+    Some((text(Column::AssetName)?, text(Column::AssetId)?))
 }
 
 /// Appends a field. Unset and default values are not written.

@@ -1,5 +1,7 @@
 //! The contract of `proto/`: generated messages, their conversion from and to values of the model, and the report as CSV.
 
+#[cfg(feature = "server")]
+mod arrow;
 mod convert;
 mod csv;
 #[cfg(feature = "server")]
@@ -9,12 +11,13 @@ mod lines;
 pub mod proto;
 mod reason;
 mod record;
-#[cfg(feature = "client")]
 mod wire;
 
+#[cfg(feature = "server")]
+pub(crate) use arrow::{decimal, dictionary, usage_schema};
 pub use csv::{CsvFormat, CsvWriter, LineEnd};
 #[cfg(feature = "server")]
-pub(crate) use encode::{LENGTH_DELIMITED, put_key, put_part, put_varint};
+pub(crate) use encode::{LENGTH_DELIMITED, asset_texts, put_key, put_part, put_varint};
 #[cfg(feature = "client")]
 pub(crate) use lines::{part_length, read_part, read_time, write_decimal};
 #[cfg(test)]
@@ -23,7 +26,6 @@ pub use reason::{REASON_DOMAIN, Reason, UnknownReason};
 #[cfg(feature = "client")]
 pub(crate) use record::billing_region;
 pub use record::{InvalidMessage, RecordReader};
-#[cfg(feature = "client")]
 pub(crate) use wire::{Fields, WireValue};
 
 // Numbers of the fields of `GetDetailedUsageResponse`.

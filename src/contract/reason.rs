@@ -47,6 +47,8 @@ reasons! {
     UsageNotFound = "USAGE_NOT_FOUND",
     /// The report of the resume token is no longer kept: start again without the token.
     ResumeTokenExpired = "RESUME_TOKEN_EXPIRED",
+    /// The report of the Flight ticket is no longer kept: ask `GetFlightInfo` for another ticket.
+    TicketExpired = "TICKET_EXPIRED",
     /// Records of the report were purged: ask for another month or moment. Costs are still there.
     ReportPurged = "REPORT_PURGED",
     /// The costs changed between two pages: start again with the first page.

@@ -19,6 +19,9 @@ pub enum ReportError {
     /// The report of a resume token was purged or can no longer be reproduced.
     #[error("the report of the resume token is no longer available; request it again without the token")]
     ResumeTokenExpired,
+    /// The report of a ticket can no longer be reproduced.
+    #[error("the report of the ticket is no longer available; ask GetFlightInfo for another one")]
+    SliceExpired,
     /// Records of the report were purged.
     #[error("the records of this report were purged; its costs are still available")]
     Purged,

@@ -75,6 +75,11 @@ pub(super) async fn snapshot_of_token(
     }
 }
 
+/// A moment of the past such that nothing can be published at or before it any more.
+pub async fn current_moment(store: &Store) -> Result<UtcTime, ReportError> {
+    Ok(store.snapshot().await?.time())
+}
+
 /// The snapshot that a request asks for.
 pub(super) async fn snapshot(store: &Store, as_of: Option<UtcTime>) -> Result<SnapshotTime, ReportError> {
     let Some(as_of) = as_of else { return Ok(store.snapshot().await?) };

@@ -18,6 +18,7 @@ mod rating;
 mod shares;
 mod statements;
 mod tenants;
+mod ticket;
 mod token;
 mod usage;
 
@@ -33,7 +34,7 @@ pub use costs::{
 };
 pub use error::{InvalidField, ReportError};
 pub use loads::{Loads, LoadsRequest, list_loads};
-pub use manifest::Revision;
+pub use manifest::{Revision, current_moment};
 pub use organizations::{Organizations, OrganizationsRequest, list_organizations};
 pub use page::{InvalidPageSize, PageSize};
 pub use preview::{MovedLine, MovedMonth, Preview};
@@ -41,4 +42,5 @@ pub use prices::{MeterPrice, PriceInForce, Prices, PricesRequest, list_prices};
 pub use rating::{RatedTier, Rating, rate};
 pub use statements::{StatementPart, StatementReader, Statements, StatementsRequest, list_statements};
 pub use tenants::{TenantUsage, Tenants, TenantsRequest, get_tenant, list_tenants};
-pub use usage::{UsageChunk, UsageHeader, UsageReport, UsageRequest, UsageTotal};
+pub use ticket::{CostForms, Ticket};
+pub use usage::{UsageChunk, UsageHeader, UsageOutline, UsageReport, UsageRequest, UsageSlice, UsageTotal};

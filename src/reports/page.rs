@@ -9,6 +9,9 @@ pub struct PageSize(u16);
 pub struct InvalidPageSize(pub i32);
 
 impl PageSize {
+    /// Of lists that are read to their end.
+    pub const MAX: Self = Self(1000);
+
     /// The requested size: 0 means `default`, and more than `max` is lowered to `max` (AIP-158).
     pub fn new(asked: i32, default: u16, max: u16) -> Result<Self, InvalidPageSize> {
         match asked {

@@ -20,6 +20,10 @@ pub(super) enum Kind {
     Statements = 6,
     /// A page of `ListLoads`.
     Loads = 7,
+    /// A slice of a detailed usage report.
+    UsageTicket = 8,
+    /// Costs as columns.
+    CostsTicket = 9,
 }
 
 /// A text is not a token of the expected kind.
@@ -37,21 +41,30 @@ const VERSION: u8 = 1;
 const CHECK_BYTES: usize = 8;
 
 pub(super) fn seal(kind: Kind, payload: &[u8]) -> String {
-    let mut bytes = vec![VERSION, kind as u8];
-    bytes.extend_from_slice(payload);
-    let check = short_digest(&bytes);
-    bytes.extend_from_slice(&check);
-    URL_SAFE_NO_PAD.encode(bytes)
+    URL_SAFE_NO_PAD.encode(seal_bytes(kind, payload))
 }
 
 pub(super) fn open(kind: Kind, token: &str) -> Result<Vec<u8>, InvalidToken> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken::Damaged)?;
+    open_bytes(kind, &bytes).map(<[u8]>::to_vec)
+}
+
+/// A token that need not be text.
+pub(super) fn seal_bytes(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![VERSION, kind as u8];
+    bytes.extend_from_slice(payload);
+    let check = short_digest(&bytes);
+    bytes.extend_from_slice(&check);
+    bytes
+}
+
+pub(super) fn open_bytes(kind: Kind, bytes: &[u8]) -> Result<&[u8], InvalidToken> {
     let (content, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(InvalidToken::Damaged)?;
     if short_digest(content) != *check {
         return Err(InvalidToken::Damaged);
     }
     match content {
-        [VERSION, found, payload @ ..] if *found == kind as u8 => Ok(payload.to_vec()),
+        [VERSION, found, payload @ ..] if *found == kind as u8 => Ok(payload),
         [VERSION, ..] => Err(InvalidToken::Kind),
         _ => Err(InvalidToken::Version),
     }

@@ -14,6 +14,7 @@ pub(super) fn code(reason: Reason) -> Code {
             Code::NotFound
         }
         Reason::ResumeTokenExpired
+        | Reason::TicketExpired
         | Reason::ReportPurged
         | Reason::PageTokenExpired
         | Reason::MonthNotOver

@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use arrow_flight::flight_service_server::FlightServiceServer;
 use http::Request;
 use tokio::sync::oneshot;
 use tonic::{body::Body, service::Routes, transport::Server};
@@ -17,7 +18,7 @@ use super::{
     layers::{Ends, Layers, OpenCalls, note_arrival},
     listener::{self, Acceptor},
     metrics_endpoint::MetricsServer,
-    rpc::{Billing, Reports, ReportsServer},
+    rpc::{Billing, Columns, Reports, ReportsServer},
     server::RunningServer,
     unknown_service::UnknownService,
 };
@@ -64,7 +65,10 @@ impl RunningServer {
         let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, age, ends.clone());
         let billing = Billing::new(self.store.clone(), &self.imports, self.statement_key);
         let billing = BillingServiceServer::new(billing).max_decoding_message_size(self.calls.request_bytes);
-        let reports = ReportsServer::new(Reports::new(self.store, self.metrics), self.calls.request_bytes);
+        let reports = Reports::new(self.store, self.metrics);
+        let columns = FlightServiceServer::new(Columns(reports.clone()));
+        let columns = columns.max_decoding_message_size(self.calls.request_bytes);
+        let reports = ReportsServer::new(reports, self.calls.request_bytes);
         let imports = UsageImportServiceServer::new(self.imports).max_decoding_message_size(self.calls.request_bytes);
         let health_service = health_service.max_decoding_message_size(MAX_HEALTH_BYTES);
         let unknown = ServiceBuilder::new()
@@ -73,6 +77,7 @@ impl RunningServer {
         let mut routes = Routes::from(axum::Router::new().fallback_service(unknown))
             .add_service(layers.around_public(health_service))
             .add_service(layers.around(reports))
+            .add_service(layers.around(columns))
             .add_service(layers.around(imports))
             .add_service(layers.around(billing));
         if self.reflection {

@@ -25,6 +25,11 @@ pub(super) fn unknown_service() -> Status {
     status(Reason::Unimplemented, "there is no such service here")
 }
 
+/// A method of Arrow Flight that no report has a use for.
+pub(super) fn unused_method() -> Status {
+    status(Reason::Unimplemented, "columns are read by ListFlights, GetFlightInfo, GetSchema and DoGet")
+}
+
 fn details(reason: Reason) -> ErrorDetails {
     details_with(reason, HashMap::new())
 }
@@ -223,6 +228,7 @@ impl From<ReportError> for Status {
             ReportError::OrganizationNotFound(_) => status(Reason::OrganizationNotFound, message),
             ReportError::StatementNotFound => status(Reason::StatementNotFound, message),
             ReportError::ResumeTokenExpired => status(Reason::ResumeTokenExpired, message),
+            ReportError::SliceExpired => status(Reason::TicketExpired, message),
             ReportError::Purged => status(Reason::ReportPurged, message),
             ReportError::PageTokenExpired => status(Reason::PageTokenExpired, message),
             ReportError::NamesChanged => status(Reason::NamesChanged, message),

@@ -26,7 +26,8 @@ pub use admin::{
     migrate, present_month, purge,
 };
 pub use blocks::{
-    AssetKey, BLOCK_ROWS, BlockRange, RecordBlock, RecordFilter, RecordRow, RecordRows, StoredDimensions, block_of,
+    AssetKey, BLOCK_ROWS, BlockRange, BlockRecords, RecordBlock, RecordColumns, RecordFilter, RecordRow, RecordRows,
+    StoredDimensions, block_of,
 };
 pub use catalog::{CatalogChanges, CatalogError, Changes, apply as apply_catalog, try_out as try_out_catalog};
 pub use clock::{AsOf, SnapshotTime};

@@ -51,18 +51,18 @@ const NAMES: &[&str] = &[
     "\"東京\", 2\nlines",
 ];
 
-fn project(path: &str) -> PathBuf {
+pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// A tool that `make test` has put there; `make tools` does it alone.
-fn tool(path: &str) -> PathBuf {
+pub(crate) fn tool(path: &str) -> PathBuf {
     let tool = project("target/tools").join(path);
     assert!(tool.exists(), "{} is missing: run `make tools`", tool.display());
     tool
 }
 
-async fn run(mut command: Command) -> Result<String, String> {
+pub(crate) async fn run(mut command: Command) -> Result<String, String> {
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("the client");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
@@ -74,7 +74,7 @@ async fn grpcurl(server: &Server, arguments: &[&str], method: &str) -> Result<St
     run(command).await
 }
 
-async fn served() -> (Database, Server) {
+pub(crate) async fn served() -> (Database, Server) {
     let database = Database::with_catalog().await;
     let rows = (0..1500).map(|n| {
         let name = NAMES[n / 2 % NAMES.len()];

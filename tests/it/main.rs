@@ -29,6 +29,7 @@ mod database_tls;
 mod deliveries;
 mod documents;
 mod features;
+mod flight;
 mod floods;
 mod fuzz;
 mod golden;

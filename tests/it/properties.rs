@@ -1,5 +1,6 @@
 //! The promises, for random catalogs and random usage.
 
+mod columns;
 mod random;
 mod shares;
 

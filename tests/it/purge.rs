@@ -147,7 +147,9 @@ async fn months_past_retention_go_with_their_assets_and_bills_stay() {
 async fn a_running_download_of_what_is_purged_ends_with_its_reason() {
     for rules in [AT_ONCE, before("2022-03")] {
         let database = Database::with_catalog().await;
-        let rows: Vec<Row> = (0..60_000).map(|n| Row::on("2022-02-01", "1").asset(&format!("{n:05}"))).collect();
+        // More than may be on its way to the client.
+        let asset = |n| format!("{n:05}{}", "a".repeat(400));
+        let rows: Vec<Row> = (0..60_000).map(|n| Row::on("2022-02-01", "1").asset(&asset(n))).collect();
         database.import(&csv(&rows)).await;
         let server = database.serve();
         let query = UsageQuery::new(TENANT.parse().unwrap(), "2022-02".parse().unwrap());

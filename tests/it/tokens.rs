@@ -10,7 +10,7 @@ use secure_connect_reports::{
         ListPricesRequest, ListTenantsRequest, UsageFilter,
     },
     reports::{UsageReport, UsageRequest},
-    store::Store,
+    store::{RecordRows, Store},
 };
 use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
@@ -233,7 +233,7 @@ async fn an_abandoned_export_empties_no_cache() {
     let open = async || UsageReport::open(store.clone(), &TenantScope::operator(), &request).await.unwrap();
     let whole = async || {
         let mut report = open().await;
-        while report.next().await.unwrap().is_some() {}
+        while report.next::<RecordRows>().await.unwrap().is_some() {}
         report.epoch()
     };
     let connections = async || {
@@ -247,7 +247,7 @@ async fn an_abandoned_export_empties_no_cache() {
     let blocker = database.sql().await;
     blocker.batch_execute("BEGIN; LOCK TABLE usage_block IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let mut report = open().await;
-    let given_up = tokio::time::timeout(std::time::Duration::from_millis(200), report.next()).await;
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(200), report.next::<RecordRows>()).await;
     assert!(given_up.is_err(), "it waits for the table");
     drop(report);
     // Its connections are closed.
@@ -265,7 +265,7 @@ async fn an_abandoned_export_empties_no_cache() {
     let other = loop {
         // The first calls may find that their connections are gone.
         if let Ok(mut report) = UsageReport::open(store.clone(), &TenantScope::operator(), &request).await
-            && let Ok(Some(_)) = report.next().await
+            && let Ok(Some(_)) = report.next::<RecordRows>().await
         {
             break report.epoch();
         }

@@ -88,8 +88,8 @@ async fn whoever_does_not_read_short_answers_takes_no_place_of_others() {
 async fn what_was_not_read_counts_after_the_end_of_its_call() {
     let database = Database::with_rows(100).await;
     let (costs, tenants, usage) = (monthly_costs(ORG), ListTenantsRequest::default(), detailed_usage(TENANT));
-    // An answer counts 16 KiB and its bytes, a download 256 KiB more.
-    for (path, per_caller) in [(COSTS, 100_000), (TENANTS, 100_000), (USAGE, 1_000_000)] {
+    // An answer counts 16 KiB and its bytes, a download 512 KiB more.
+    for (path, per_caller) in [(COSTS, 100_000), (TENANTS, 100_000), (USAGE, 2_000_000)] {
         let server = serve(&database, per_caller);
         let mut connection = Connection::open(server.address, 0).await;
         let mut kept = Vec::new();

@@ -39,7 +39,7 @@ impl UsageReport {
             let loads = std::slice::from_ref(load);
             for (_, block) in self.store.read_blocks(tenant, month, loads, range, &self.filter).await? {
                 let mut records = RecordRows::default();
-                block.rows(0, &self.filter, &mut records)?;
+                block.read_into(0, &self.filter, &mut records)?;
                 count += records.rows.iter().filter(|found| found.row_number <= row).count() as u64;
             }
             first = last + 1;

@@ -6,20 +6,24 @@ use super::{UsageHeader, UsageReport, UsageTotal};
 use crate::{
     model::UsageKey,
     reports::ReportError,
-    store::{Load, MeterKey, StoreError, StoredTotal},
+    store::{Load, MeterKey, Store, StoreError, StoredTotal, VisibleTenant},
 };
+
+/// Why not all totals of loads are there. Records that are missing from both the totals and the stream would not be noticed.
+pub(super) async fn missing_totals(store: &Store, tenant: &VisibleTenant, loads: &[Load]) -> ReportError {
+    match store.are_purged(tenant, loads).await {
+        Ok(true) => ReportError::Purged,
+        Ok(false) => StoreError::unavailable("what was published is not all there: is it a standby?").into(),
+        Err(error) => error.into(),
+    }
+}
 
 impl UsageReport {
     /// What the records must add up to, ordered by meter name, region and trial.
     pub(super) async fn stored_totals(&self) -> Result<Vec<(MeterKey, UsageTotal)>, ReportError> {
         let Self { store, header: UsageHeader { tenant, .. }, loads, .. } = self;
         let stored = self.totals_of(loads).await?;
-        // Records that are missing from both the totals and the stream would not be noticed.
-        let Some(stored) = stored else {
-            let purged = store.are_purged(tenant, loads).await?;
-            let behind = || StoreError::unavailable("what was published is not all there: is it a standby?");
-            return Err(if purged { ReportError::Purged } else { behind().into() });
-        };
+        let Some(stored) = stored else { return Err(missing_totals(store, tenant, loads).await) };
         let mut totals = stored
             .into_iter()
             .map(|total| {

@@ -28,7 +28,7 @@ pub(super) struct Admission(pub(super) Arc<Permits>);
 /// What the transport and the layers keep of an answer, beside its bytes.
 const ANSWER_BYTES: usize = 16 << 10;
 /// Of a message of a download: one may be with the transport when the stream ends before its end.
-const MESSAGE_BYTES: usize = 256 << 10;
+const MESSAGE_BYTES: usize = 512 << 10;
 /// Of the answer to an import, which lists loads.
 const IMPORT_ANSWER_BYTES: usize = 1 << 20;
 

@@ -31,4 +31,5 @@ mod unread_answer;
 pub(in crate::service) use caller::Caller;
 pub(in crate::service) use deadline::note_arrival;
 pub(in crate::service) use record::{Notes, OpenCalls};
+pub(in crate::service) use request_bounds::check_message;
 pub(in crate::service) use stack::{Ends, Layers};

@@ -127,6 +127,14 @@ impl Messages {
     }
 }
 
+/// Holds a message that came inside another one against its bounds.
+pub(in crate::service) fn check_message(message: &[u8], bounds: MessageBounds) -> Result<(), Status> {
+    if message.len() > bounds.bytes {
+        return Err(status::message_too_large(message.len(), bounds.bytes));
+    }
+    FieldScan::new(bounds.lists, message.len()).read(message).map_err(refusal)
+}
+
 fn refusal(refused: Refused) -> Status {
     match refused {
         Refused::TooMany(list) => {

@@ -13,7 +13,7 @@ use crate::{
 /// The default, and the largest.
 const PAGE_SIZES: (u16, u16) = (100, 1000);
 /// The longest name of a tenant or an organization.
-const MAX_SEARCH_BYTES: usize = 256;
+pub(super) const MAX_SEARCH_BYTES: usize = 256;
 
 pub(super) async fn handle(
     store: &Store,

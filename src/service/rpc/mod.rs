@@ -7,6 +7,7 @@ mod compare_costs;
 mod compare_stream;
 mod cost_breakdown;
 mod detailed_usage;
+mod flight;
 mod get_statement;
 mod get_tenant;
 mod import_service;
@@ -28,6 +29,7 @@ mod services;
 mod usage;
 mod withdraw_usage;
 
+pub(in crate::service) use flight::Columns;
 pub(in crate::service) use raw_server::ReportsServer;
 pub(in crate::service) use services::{Billing, ImportBounds, ImportService, Reports};
 pub use usage::{AssetCache, CurrentAssets, RecordEncoder};

@@ -84,7 +84,7 @@ pub(super) fn bill_state(state: BillState) -> proto::BillState {
     }
 }
 
-fn cost_total(total: &CostTotal, currency: &str) -> proto::CostTotal {
+pub(super) fn cost_total(total: &CostTotal, currency: &str) -> proto::CostTotal {
     proto::CostTotal {
         month: Some(total.month.into()),
         currency: currency.to_owned(),

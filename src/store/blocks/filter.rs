@@ -60,7 +60,7 @@ impl RecordFilter {
     }
 
     /// Whether records of a total pass, as far as a total tells.
-    pub(in crate::store) fn passes_total(&self, key: &UsageKey<MeterKey>) -> bool {
+    pub fn passes_total(&self, key: &UsageKey<MeterKey>) -> bool {
         self.billing_regions.as_ref().is_none_or(|regions| regions.contains(&key.billing_region.code()))
             && self.trial.is_none_or(|trial| trial == key.trial)
             && self.meter_keys.as_ref().is_none_or(|keys| keys.binary_search(&key.meter.0).is_ok())

@@ -8,13 +8,14 @@ mod dimensions;
 mod filter;
 mod query;
 mod read;
+mod records;
 mod write;
 
-use crate::model::Decimal;
 pub use dimensions::StoredDimensions;
 pub use filter::RecordFilter;
 pub use query::BlockRange;
 pub use read::RecordBlock;
+pub use records::{BlockRecords, RecordColumns, RecordRow, RecordRows};
 pub(super) use write::{BlockWriter, LoadLocation, copy_blocks};
 
 /// How many records a block has.
@@ -36,28 +37,6 @@ impl AssetKey {
     }
 }
 
-/// A record as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordRow {
-    /// Position in the load: 1, 2, 3, ...
-    pub row_number: i32,
-    /// What generated it.
-    pub asset: AssetKey,
-    /// Which of the dimensions that came with it.
-    pub dimensions: usize,
-    /// The amount.
-    pub quantity: Decimal,
-}
-
-/// Records that follow each other in a load.
-#[derive(Clone, Debug, Default)]
-pub struct RecordRows {
-    /// What they are of.
-    pub dimensions: Vec<StoredDimensions>,
-    /// The records.
-    pub rows: Vec<RecordRow>,
-}
-
 /// The block of a load that a row is in.
 pub fn block_of(row_number: i32) -> i32 {
     (row_number - 1) / BLOCK_ROWS + 1
@@ -74,7 +53,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{AssetType, BillingRegion, Platform, RecordDimensions, UtcTime},
+        model::{AssetType, BillingRegion, Decimal, Platform, RecordDimensions, UtcTime},
         store::{MeterKey, RecordFilter},
     };
 
@@ -128,7 +107,7 @@ mod tests {
         fn what_is_written_is_read(records in records()) {
             let mut read = RecordRows::default();
             for block in RecordBlock::of_rows(&records) {
-                block.rows(0, &RecordFilter::default(), &mut read).expect("readable");
+                block.read_into(0, &RecordFilter::default(), &mut read).expect("readable");
             }
             prop_assert_eq!(flat(&read), flat(&records));
             let mut visited = Vec::new();
@@ -161,7 +140,7 @@ mod tests {
             }).collect();
             let mut read = RecordRows::default();
             for block in RecordBlock::of_rows(&records) {
-                block.rows(after, &filter, &mut read).expect("readable");
+                block.read_into(after, &filter, &mut read).expect("readable");
             }
             prop_assert_eq!(flat(&read), wanted);
         }

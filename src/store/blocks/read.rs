@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    AssetKey, BlockWriter, LoadLocation, RecordRow, RecordRows, StoredDimensions,
+    AssetKey, BlockRecords, BlockWriter, LoadLocation, RecordRow, RecordRows, StoredDimensions,
     arrays::{array, array_of, damaged, element, fixed, int},
     dimensions::{self, DIMENSION_COLUMNS},
     rows_before,
@@ -102,7 +102,12 @@ impl RecordBlock {
     }
 
     /// Adds those of its rows that come after a row of the load and pass the filter.
-    pub fn rows(&self, after: i32, filter: &RecordFilter, records: &mut RecordRows) -> Result<(), StoreError> {
+    pub fn read_into(
+        &self,
+        after: i32,
+        filter: &RecordFilter,
+        records: &mut impl BlockRecords,
+    ) -> Result<(), StoreError> {
         let passes: Vec<bool> = self.dimensions.iter().map(|dimensions| filter.passes_dimensions(dimensions)).collect();
         // Where those of the dimensions that have a row are among the records' dimensions.
         let mut slots = vec![None; self.dimensions.len()];
@@ -110,11 +115,9 @@ impl RecordBlock {
             if row_number <= after || !passes[index] || !filter.passes_asset(asset) {
                 return Ok(());
             }
-            let dimensions = *slots[index].get_or_insert_with(|| {
-                records.dimensions.push(self.dimensions[index].clone());
-                records.dimensions.len() - 1
-            });
-            records.rows.push(RecordRow { row_number, asset, dimensions, quantity: decimal(quantity)? });
+            let dimensions =
+                *slots[index].get_or_insert_with(|| records.add_dimensions(self.dimensions[index].clone()));
+            records.push(RecordRow { row_number, asset, dimensions, quantity: decimal(quantity)? });
             Ok(())
         })
     }

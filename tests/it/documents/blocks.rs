@@ -91,12 +91,12 @@ fn marker(line: &str) -> Option<Marker> {
     }
 }
 
-/// The commands of a page, in its order. The next block of text or JSON of the same section is their output.
+/// The commands of a page, in its order, for a shell or for Python. The next block of text or JSON of the same section is their output.
 pub(super) fn commands(text: &str) -> Vec<Commands> {
     let mut commands: Vec<Commands> = Vec::new();
     for block in blocks(text) {
         match (block.language.as_str(), commands.last_mut()) {
-            ("sh", _) => commands.push(Commands { block, output: None }),
+            ("sh" | "python", _) => commands.push(Commands { block, output: None }),
             ("text" | "json", Some(last)) if last.output.is_none() && last.block.section == block.section => {
                 last.output = Some(block);
             }

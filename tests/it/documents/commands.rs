@@ -14,9 +14,10 @@ use super::blocks::{Commands, Marker, agrees, commands, project, read};
 use crate::support::{Database, program, serving::Serving};
 
 /// The pages with commands that are run.
-pub(super) const RUN: [&str; 8] = [
+pub(super) const RUN: [&str; 9] = [
     "README.md",
     "docs/api.md",
+    "docs/columns.md",
     "docs/concepts.md",
     "docs/database.md",
     "docs/finance.md",
@@ -25,8 +26,17 @@ pub(super) const RUN: [&str; 8] = [
     "docs/security.md",
 ];
 
-const CLIENT_COMMANDS: [&str; 8] =
-    ["grpcurl ", " tenants", " tenant ", " usage ", " costs ", " loads ", " statement ", " healthcheck"];
+const CLIENT_COMMANDS: [&str; 9] = [
+    "grpcurl ",
+    "flight.connect",
+    " tenants",
+    " tenant ",
+    " usage ",
+    " costs ",
+    " loads ",
+    " statement ",
+    " healthcheck",
+];
 const KEY: &str = "demo-output/development-key";
 const CORRECTION: &str = "examples/usage/corrections/2022-02-02-contoso-hq.csv";
 
@@ -67,6 +77,9 @@ impl Reader {
         std::os::unix::fs::symlink(project("examples"), path("examples")).unwrap();
         let name = "secure-connect-reports";
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_secure-connect-reports"), path("bin").join(name)).unwrap();
+        let python = format!("#!/bin/sh\nexec '{}' \"$@\"\n", project("target/tools/venv/bin/python").display());
+        std::fs::write(path("bin/python3"), python).unwrap();
+        std::fs::set_permissions(path("bin/python3"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let database = match before {
             Before::Nothing => None,
             Before::EmptyDatabase => Some(Database::empty()),
@@ -184,7 +197,11 @@ impl Reader {
                      --audience secure-connect-reports --jwks {KEY}/jwks.json"
                 ));
             }
-            let (ok, found) = self.shell(&self.mine(&block.text));
+            let mut script = self.mine(&block.text);
+            if block.language == "python" {
+                script = format!("python3 - <<'END'\n{script}END\n");
+            }
+            let (ok, found) = self.shell(&script);
             let is_right = ok != (block.marker == Some(Marker::Fails));
             assert!(is_right, "{place}{} and prints\n{found}", if ok { "succeeds" } else { "fails" });
             found
@@ -236,6 +253,11 @@ fn finance_gets_its_answers() {
 #[test]
 fn the_api_answers_as_shown() {
     read_and_run("docs/api.md", Before::Demo);
+}
+
+#[test]
+fn columns_are_read_as_shown() {
+    read_and_run("docs/columns.md", Before::FirstReport);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
         for block in blocks(&read(&page)) {
             let place = format!("{page}:{}", block.line);
             // Commands under another name would be run by nobody.
-            let known = ["sh", "text", "json", "toml", "yaml", "rust", "mermaid"];
+            let known = ["sh", "python", "text", "json", "toml", "yaml", "rust", "mermaid"];
             assert!(known.contains(&block.language.as_str()), "{place}: a block of {:?}", block.language);
             match &block.marker {
                 Some(Marker::NotRun(reason) | Marker::NotCompared(reason)) => {
@@ -35,7 +35,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
                 Some(Marker::Fails) => assert_eq!(block.language, "sh", "{place}"),
                 None => {}
             }
-            if block.language == "sh" && !matches!(block.marker, Some(Marker::NotRun(_))) {
+            if ["sh", "python"].contains(&block.language.as_str()) && !matches!(block.marker, Some(Marker::NotRun(_))) {
                 with_commands.insert(page.clone());
             }
         }

@@ -1,5 +1,6 @@
 //! Every RPC, called with whatever credentials.
 
+use arrow_flight::{Criteria, FlightDescriptor, Ticket as FlightTicket, flight_service_client::FlightServiceClient};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
@@ -8,6 +9,10 @@ use secure_connect_reports::contract::proto::{
     ListOrganizationsRequest, ListPricesRequest, ListStatementKeysRequest, ListStatementsRequest, ListTenantsRequest,
     UsageRecord, WithdrawUsageRequest, YearMonth, billing_service_client::BillingServiceClient,
     reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
+};
+use secure_connect_reports::{
+    model::DecimalForm,
+    reports::{CostForms, Ticket},
 };
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -34,15 +39,20 @@ pub(crate) enum Rpc {
     ListStatements,
     GetStatement,
     ListStatementKeys,
+    ListFlights,
+    GetFlightInfo,
+    GetSchema,
+    DoGet,
 }
 
 impl Rpc {
-    /// Every RPC of the contract, in its order. One that these tests cannot call fails them.
+    /// Every RPC of the contract, in its order, and those of Arrow Flight. One that these tests cannot call fails them.
     pub(crate) fn all() -> Vec<Self> {
         let contract = FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
         let services = contract.file.iter().flat_map(|file| &file.service);
         let methods = services.flat_map(|service| &service.method);
-        methods.map(|method| Self::named(method.name())).collect()
+        let flight = [Self::ListFlights, Self::GetFlightInfo, Self::GetSchema, Self::DoGet];
+        methods.map(|method| Self::named(method.name())).chain(flight).collect()
     }
 
     fn named(method: &str) -> Self {
@@ -78,7 +88,7 @@ impl Rpc {
     /// What a caller of another organization gets: nothing is there. `None`: an answer that has nothing of others in it.
     pub(crate) fn hidden(self) -> Option<&'static str> {
         match self {
-            Self::GetDetailedUsage | Self::GetTenant | Self::ListLoads | Self::WithdrawUsage => {
+            Self::GetDetailedUsage | Self::GetTenant | Self::ListLoads | Self::WithdrawUsage | Self::GetFlightInfo => {
                 Some("TENANT_NOT_FOUND")
             }
             Self::GetMonthlyCosts
@@ -86,8 +96,11 @@ impl Rpc {
             | Self::CompareCosts
             | Self::CloseMonth
             | Self::ListStatements
-            | Self::GetStatement => Some("ORGANIZATION_NOT_FOUND"),
+            | Self::GetStatement
+            | Self::GetSchema
+            | Self::DoGet => Some("ORGANIZATION_NOT_FOUND"),
             Self::ListTenants
+            | Self::ListFlights
             | Self::ListOrganizations
             | Self::ListPrices
             | Self::ListStatementKeys
@@ -99,6 +112,7 @@ impl Rpc {
     pub(crate) async fn call(self, channel: &Channel, authorization: &[&str]) -> Result<(), Status> {
         let mut reports = ReportsServiceClient::new(channel.clone());
         let mut billing = BillingServiceClient::new(channel.clone());
+        let mut columns = FlightServiceClient::new(channel.clone());
         let (organization_id, month) = (ORG.to_owned(), Some(YearMonth { year: 2022, month: 2 }));
         match self {
             Self::ListTenants => {
@@ -161,6 +175,25 @@ impl Rpc {
             Self::ListStatementKeys => {
                 billing.list_statement_keys(request(ListStatementKeysRequest {}, authorization)).await.map(drop)
             }
+            Self::ListFlights => {
+                let mut stream = columns.list_flights(request(Criteria::default(), authorization)).await?.into_inner();
+                while stream.message().await?.is_some() {}
+                Ok(())
+            }
+            Self::GetFlightInfo => {
+                let message = flight_path("detailed_usage", TENANT, "2022-02");
+                columns.get_flight_info(request(message, authorization)).await.map(drop)
+            }
+            Self::GetSchema => {
+                let message = flight_path("monthly_costs", ORG, "2022-02");
+                columns.get_schema(request(message, authorization)).await.map(drop)
+            }
+            Self::DoGet => {
+                let ticket = costs_ticket(monthly_costs(ORG));
+                let mut stream = columns.do_get(request(ticket, authorization)).await?.into_inner();
+                while stream.message().await?.is_some() {}
+                Ok(())
+            }
             Self::ImportUsage => {
                 let messages = tokio_stream::iter([ImportUsageRequest::default()]);
                 let mut imports = UsageImportServiceClient::new(channel.clone());
@@ -176,6 +209,19 @@ impl Rpc {
             }
         }
     }
+}
+
+pub(crate) fn flight_path(report: &str, id: &str, month: &str) -> FlightDescriptor {
+    FlightDescriptor::new_path([report, id, month].map(str::to_owned).to_vec())
+}
+
+/// A ticket that nobody was given: as all of them, it has nothing secret in it.
+pub(crate) fn costs_ticket(request: GetMonthlyCostsRequest) -> FlightTicket {
+    let digits = DecimalForm { scale: 10, is_wide: false };
+    let as_of = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 });
+    let request = GetMonthlyCostsRequest { as_of: request.as_of.or(as_of), ..request };
+    let forms = CostForms { quantities: digits, amounts: digits };
+    FlightTicket::new(Ticket::Costs(forms, request.encode_to_vec()).seal())
 }
 
 /// The records of a report, as messages.

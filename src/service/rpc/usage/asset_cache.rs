@@ -8,7 +8,8 @@ use quick_cache::{Weighter, sync::Cache};
 use crate::{
     contract::put_part,
     model::{Asset, Part, TenantId},
-    store::AssetKey,
+    reports::{ReportError, UsageChunk, UsageReport},
+    store::{AssetKey, BlockRecords},
 };
 
 /// Room for the pages: some 600,000 assets, where keys follow each other.
@@ -117,6 +118,12 @@ impl CurrentAssets {
         self.pages[self.last].1.get(slot)
     }
 
+    /// The same, for several at a time.
+    pub fn look_up(&self, key: AssetKey) -> Option<&[u8]> {
+        let (number, slot) = page_of(key);
+        self.pages[self.find(number).ok()?].1.get(slot)
+    }
+
     fn find(&self, number: i64) -> Result<usize, usize> {
         self.pages.binary_search_by_key(&number, |(number, _)| *number)
     }
@@ -169,6 +176,19 @@ impl CurrentAssets {
             self.cache.0.insert((self.epoch, self.tenant, number), Arc::clone(here));
         }
     }
+}
+
+/// Looks up the assets of a chunk, and reads those that are not there.
+pub(in crate::service) async fn fetch_assets<R: BlockRecords>(
+    assets: &mut CurrentAssets,
+    report: &UsageReport,
+    chunk: &UsageChunk<R>,
+) -> Result<(), ReportError> {
+    let missing = assets.prefetch(report.epoch(), &chunk.asset_keys());
+    if !missing.is_empty() {
+        assets.put(report.assets(&missing).await?);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod asset_cache;
 mod encoder;
 mod stream;
 
+pub(in crate::service) use asset_cache::fetch_assets;
 pub(in crate::service) use stream::{PREFIX_BYTES, UsageStream};
 pub use {
     asset_cache::{AssetCache, CurrentAssets},

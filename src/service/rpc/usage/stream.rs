@@ -19,7 +19,7 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{
-    asset_cache::{AssetCache, CurrentAssets},
+    asset_cache::{AssetCache, CurrentAssets, fetch_assets},
     encoder::RecordEncoder,
 };
 use crate::{
@@ -127,11 +127,7 @@ impl UsageStream {
 impl Producer {
     async fn next_chunk(&mut self) -> Result<Option<UsageChunk>, ReportError> {
         let Some(chunk) = self.report.next().await? else { return Ok(None) };
-        let missing = self.encoder.assets().prefetch(self.report.epoch(), &chunk.asset_keys());
-        if !missing.is_empty() {
-            let assets = self.report.assets(&missing).await?;
-            self.encoder.assets().put(assets);
-        }
+        fetch_assets(self.encoder.assets(), &self.report, &chunk).await?;
         Ok(Some(chunk))
     }
 

@@ -1,0 +1,194 @@
+//! Costs as columns: those of the command line's CSV.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, Decimal128Array, Decimal256Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, types::Int32Type,
+};
+use arrow_buffer::i256;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use bigdecimal::{BigDecimal, num_bigint::BigInt};
+
+use super::{texts::Texts, usage_batches::BatchError};
+use crate::{
+    auth::TenantScope,
+    contract::{decimal, dictionary},
+    model::{DecimalForm, Digits, Month, UtcTime},
+    reports::{CostForms, CostLine, Costs, CostsRequest, InvalidField, ReportError, current_moment, get_costs},
+    service::rpc::services::Reports,
+    store::StoreError,
+};
+
+/// Names are long, and a message has room for all names of a batch.
+const BATCH_ROWS: usize = 1000;
+
+/// What can be said of costs before their columns are made.
+pub(super) struct CostsOutline {
+    pub(super) forms: CostForms,
+    pub(super) line_count: u64,
+    pub(super) as_of: UtcTime,
+}
+
+/// Reads pages of costs, one after the other.
+pub(super) struct CostPages {
+    reports: Reports,
+    scope: TenantScope,
+    /// `None`: there are no more.
+    next: Option<CostsRequest>,
+}
+
+/// A line of a bill as the columns have it: on whose bill, and what that bill has of it.
+struct Row<'a> {
+    line: &'a CostLine,
+    billing_month: Month,
+    amount: Option<&'a BigDecimal>,
+}
+
+// === impl CostsOutline ===
+
+impl CostsOutline {
+    /// Goes over the whole bill, since the columns have as many digits as their longest number.
+    pub(super) async fn find(
+        reports: &Reports,
+        scope: &TenantScope,
+        mut request: CostsRequest,
+    ) -> Result<Self, ReportError> {
+        let as_of = match request.as_of {
+            Some(moment) => moment,
+            None => current_moment(&reports.store).await?,
+        };
+        request.as_of = Some(as_of);
+        let mut pages = CostPages::new(reports.clone(), scope.clone(), request);
+        let (mut quantities, mut amounts, mut line_count) = (Digits::default(), Digits::default(), 0);
+        while let Some(page) = pages.next().await? {
+            for row in rows(&page) {
+                line_count += 1;
+                quantities = quantities.and([&row.line.quantity, &row.line.trial_quantity]);
+                amounts = amounts.and(row.line.cost.iter().chain(row.amount));
+            }
+            amounts = amounts.and(page.totals.iter().map(|total| &total.cost));
+        }
+        let (Some(quantities), Some(amounts)) = (quantities.common_form(), amounts.form()) else {
+            let reason =
+                "numbers of these costs have more digits than columns can have; GetMonthlyCosts has them as text";
+            return Err(InvalidField::new("descriptor", reason).into());
+        };
+        Ok(Self { forms: CostForms { quantities, amounts }, line_count, as_of })
+    }
+}
+
+// === impl CostPages ===
+
+impl CostPages {
+    pub(super) fn new(reports: Reports, scope: TenantScope, request: CostsRequest) -> Self {
+        Self { reports, scope, next: Some(request) }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Costs>, ReportError> {
+        let Some(mut request) = self.next.take() else { return Ok(None) };
+        let page = get_costs(&self.reports.store, &self.reports.cost_totals, &self.scope, &request).await?;
+        if !page.next_page_token.is_empty() {
+            page.next_page_token.clone_into(&mut request.page_token);
+            self.next = Some(request);
+        }
+        Ok(Some(page))
+    }
+}
+
+/// The lines of a page, and the adjustments behind them.
+fn rows(costs: &Costs) -> impl Iterator<Item = Row<'_>> {
+    let lines = costs.lines.iter().map(|line| Row { line, billing_month: line.month, amount: line.cost.as_ref() });
+    lines.chain(costs.adjustments.iter().map(|adjustment| Row {
+        line: &adjustment.line,
+        billing_month: adjustment.billing_month,
+        amount: Some(&adjustment.amount),
+    }))
+}
+
+pub(super) fn schema(forms: CostForms, metadata: HashMap<String, String>) -> SchemaRef {
+    let text = || dictionary(DataType::Int32);
+    let (quantity, amount) = (decimal(forms.quantities), decimal(forms.amounts));
+    let fields = vec![
+        Field::new("month", text(), false),
+        Field::new("organizationId", text(), false),
+        Field::new("tenantId", text(), false),
+        Field::new("tenantName", text(), false),
+        Field::new("plan", text(), false),
+        Field::new("meterName", text(), false),
+        Field::new("meterId", text(), false),
+        Field::new("unit", text(), false),
+        Field::new("billingRegion", text(), false),
+        Field::new("quantity", quantity.clone(), false),
+        Field::new("trialQuantity", quantity, false),
+        Field::new("cost", amount.clone(), true),
+        Field::new("currency", text(), false),
+        Field::new("recordCount", DataType::Int64, false),
+        Field::new("billingMonth", text(), false),
+        Field::new("amount", amount, true),
+    ];
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}
+
+/// A page as batches.
+pub(super) fn batches(costs: &Costs, forms: CostForms, schema: &SchemaRef) -> Result<Vec<RecordBatch>, BatchError> {
+    let rows: Vec<Row<'_>> = rows(costs).collect();
+    rows.chunks(BATCH_ROWS).map(|rows| batch(costs, rows, forms, schema)).collect()
+}
+
+fn batch(costs: &Costs, rows: &[Row<'_>], forms: CostForms, schema: &SchemaRef) -> Result<RecordBatch, BatchError> {
+    let text = |text: &dyn Fn(&Row<'_>) -> String| -> ArrayRef {
+        let all: Vec<String> = rows.iter().map(text).collect();
+        let mut texts = Texts::default();
+        let keys: Int32Array = all.iter().map(|text| texts.position(text)).collect();
+        Arc::new(DictionaryArray::<Int32Type>::new(keys, texts.to_array()))
+    };
+    let arrays = vec![
+        text(&|row| row.line.month.to_string()),
+        text(&|_| costs.organization_id.to_string()),
+        text(&|row| row.line.tenant_id.to_string()),
+        text(&|row| row.line.tenant_name.clone()),
+        text(&|row| row.line.plan.clone()),
+        text(&|row| row.line.meter.name.clone()),
+        text(&|row| row.line.meter.id.to_string()),
+        text(&|row| row.line.meter.unit.clone()),
+        text(&|row| row.line.billing_region.to_string()),
+        decimals(forms.quantities, rows.iter().map(|row| Some(&row.line.quantity)))?,
+        decimals(forms.quantities, rows.iter().map(|row| Some(&row.line.trial_quantity)))?,
+        decimals(forms.amounts, rows.iter().map(|row| row.line.cost.as_ref()))?,
+        text(&|_| costs.currency.code().to_owned()),
+        Arc::new(rows.iter().map(|row| Some(row.line.record_count)).collect::<Int64Array>()),
+        text(&|row| row.billing_month.to_string()),
+        decimals(forms.amounts, rows.iter().map(|row| row.amount))?,
+    ];
+    Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
+}
+
+/// Fails where a number has more digits than the form.
+fn decimals<'a>(
+    form: DecimalForm,
+    numbers: impl Iterator<Item = Option<&'a BigDecimal>>,
+) -> Result<ArrayRef, BatchError> {
+    let too_long = || StoreError::corrupt("a number of the costs has more digits than they had before");
+    let units = |number: &BigDecimal| -> Result<BigInt, StoreError> {
+        let units = number.with_scale(form.scale.into());
+        if units == *number { Ok(units.into_bigint_and_exponent().0) } else { Err(too_long()) }
+    };
+    // At most 38.
+    let (precision, scale) = (form.precision(), form.scale.cast_signed());
+    if form.is_wide {
+        let units = numbers.map(|number| {
+            let Some(number) = number else { return Ok(None) };
+            i256::from_string(&units(number)?.to_string()).map(Some).ok_or_else(too_long)
+        });
+        let units: Decimal256Array = units.collect::<Result<_, _>>()?;
+        units.validate_decimal_precision(precision).map_err(|_| too_long())?;
+        return Ok(Arc::new(units.with_precision_and_scale(precision, scale)?));
+    }
+    let units = numbers.map(|number| {
+        let Some(number) = number else { return Ok(None) };
+        i128::try_from(units(number)?).map(Some).map_err(|_| too_long())
+    });
+    let units: Decimal128Array = units.collect::<Result<_, _>>()?;
+    units.validate_decimal_precision(precision).map_err(|_| too_long())?;
+    Ok(Arc::new(units.with_precision_and_scale(precision, scale)?))
+}

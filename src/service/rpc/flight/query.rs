@@ -1,0 +1,94 @@
+//! What a flight is asked for by: a path for people, or a request of the contract for programs.
+
+use arrow_flight::{FlightDescriptor, flight_descriptor::DescriptorType};
+use prost::Message;
+use prost_types::Any;
+use tonic::Status;
+
+use crate::{
+    contract::proto::{GetDetailedUsageRequest, GetMonthlyCostsRequest},
+    model::{Month, OrganizationId, TenantId},
+    reports::InvalidField,
+    service::{layers::check_message, policy::Rpc, rpc::parse::required},
+};
+
+/// A request for columns.
+pub(super) enum Query {
+    Usage(GetDetailedUsageRequest),
+    Costs(GetMonthlyCostsRequest),
+}
+
+const USAGE: &str = "detailed_usage";
+const COSTS: &str = "monthly_costs";
+
+// === impl Query ===
+
+impl Query {
+    pub(super) fn of(descriptor: &FlightDescriptor) -> Result<Self, Status> {
+        match descriptor.r#type() {
+            DescriptorType::Path => Ok(Self::of_path(&descriptor.path)?),
+            DescriptorType::Cmd => Self::of_command(&descriptor.cmd),
+            DescriptorType::Unknown => Err(InvalidField::new("descriptor.type", "must be PATH or CMD").into()),
+        }
+    }
+
+    fn of_path(path: &[String]) -> Result<Self, InvalidField> {
+        let [report, id, month] = path else { return Err(no_such_path()) };
+        let month = || required("descriptor.path[2]", month).map(|month: Month| Some(month.into()));
+        let id = || id.clone();
+        match report.as_str() {
+            USAGE => {
+                Ok(Self::Usage(GetDetailedUsageRequest { tenant_id: id(), month: month()?, ..Default::default() }))
+            }
+            COSTS => {
+                let (organization_id, start_month) = (id(), month()?);
+                Ok(Self::Costs(GetMonthlyCostsRequest { organization_id, start_month, ..Default::default() }))
+            }
+            _ => Err(no_such_path()),
+        }
+    }
+
+    fn of_command(command: &[u8]) -> Result<Self, Status> {
+        let unreadable = |_| InvalidField::new("descriptor.cmd", "not a google.protobuf.Any with a request");
+        let Any { type_url, value } = Any::decode(command).map_err(unreadable)?;
+        match type_url.rsplit('/').next() {
+            Some("secureconnect.reports.v1.GetDetailedUsageRequest") => Self::usage(&value),
+            Some("secureconnect.reports.v1.GetMonthlyCostsRequest") => Self::costs(&value),
+            _ => Err(InvalidField::new(
+                "descriptor.cmd",
+                format!("{type_url:?}: must have a secureconnect.reports.v1.GetDetailedUsageRequest or GetMonthlyCostsRequest"),
+            )
+            .into()),
+        }
+    }
+
+    pub(super) fn usage(request: &[u8]) -> Result<Self, Status> {
+        read("ReportsService/GetDetailedUsage", request).map(Self::Usage)
+    }
+
+    pub(super) fn costs(request: &[u8]) -> Result<Self, Status> {
+        read("ReportsService/GetMonthlyCosts", request).map(Self::Costs)
+    }
+}
+
+/// The path by which people ask for a tenant's usage.
+pub(super) fn usage_path(tenant: TenantId, month: Month) -> FlightDescriptor {
+    FlightDescriptor::new_path(vec![USAGE.to_owned(), tenant.to_string(), month.to_string()])
+}
+
+/// The path by which people ask for an organization's costs.
+pub(super) fn costs_path(organization: OrganizationId, month: Month) -> FlightDescriptor {
+    FlightDescriptor::new_path(vec![COSTS.to_owned(), organization.to_string(), month.to_string()])
+}
+
+/// A request that came inside another message, within the bounds of its own RPC.
+fn read<M: Message + Default>(rpc: &str, request: &[u8]) -> Result<M, Status> {
+    let rpc = Rpc::of_path(&format!("/secureconnect.reports.v1.{rpc}"));
+    check_message(request, rpc.request_bounds())?;
+    Ok(M::decode(request).map_err(|_| InvalidField::new("descriptor.cmd", "has a request that cannot be read"))?)
+}
+
+fn no_such_path() -> InvalidField {
+    let reason = format!("must be {USAGE}, a tenant's id and a month, or {COSTS}, an organization's id and a month");
+    InvalidField::new("descriptor.path", reason)
+}
