@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 
+import columns
 import dataset
+import ordinary
 import ways
 from harness import Peak, Postgres, Server, median, peak_mib, percentile, process_cpu, run
 
@@ -92,6 +94,9 @@ class Bench:
         server = Server(self.program, self.postgres.url("imported"))
         try:
             self.reports(rows, file, server)
+            if self.compares:
+                self.tables(rows, server)
+                self.parquet(rows, server)
             self.first_row(server)
             self.concurrent(rows, server)
             self.short_calls(server)
@@ -175,6 +180,53 @@ class Bench:
             )
         out.unlink()
 
+    def tables(self, rows, server):
+        arguments = [server.address, dataset.LARGE_TENANT, dataset.MONTH, self.postgres.url("imported"), ""]
+        taken = {way[0]: [] for way in columns.TABLES}
+        cpu = {way[0]: [] for way in columns.TABLES}
+        for _ in range(self.runs):
+            for way in columns.TABLES:
+                before = process_cpu(server.pid)
+                seconds, read = columns.timed(way, *arguments)
+                if read != rows:
+                    raise SystemExit(f"{way[0]} has {read} rows")
+                taken[way[0]].append(seconds)
+                cpu[way[0]].append(process_cpu(server.pid) - before)
+        medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+        peers = min(seconds for name, seconds in medians.items() if not name.startswith("Flight"))
+        self.grows("month to Arrow table, against the fastest peer", f"{peers / medians[columns.TABLES[0][0]]:.2f}×")
+        self.say(f"\nThe month as an Arrow table in Python, {self.runs} runs in turns:")
+        self.table("what", "median", "fastest", "rows/s", "against the fastest peer", "CPU of the server")
+        for name, seconds in medians.items():
+            self.row(
+                name, f"{seconds:.2f} s", f"{min(taken[name]):.2f} s", f"{rows / seconds:,.0f}", f"{peers / seconds:.2f}×",
+                f"{statistics.median(cpu[name]):.2f} s",
+            )
+
+    def parquet(self, rows, server):
+        out = self.folder / "out.parquet"
+        usage = [
+            self.program, "usage", "--server", f"http://{server.address}", "--tenant", "large", "--month", dataset.MONTH,
+            "--force", "-o", str(out),
+        ]
+        url = self.postgres.url("imported")
+        theirs = [sys.executable, "-c", columns.script(columns.DUCKDB), server.address, "", "", url, str(out)]
+        taken = {"`usage -o FILE.parquet`": [], columns.DUCKDB[0]: []}
+        sizes = {}
+        for _ in range(self.runs):
+            for name, command in zip(taken, (usage, theirs)):
+                taken[name].append(run(command))
+                sizes[name] = out.stat().st_size
+        self.say(f"\nParquet on disk, {self.runs} runs in turns; both with zstd:")
+        self.table("what", "median", "rows/s", "against DuckDB", "CPU of the process", "peak", "file")
+        for name, runs in taken.items():
+            seconds = median(runs)
+            self.row(
+                name, f"{seconds:.2f} s", f"{rows / seconds:,.0f}", ratio(taken[columns.DUCKDB[0]], seconds),
+                f"{median(runs, 'cpu'):.2f} s", f"{median(runs, 'peak_mib'):.0f} MiB", f"{sizes[name] / 1e6:.1f} MB",
+            )
+        out.unlink()
+
     def first_row(self, server):
         stub, pb, types = stubs(server)
         request = pb.GetDetailedUsageRequest(tenant_id=dataset.LARGE_TENANT, month=types.YearMonth(year=2022, month=3))
@@ -233,71 +285,6 @@ class Bench:
                 times.append(time.perf_counter() - start)
             self.row(name, f"{percentile(times, 50) * 1000:.1f} ms", f"{percentile(times, 99) * 1000:.1f} ms")
             self.grows(f"{name}, p99", f"{percentile(times, 99) * 1000:.1f} ms")
-
-
-    # === tenants of the usual size ===
-
-    def ordinary(self):
-        """Most tenants are small, and all are asked for."""
-        count = dataset.ORDINARY_TENANTS
-        self.say(f"\n## {count} tenants with a month of 28 loads of {dataset.ORDINARY_RECORDS} records")
-        limits = [f"--max-{calls}{per}={10_000}" for calls in ("downloads", "short-calls") for per in ("", "-per-caller")]
-        limits += [f"--max-unread-bytes{per}={1 << 30}" for per in ("", "-per-caller")]
-        server = Server(self.program, self.postgres.url("base"), *limits)
-        try:
-            self.ordinary_latency(server)
-            self.ordinary_rate(server)
-        finally:
-            server.stop()
-
-    def ordinary_latency(self, server):
-        stub, pb, types = stubs(server)
-        month = types.YearMonth(year=2022, month=2)
-        tenants = [dataset.ordinary_tenant(n) for n in range(dataset.ORDINARY_TENANTS)] * 4
-        only = pb.UsageFilter(asset_ids=["user03@example.com"])
-        costs = [
-            pb.GetMonthlyCostsRequest(organization_id=dataset.ORDINARY_ORGANIZATION, tenant_id=id, start_month=month)
-            for id in tenants
-        ]
-        reports = [pb.GetDetailedUsageRequest(tenant_id=id, month=month) for id in tenants]
-        filtered = [pb.GetDetailedUsageRequest(tenant_id=id, month=month, filter=only) for id in tenants]
-        self.say(f"\nOne call after the other, by a Python client, after {WARM_UP} to warm up:")
-        self.table("call", "p50", "p99", "against costs, p50", "CPU a call: server", "PostgreSQL")
-        base = None
-        for name, call, requests in (
-            ("`GetMonthlyCosts` of a tenant", stub.GetMonthlyCosts, costs),
-            ("`GetDetailedUsage`, all of it", lambda request: list(stub.GetDetailedUsage(request)), reports),
-            ("`GetDetailedUsage`, of one asset", lambda request: list(stub.GetDetailedUsage(request)), filtered),
-        ):
-            for request in requests[:WARM_UP]:
-                call(request)
-            before = process_cpu(server.pid), self.postgres.cpu()
-            times = []
-            for request in requests:
-                start = time.perf_counter()
-                call(request)
-                times.append(time.perf_counter() - start)
-            cpu = [(after - before) * 1000 / len(requests) for after, before in zip((process_cpu(server.pid), self.postgres.cpu()), before)]
-            p50 = percentile(times, 50)
-            base = base or p50
-            self.row(
-                name, f"{p50 * 1000:.1f} ms", f"{percentile(times, 99) * 1000:.1f} ms", f"{p50 / base:.2f}×",
-                f"{cpu[0]:.1f} ms", f"{cpu[1]:.1f} ms",
-            )
-
-    def ordinary_rate(self, server):
-        tenants = [dataset.ordinary_tenant(n) for n in range(dataset.ORDINARY_TENANTS)]
-        self.say("\nCalls a second, 50 connections with 4 calls each (`benches/calls`), median of 3:")
-        self.table("call", "calls/s")
-        for name, kind, ids in (
-            ("`ListTenants`, a search", "tenants", [f"ordinary-{n:02}" for n in range(dataset.ORDINARY_TENANTS)]),
-            (f"`GetMonthlyCosts` of {dataset.ORDINARY_TENANTS} tenants", "costs", [dataset.ORDINARY_ORGANIZATION]),
-            ("`GetDetailedUsage`", "usage", tenants),
-        ):
-            command = ["cargo", "bench", "--locked", "--quiet", "--bench", "calls", "--"]
-            command += [f"http://{server.address}", kind, "50", "4", "4000", *ids]
-            runs = [float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout) for _ in range(3)]
-            self.row(name, f"{statistics.median(runs):,.0f}")
 
 
 def latency(seconds):
@@ -367,7 +354,7 @@ def main():
         bench.say()
         bench.say(machine(bench.postgres, arguments.program))
         bench.prepare()
-        bench.ordinary()
+        ordinary.measure(bench, stubs)
         sizes = [int(rows) for rows in arguments.rows.split(",")]
         for rows in sizes:
             bench.size(rows)
