@@ -15,7 +15,7 @@
 //! model
 //! ```
 //!
-//! The feature `client` has the modules `client`, `contract`, `model` and `network` alone; `server` has all but `cli`, `client`
+//! `columns` is `client` with reports as columns of Arrow. The feature `client` has the modules `client`, `contract`, `model` and `network` alone; `server` has all but `cli`, `client`
 //! and `embedded`; `cli` has all of them.
 //!
 //! `network`, `reload` and `tls` are leaves that whoever needs them knows; they know no other module.

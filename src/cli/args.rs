@@ -25,7 +25,7 @@ pub(super) use billing::{
 pub(super) use bills::{CompareArgs, CostsArgs, CostsCommand, SideArgs};
 pub(super) use catalog::{CatalogApplyArgs, CatalogCommand, PreviewMonths};
 pub(super) use client::{ReadArgs, ServerArgs};
-pub(super) use costs::BreakdownArgs;
+pub(super) use costs::{BreakdownArgs, CostsFormat};
 use limits::{LimitsArgs, MonthsArgs};
 pub(super) use lists::{LoadsArgs, OrganizationsArgs, PricesArgs, TenantArgs};
 pub(super) use publish::PublishArgs;

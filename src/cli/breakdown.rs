@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     CommandError,
-    args::Format,
+    args::CostsFormat,
     background::BackgroundWriter,
     costs::csv::CSV_HEADERS,
     output::{Lines, Rows, STDOUT, month, note, print_json, put_csv_line, region, text_or_null, time},
+    text_columns,
 };
 use crate::{
     client::CostBreakdown,
@@ -55,14 +56,20 @@ struct Whole {
 pub(super) async fn print(
     breakdown: CostBreakdown,
     groups: CostGroups,
-    format: Format,
+    format: CostsFormat,
     csv: CsvFormat,
 ) -> Result<(), CommandError> {
     let mut unpriced = Unpriced::default();
-    match format {
-        Format::Csv => print_csv(breakdown, groups, csv, &mut unpriced).await?,
-        Format::Table => print_table(&read(breakdown, &mut unpriced).await?, groups)?,
-        Format::Json => print_json(&to_json(read(breakdown, &mut unpriced).await?, groups))?,
+    match (format, format.columns()) {
+        (CostsFormat::Json, _) => print_json(&to_json(read(breakdown, &mut unpriced).await?, groups))?,
+        (CostsFormat::Csv, _) => print_csv(breakdown, groups, csv, &mut unpriced).await?,
+        (_, Some(format)) => {
+            let columns = columns(groups);
+            let rows = read(breakdown, &mut unpriced).await?.rows;
+            let rows = rows.iter().map(|row| cells(row, &columns)).collect();
+            text_columns::print(&Rows { headers: names(&columns), numbers: Vec::new(), rows }, format).await?;
+        }
+        (_, None) => print_table(&read(breakdown, &mut unpriced).await?, groups)?,
     }
     unpriced.notes.iter().for_each(|text| note(text));
     Ok(())
@@ -157,17 +164,15 @@ async fn print_csv(
 ) -> Result<(), CommandError> {
     let columns = columns(groups);
     let mut lines = Vec::with_capacity(2 * WRITE_BYTES);
-    let names = CSV_HEADERS.iter().flat_map(|&header| {
-        let groups = if header == BEFORE_GROUPS { columns.as_slice() } else { &[] };
-        std::iter::once(header).chain(groups.iter().map(|column| column.name))
-    });
-    put_csv_line(names, format, &mut lines);
+    put_csv_line(names(&columns), format, &mut lines);
     let mut writer = BackgroundWriter::start(Lines::new(io::stdout()));
     let read = loop {
         match breakdown.next().await {
             Ok(Some(next)) => {
                 unpriced.see(&next.rows);
-                next.rows.iter().for_each(|row| put_row(row, &columns, format, &mut lines));
+                for row in &next.rows {
+                    put_csv_line(cells(row, &columns).iter().map(String::as_str), format, &mut lines);
+                }
             }
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
@@ -182,22 +187,31 @@ async fn print_csv(
     Ok(read?)
 }
 
-fn put_row(row: &CostShare, columns: &[GroupColumn], format: CsvFormat, out: &mut Vec<u8>) {
-    let groups: Vec<String> = columns.iter().map(|column| (column.value)(row)).collect();
-    let (month, record_count) = (month(row.month), row.record_count.to_string());
-    let line = [
-        month.as_str(),
-        &row.organization_id,
-        &row.tenant_id,
-        &row.tenant_name,
-        &row.plan,
-        &row.meter_name,
-        &row.meter_id,
-        &row.unit,
-        region(row.billing_region),
+/// The columns of CSV.
+fn names(columns: &[GroupColumn]) -> Vec<&'static str> {
+    let names = CSV_HEADERS.iter().flat_map(|&header| {
+        let groups = if header == BEFORE_GROUPS { columns } else { &[] };
+        std::iter::once(header).chain(groups.iter().map(|column| column.name))
+    });
+    names.collect()
+}
+
+fn cells(row: &CostShare, columns: &[GroupColumn]) -> Vec<String> {
+    let mut cells = vec![
+        month(row.month),
+        row.organization_id.clone(),
+        row.tenant_id.clone(),
+        row.tenant_name.clone(),
+        row.plan.clone(),
+        row.meter_name.clone(),
+        row.meter_id.clone(),
+        row.unit.clone(),
+        region(row.billing_region).to_owned(),
     ];
-    let amounts = [row.quantity.as_str(), &row.trial_quantity, &row.cost, &row.currency, &record_count];
-    put_csv_line(line.into_iter().chain(groups.iter().map(String::as_str)).chain(amounts), format, out);
+    cells.extend(columns.iter().map(|column| (column.value)(row)));
+    cells.extend([row.quantity.clone(), row.trial_quantity.clone(), row.cost.clone(), row.currency.clone()]);
+    cells.push(row.record_count.to_string());
+    cells
 }
 
 fn to_json(whole: Whole, groups: CostGroups) -> Value {

@@ -8,25 +8,39 @@ use serde_json::{Value, json};
 
 use super::{
     CommandError,
-    args::{CostsArgs, Format},
+    args::{CostsArgs, CostsFormat},
     breakdown,
-    output::{JsonArray, days, month, note, print_json, region, say},
+    output::{JsonArray, Rows, days, month, note, print_json, region, say},
+    report_form::FileFormat,
     tenants::connect,
+    text_columns,
 };
 use crate::{
     client::{BreakdownQuery, Client, CostsQuery},
-    contract::proto::{GetMonthlyCostsResponse, Organization},
+    contract::{
+        CsvFormat,
+        proto::{GetMonthlyCostsResponse, Organization},
+    },
     model::{BillSubject, MonthRange, OrganizationId, printable},
 };
-use csv::CsvOptions;
+
+/// How lines are written as columns.
+#[derive(Clone, Copy)]
+struct Columns {
+    csv: CsvFormat,
+    with_tiers: bool,
+}
 
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     let months =
         MonthRange::new(args.month, args.to.unwrap_or(args.month)).map_err(|error| format!("--to: {error}"))?;
-    if args.breakdown.tiers && args.format != Format::Csv {
-        return Err("--tiers needs --format csv; --format json shows tiers without it".into());
+    if args.breakdown.tiers && args.format.columns().is_none() {
+        return Err("--tiers needs --format csv, parquet, arrow or jsonl; --format json shows tiers without it".into());
     }
-    let csv = CsvOptions { format: args.breakdown.csv_format(), with_tiers: args.breakdown.tiers };
+    let columns = Columns { csv: args.breakdown.csv_format(), with_tiers: args.breakdown.tiers };
+    if columns.csv.neutralize_formulas && !matches!(args.format, CostsFormat::Csv) && args.format.columns().is_some() {
+        return Err("--neutralize-formulas is of CSV".into());
+    }
     let parts = args.breakdown.breakdown()?;
     let mut client = connect(&args.server).await?;
     let query = |organization_id, tenant_id| CostsQuery {
@@ -37,7 +51,7 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
         current: args.current,
     };
     let Some(organization) = &args.organization else {
-        return print_all(&mut client, |organization| query(organization, None), args.format, csv).await;
+        return print_all(&mut client, |organization| query(organization, None), args.format, columns).await;
     };
     let organization = client.find_organization(organization).await?;
     let tenant = match &args.tenant {
@@ -48,7 +62,7 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     if let Some((groups, filter)) = parts {
         let subject = BillSubject::Organization(organization, tenant);
         let query = BreakdownQuery { subject, months, groups, filter, as_of: args.as_of, current: args.current };
-        breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, csv.format).await?;
+        breakdown::print(client.cost_breakdown(&query).await?, groups, args.format, columns.csv).await?;
         if !args.current {
             // What was asked for is printed, whatever becomes of this.
             match client.monthly_costs(&query_of_bill).await {
@@ -59,13 +73,13 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
         return Ok(());
     }
     let costs = client.monthly_costs(&query_of_bill).await?;
-    match args.format {
-        Format::Table => print_table(&costs),
-        Format::Csv => {
+    match (args.format, args.format.columns()) {
+        (CostsFormat::Json, _) => Ok(print_json(&json::to_json(costs))?),
+        (_, Some(format)) => {
             warn_of_gaps(&costs);
-            csv::print(costs, csv, true)
+            columns.print(&csv::rows(costs, columns.with_tiers), format, true).await
         }
-        Format::Json => Ok(print_json(&json::to_json(costs))?),
+        (_, None) => print_table(&costs),
     }
 }
 
@@ -73,26 +87,33 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
 async fn print_all(
     client: &mut Client,
     query: impl Fn(OrganizationId) -> CostsQuery,
-    format: Format,
-    csv: CsvOptions,
+    format: CostsFormat,
+    columns: Columns,
 ) -> Result<(), CommandError> {
     let organizations = client.organizations().await?;
     let mut json = JsonArray::default();
+    // Of forms that have the number of their rows, or the digits of their numbers, before them.
+    let mut all = csv::rows(GetMonthlyCostsResponse::default(), columns.with_tiers);
     for (index, organization) in organizations.iter().enumerate() {
         let id = organization.organization_id.parse()?;
         let costs = client.monthly_costs(&query(id)).await?;
         match format {
-            Format::Table => {
+            CostsFormat::Table => {
                 let Organization { name, organization_id, currency } = organization;
                 let line = if index == 0 { "" } else { "\n" };
                 say!("{line}{} ({organization_id}), in {}", printable(name), printable(currency))?;
                 print_table(&costs)?;
             }
-            Format::Csv => {
+            CostsFormat::Csv | CostsFormat::Jsonl => {
                 warn_of_gaps(&costs);
-                csv::print(costs, csv, index == 0)?;
+                let format = if format == CostsFormat::Csv { FileFormat::Csv } else { FileFormat::Jsonl };
+                columns.print(&csv::rows(costs, columns.with_tiers), format, index == 0).await?;
             }
-            Format::Json => {
+            CostsFormat::Parquet | CostsFormat::Arrow => {
+                warn_of_gaps(&costs);
+                all.rows.extend(csv::rows(costs, columns.with_tiers).rows);
+            }
+            CostsFormat::Json => {
                 let mut bill = json!({
                     "organizationId": organization.organization_id,
                     "organizationName": organization.name,
@@ -105,14 +126,26 @@ async fn print_all(
             }
         }
     }
-    match format {
-        Format::Table => {
+    match (format, format.columns()) {
+        (CostsFormat::Table, _) => {
             note(&format!("{} organizations", organizations.len()));
             Ok(())
         }
-        Format::Csv if organizations.is_empty() => csv::print(GetMonthlyCostsResponse::default(), csv, true),
-        Format::Csv => Ok(()),
-        Format::Json => Ok(json.end()?),
+        (CostsFormat::Json, _) => Ok(json.end()?),
+        (CostsFormat::Parquet | CostsFormat::Arrow, Some(format)) => columns.print(&all, format, true).await,
+        (_, Some(format)) if organizations.is_empty() => columns.print(&all, format, true).await,
+        _ => Ok(()),
+    }
+}
+
+// === impl Columns ===
+
+impl Columns {
+    async fn print(self, rows: &Rows, format: FileFormat, has_header: bool) -> Result<(), CommandError> {
+        match format {
+            FileFormat::Csv => Ok(rows.print_csv_part(self.csv, has_header)?),
+            format => text_columns::print(rows, format).await,
+        }
     }
 }
 

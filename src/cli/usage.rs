@@ -1,10 +1,11 @@
-//! `usage`: downloads reports to CSV files, complete or not at all.
+//! `usage`: downloads reports to files, complete or not at all.
 
 mod journal;
 mod manifest;
 mod one;
 mod plan;
 mod several;
+mod source;
 mod text;
 mod transfer;
 

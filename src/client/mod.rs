@@ -20,6 +20,8 @@ mod breakdown;
 mod breakdown_check;
 mod channel;
 mod checkpoint;
+#[cfg(feature = "columns")]
+mod columns;
 mod compare;
 mod costs;
 mod csv_lines;
@@ -53,6 +55,8 @@ pub use breakdown::{BreakdownQuery, BreakdownRows, CostBreakdown};
 use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
+#[cfg(feature = "columns")]
+pub use columns::ColumnsDownload;
 pub use compare::{BillQuery, CompareQuery, CostComparison};
 pub use costs::CostsQuery;
 pub use csv_lines::CsvLines;
@@ -108,6 +112,12 @@ impl Client {
         CsvDownload::start(self.clone(), query, format).await
     }
 
+    /// Starts to download a detailed usage report as columns.
+    #[cfg(feature = "columns")]
+    pub async fn detailed_usage_columns(&mut self, query: &UsageQuery) -> Result<ColumnsDownload, ClientError> {
+        ColumnsDownload::start(self.clone(), query).await
+    }
+
     /// Resumes a download to CSV of another process, after the lines that its checkpoint counts.
     ///
     /// # Errors
@@ -142,6 +152,7 @@ impl Client {
     /// `name`: of the method, with its service before it where that is another one.
     async fn raw(&self, name: &str) -> Result<(Grpc<InterceptedService<Channel, Bearer>>, PathAndQuery), Status> {
         let path = match name.split_once('/') {
+            Some((service @ "FlightService", method)) => format!("/arrow.flight.protocol.{service}/{method}"),
             Some((service, method)) => format!("{PACKAGE}{service}/{method}"),
             None => format!("{PACKAGE}{SERVICE}/{name}"),
         };

@@ -98,11 +98,15 @@ impl RecordCheck {
 
     pub(super) fn asset(&self, asset_type: AssetType, id: &str, name: &str) -> Result<(), ClientError> {
         check_length("assetId", id, MAX_ASSET_ID_BYTES)?;
-        check_length("assetName", name, MAX_ASSET_NAME_BYTES)?;
+        self.name(name)?;
         let types = &self.filter.asset_types;
         let is_asked = (types.is_empty() || types.contains(&asset_type))
             && (self.asset_ids.is_empty() || self.asset_ids.contains(composed(id).as_ref()));
         if is_asked { Ok(()) } else { Err(filtered("assetId", id)) }
+    }
+
+    pub(super) fn name(&self, name: &str) -> Result<(), ClientError> {
+        check_length("assetName", name, MAX_ASSET_NAME_BYTES)
     }
 
     pub(super) fn meter(&self, name: &str) -> Result<(), ClientError> {

@@ -130,7 +130,7 @@ impl UsageDownload {
 }
 
 /// Sums stay in memory, one for each meter, region and trial.
-fn check_sums(count: usize) -> Result<(), ClientError> {
+pub(super) fn check_sums(count: usize) -> Result<(), ClientError> {
     if count <= MAX_SUMS { Ok(()) } else { Err(ClientError::wrong(format!("it has more than {MAX_SUMS} sums"))) }
 }
 

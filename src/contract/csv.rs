@@ -13,7 +13,7 @@ pub enum LineEnd {
     Crlf,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CsvFormat {
     pub line_end: LineEnd,
     /// Puts a `'` before texts that a spreadsheet would run as a formula (OWASP ASVS 1.2.10, and OWASP's page on CSV

@@ -1,6 +1,6 @@
 //! The contract of `proto/`: generated messages, their conversion from and to values of the model, and the report as CSV.
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "columns", feature = "server"))]
 mod arrow;
 mod convert;
 mod csv;
@@ -13,8 +13,10 @@ mod reason;
 mod record;
 mod wire;
 
+#[cfg(any(feature = "columns", feature = "server"))]
+pub(crate) use arrow::usage_schema;
 #[cfg(feature = "server")]
-pub(crate) use arrow::{decimal, dictionary, usage_schema};
+pub(crate) use arrow::{decimal, dictionary};
 pub use csv::{CsvFormat, CsvWriter, LineEnd};
 #[cfg(feature = "server")]
 pub(crate) use encode::{LENGTH_DELIMITED, asset_texts, put_key, put_part, put_varint};

@@ -184,6 +184,11 @@ impl UsageReport {
         &self.header
     }
 
+    /// What the report is as of.
+    pub fn as_of(&self) -> UtcTime {
+        self.resume.snapshot
+    }
+
     /// The totals of the whole report, by meter name, region and trial.
     pub fn totals(&self) -> impl Iterator<Item = &UsageTotal> {
         self.totals.iter().map(|(_, total)| total)

@@ -3,6 +3,7 @@
 
 mod breakdown;
 mod catalogs;
+mod columns;
 mod comparisons;
 mod files;
 mod lists;

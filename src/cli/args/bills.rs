@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as ClapArgs, Command, FromArgMatches, builder::FalseyValueParser};
 
-use super::{BreakdownArgs, Format, ReadArgs};
+use super::{BreakdownArgs, CostsFormat, Format, ReadArgs};
 use crate::model::{Month, MonthRange, UtcTime};
 
 /// `costs`, which shows costs where no command follows it.
@@ -41,7 +41,7 @@ pub(in crate::cli) struct CostsArgs {
     pub(in crate::cli) breakdown: BreakdownArgs,
     /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
-    pub(in crate::cli) format: Format,
+    pub(in crate::cli) format: CostsFormat,
     #[command(flatten)]
     pub(in crate::cli) server: ReadArgs,
 }

@@ -1,11 +1,30 @@
 //! What `costs` shows beside lines: what parts of them cost, and their tiers.
 
-use clap::{Args as ClapArgs, builder::FalseyValueParser};
+use clap::{Args as ClapArgs, ValueEnum, builder::FalseyValueParser};
 
 use crate::{
+    cli::report_form::FileFormat,
     contract::CsvFormat,
     model::{AssetType, BillingRegion, BreakdownFilter, CostGroup, CostGroups, MissingGroup},
 };
+
+/// What costs are shown as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum CostsFormat {
+    /// Aligned columns.
+    #[default]
+    Table,
+    /// One JSON document with the field names of the contract.
+    Json,
+    /// CSV with a header line.
+    Csv,
+    /// Apache Parquet, for data tools: the columns of CSV.
+    Parquet,
+    /// Apache Arrow, as a stream of batches: the columns of CSV.
+    Arrow,
+    /// A JSON object a line: the columns of CSV.
+    Jsonl,
+}
 
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct BreakdownArgs {
@@ -27,12 +46,27 @@ pub(in crate::cli) struct BreakdownArgs {
     #[arg(long, env = "SCR_REGION", value_delimiter = ',', value_name = "REGION")]
     region: Vec<BillingRegion>,
     /// Show a row for each tier that the quantity of a line reaches. The amounts of a line add up to its cost before that
-    /// is rounded. Needs `--format csv`, and no `--by`; JSON has tiers anyway.
+    /// is rounded. Not with a table, JSON, which has tiers anyway, or `--by`.
     #[arg(long, env = "SCR_TIERS", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) tiers: bool,
     /// Put a `'` before texts of CSV that a spreadsheet would run as a formula.
     #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
     neutralize_formulas: bool,
+}
+
+// === impl CostsFormat ===
+
+impl CostsFormat {
+    /// Its form in files of columns, which are those of CSV.
+    pub(in crate::cli) fn columns(self) -> Option<FileFormat> {
+        match self {
+            Self::Table | Self::Json => None,
+            Self::Csv => Some(FileFormat::Csv),
+            Self::Parquet => Some(FileFormat::Parquet),
+            Self::Arrow => Some(FileFormat::Arrow),
+            Self::Jsonl => Some(FileFormat::Jsonl),
+        }
+    }
 }
 
 // === impl BreakdownArgs ===

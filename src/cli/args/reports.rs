@@ -1,10 +1,11 @@
 //! What the commands take that ask for reports: of tenants, usage and costs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, builder::FalseyValueParser};
 
 use super::{Format, ReadArgs};
+use crate::cli::report_form::{FileFormat, ReportForm};
 use crate::{
     contract::{CsvFormat, LineEnd},
     model::{AssetType, BillingRegion, Month, StatementNumber, UsageFilter, UtcTime},
@@ -46,6 +47,10 @@ pub(in crate::cli) struct UsageArgs {
     /// the report is restricted to; several reports need a folder].
     #[arg(short, long, env = "SCR_OUTPUT", value_name = "FILE|DIR")]
     pub(in crate::cli) output: Option<PathBuf>,
+    /// What to write [default: what the name of the file says, or else CSV]. `.gz` or `.zst` at its end compresses CSV and JSON.
+    /// Parquet in a folder is a data set by year, month and tenant.
+    #[arg(long, env = "SCR_FORMAT", value_enum)]
+    pub(in crate::cli) format: Option<FileFormat>,
     /// Replace files that exist, each when the new report is complete.
     #[arg(long, env = "SCR_FORCE", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) force: bool,
@@ -79,8 +84,8 @@ pub(in crate::cli) struct UsageArgs {
     /// Put a `'` before texts that a spreadsheet would run as a formula. Such a file no longer imports as it was.
     #[arg(long, env = "SCR_NEUTRALIZE_FORMULAS", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) neutralize_formulas: bool,
-    /// Continue an interrupted download from `FILE.part`, or one of several reports in its folder, with all other options as
-    /// before.
+    /// Continue an interrupted download of plain CSV from `FILE.part`, or one of several reports in its folder, with all other
+    /// options as before.
     #[arg(long, env = "SCR_RESUME", value_parser = FalseyValueParser::new())]
     pub(in crate::cli) resume: bool,
     #[command(flatten)]
@@ -100,7 +105,19 @@ impl UsageArgs {
         }
     }
 
-    pub(in crate::cli) fn format(&self) -> CsvFormat {
+    /// The form of each report; of several, all have the format that was asked for.
+    pub(in crate::cli) fn form(&self, file: Option<&Path>) -> Result<ReportForm, String> {
+        let form = ReportForm::of(self.format, file)?;
+        if form.format != FileFormat::Csv && self.csv_format() != CsvFormat::default() {
+            return Err(format!(
+                "--crlf, --bom and --neutralize-formulas are of CSV, and not of --format {}",
+                form.format.name()
+            ));
+        }
+        Ok(form)
+    }
+
+    pub(in crate::cli) fn csv_format(&self) -> CsvFormat {
         CsvFormat {
             line_end: if self.crlf { LineEnd::Crlf } else { LineEnd::Lf },
             neutralize_formulas: self.neutralize_formulas,

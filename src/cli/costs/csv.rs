@@ -1,28 +1,17 @@
-//! Costs as CSV.
+//! Costs as lines of CSV, which other forms have, too.
 
 use crate::{
-    cli::{
-        CommandError,
-        output::{Rows, month, region},
-    },
-    contract::{
-        CsvFormat,
-        proto::{CostLine, CostTier, GetMonthlyCostsResponse},
-    },
+    cli::output::{Rows, month, region},
+    contract::proto::{CostLine, CostTier, GetMonthlyCostsResponse},
     model::RoundingMode,
 };
 
-#[derive(Clone, Copy)]
-pub(super) struct CsvOptions {
-    pub(super) format: CsvFormat,
-    pub(super) with_tiers: bool,
-}
-
-/// Adjustments come behind the lines: `month` is that of the usage, and `amount` is what the bill of `billingMonth` has of it.
-pub(super) fn print(costs: GetMonthlyCostsResponse, csv: CsvOptions, has_header: bool) -> Result<(), CommandError> {
+/// The lines of costs. Adjustments come behind them: `month` is that of the usage, and `amount` is what the bill of `billingMonth`
+/// has of it.
+pub(super) fn rows(costs: GetMonthlyCostsResponse, with_tiers: bool) -> Rows {
     let mut headers = CSV_HEADERS.to_vec();
     headers.extend(CSV_BILL_HEADERS);
-    if csv.with_tiers {
+    if with_tiers {
         headers.extend(CSV_TIER_HEADERS);
     }
     let lines = costs.lines.into_iter().map(|line| (line.month, line.cost.clone(), line));
@@ -35,9 +24,9 @@ pub(super) fn print(costs: GetMonthlyCostsResponse, csv: CsvOptions, has_header:
         let rounding = RoundingMode::from_code(line.rounding).map_or("", RoundingMode::name);
         let mut row = csv_row(line);
         row.extend([month(billing_month), amount]);
-        if csv.with_tiers { csv_tier_rows(&row, tiers, rounding) } else { vec![row] }
+        if with_tiers { csv_tier_rows(&row, tiers, rounding) } else { vec![row] }
     });
-    Ok(Rows { headers, numbers: Vec::new(), rows: rows.collect() }.print_csv_part(csv.format, has_header)?)
+    Rows { headers, numbers: Vec::new(), rows: rows.collect() }
 }
 
 /// The columns of a line.

@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use indicatif::HumanCount;
+use indicatif::{HumanCount, ProgressBar};
 
 use super::{
     check_free, find_tenant, is_permanent,
     journal::Missing,
-    transfer::{Interrupted, copy, failed, progress_bar, receive, write_names},
+    source::Source,
+    transfer::{Interrupted, copy, encode, encode_file, failed, progress_bar, receive, write_names},
 };
 use crate::{
     cli::{
@@ -19,9 +20,11 @@ use crate::{
         args::UsageArgs,
         output,
         partial::{Earlier, PartialFile},
+        report_form::ReportForm,
         report_name::default_path,
     },
     client::{Client, ClientError, CsvDownload, UsageQuery},
+    contract::proto::ReportHeader,
     model::{Month, printable},
 };
 
@@ -36,7 +39,11 @@ enum Destination {
 }
 
 pub(super) async fn run(args: UsageArgs, tenant: &str, month: Month) -> Result<(), CommandError> {
-    let (filter, format) = (args.filter(), args.format());
+    let form = args.form(args.output.as_deref())?;
+    let (filter, format) = (args.filter(), args.csv_format());
+    if args.resume && !form.is_resumable() {
+        return Err("--resume continues files of plain CSV; run the command without it to start again".into());
+    }
     let mut destination = Destination::of(args.output);
     match &destination {
         Destination::File(path) => check_free(path, args.force)?,
@@ -75,19 +82,20 @@ pub(super) async fn run(args: UsageArgs, tenant: &str, month: Month) -> Result<(
         output::note("there is no download to resume, so it starts from the first row");
     }
     if let Destination::Default = destination
-        && let Some(path) = default_path(&mut client, &query).await?
+        && let Some(path) = default_path(&mut client, &query, form.format).await?
     {
         check_free(&path, args.force)?;
         destination = Destination::File(path);
+    }
+    if !form.is_resumable() {
+        let source = Source::start(&mut client, &query, form, format).await?;
+        return write(source, form, destination, args.force).await;
     }
     let download = client.detailed_usage_csv(&query, format).await?;
     match destination {
         Destination::Stdout => copy(download, format, output::Lines::new(io::stdout()), output::STDOUT).await,
         Destination::Stream(path) => {
-            let name = path.display().to_string();
-            // Opening a pipe waits for its reader.
-            let file = tokio::task::spawn_blocking(move || File::options().append(true).open(&path)).await?;
-            let file = file.map_err(|error| format!("{name}: {error}"))?;
+            let (file, name) = open_stream(path).await?;
             copy(download, format, output::Lines::new(file), &name).await
         }
         Destination::File(path) => {
@@ -114,6 +122,48 @@ impl Destination {
         } else {
             Self::File(path)
         }
+    }
+}
+
+/// Opens a device or pipe, which has a name.
+async fn open_stream(path: PathBuf) -> Result<(File, String), CommandError> {
+    let name = path.display().to_string();
+    // Opening a pipe waits for its reader.
+    let file = tokio::task::spawn_blocking(move || File::options().append(true).open(&path)).await?;
+    Ok((file.map_err(|error| format!("{name}: {error}"))?, name))
+}
+
+/// Writes a report in another form than plain CSV: as a whole, or not at all.
+async fn write(
+    mut source: Source,
+    form: ReportForm,
+    destination: Destination,
+    replace: bool,
+) -> Result<(), CommandError> {
+    let hidden = ProgressBar::hidden();
+    match destination {
+        Destination::Stdout => {
+            let out = output::Lines::new(io::stdout());
+            encode(&mut source, form, (out, output::STDOUT), &hidden).await?.1
+        }
+        Destination::Stream(path) => {
+            let (file, name) = open_stream(path).await?;
+            encode(&mut source, form, (output::Lines::new(file), &name), &hidden).await?.1
+        }
+        Destination::File(path) => {
+            let bar = progress_bar(source.header().record_count.cast_unsigned(), 0);
+            let file = encode_file(&mut source, form, &path, &bar).await?;
+            let exists = format!("{} exists now; use --force to replace it", path.display());
+            file.finish(replace).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => exists,
+                _ => failed(&path, &error),
+            })?;
+            bar.finish_and_clear();
+            note(source.header(), &path, "no rows");
+            Ok(())
+        }
+        // Without a tenant there is no report.
+        Destination::Default => Err(ClientError::UnknownTenant(source.header().tenant_id.clone()).into()),
     }
 }
 
@@ -157,12 +207,17 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path, replace
         _ => failed(path, &error),
     })?;
     bar.finish_and_clear();
-    Missing::note(&Missing::of(&header), &header.tenant_name);
+    note(download.header(), path, "only the header line");
+    Ok(())
+}
+
+/// Says what a file has; `nothing`: where it has no records.
+fn note(header: &ReportHeader, path: &Path, nothing: &str) {
+    Missing::note(&Missing::of(header), &header.tenant_name);
     let path = path.display();
-    let header = download.header();
     if header.record_count == 0 {
         output::note(&format!(
-            "{path}: {} has no matching usage in {}; the file has only the header line",
+            "{path}: {} has no matching usage in {}; the file has {nothing}",
             printable(&header.tenant_name),
             output::month(header.month)
         ));
@@ -170,5 +225,4 @@ async fn save(mut download: CsvDownload, file: PartialFile, path: &Path, replace
         let count = HumanCount(header.record_count.cast_unsigned());
         output::note(&format!("{path}: {count} rows, revision {}", header.revision));
     }
-    Ok(())
 }

@@ -10,7 +10,8 @@ use crate::{
     cli::{
         CommandError,
         args::UsageArgs,
-        report_name::{comparable, file_name, restriction},
+        report_form::FileFormat,
+        report_name::{comparable, file_name, partition, restriction},
     },
     client::{Client, TenantUsage, WholeStatement},
     contract::{CsvFormat, LineEnd},
@@ -35,6 +36,8 @@ pub(super) struct Asked {
     meter_names: Vec<String>,
     billing_regions: Vec<String>,
     trial: Option<bool>,
+    #[serde(default = "csv")]
+    format: String,
     crlf: bool,
     byte_order_mark: bool,
     neutralize_formulas: bool,
@@ -73,7 +76,7 @@ impl Asked {
     pub(super) fn of(args: &UsageArgs) -> Self {
         // All fields, so that a new one does not compile: what is left out may change between two runs unnoticed.
         let UsageFilter { asset_types, asset_ids, meter_names, billing_regions, trial } = args.filter();
-        let CsvFormat { line_end, neutralize_formulas, byte_order_mark } = args.format();
+        let CsvFormat { line_end, neutralize_formulas, byte_order_mark } = args.csv_format();
         Self {
             organization: args.organization.clone(),
             tenants: args.tenant.clone(),
@@ -86,11 +89,17 @@ impl Asked {
             meter_names,
             billing_regions: texts_of(&billing_regions),
             trial,
+            format: args.format.unwrap_or_default().name(),
             crlf: matches!(line_end, LineEnd::Crlf),
             byte_order_mark,
             neutralize_formulas,
         }
     }
+}
+
+/// What all reports were before there were other formats.
+fn csv() -> String {
+    FileFormat::Csv.name()
 }
 
 fn text_of(value: Option<impl ToString>) -> Option<String> {
@@ -147,7 +156,8 @@ impl Plan {
                 (as_of, usages.iter().map(|usage| of_tenant(usage, months)).collect::<Result<Vec<_>, _>>()?.concat())
             }
         };
-        name(&mut reports, &restriction(&args.filter(), args.as_of, args.statement));
+        let restriction = restriction(&args.filter(), args.as_of, args.statement);
+        name(&mut reports, &restriction, args.format.unwrap_or_default());
         Ok(Self { asked: Asked::of(args), as_of, reports })
     }
 }
@@ -242,14 +252,18 @@ fn moment(whole: &WholeStatement) -> Result<UtcTime, CommandError> {
 }
 
 /// Names the files: with the tenant's id where two tenants' files would be named alike.
-fn name(reports: &mut [Report], restriction: &str) {
+fn name(reports: &mut [Report], restriction: &str, format: FileFormat) {
     let mut owners: HashMap<String, HashSet<TenantId>> = HashMap::new();
     for report in &*reports {
         owners.entry(comparable(&report.tenant_name)).or_default().insert(report.tenant_id);
     }
     for report in reports {
+        if format == FileFormat::Parquet {
+            report.file = partition(report.tenant_id, report.month, restriction, format);
+            continue;
+        }
         let has_namesake = owners.get(&comparable(&report.tenant_name)).is_some_and(|owners| owners.len() > 1);
         let id = has_namesake.then(|| report.tenant_id.to_string());
-        report.file = file_name(&report.tenant_name, id.as_deref(), report.month, restriction);
+        report.file = file_name(&report.tenant_name, id.as_deref(), report.month, restriction, format);
     }
 }

@@ -15,7 +15,8 @@ use super::{
     journal::{Content, Done, Journal, Missing},
     manifest,
     plan::{Asked, Plan, Report},
-    transfer::{failed, progress_bar, receive, write_names},
+    source::Source,
+    transfer::{encode_file, failed, progress_bar, receive, write_names},
 };
 use crate::{
     cli::{
@@ -23,9 +24,10 @@ use crate::{
         args::UsageArgs,
         output::{self, time},
         partial::{Earlier, PartialFile, remove},
+        report_form::ReportForm,
     },
     client::{Client, ClientError, CsvDownload, UsageQuery},
-    contract::{CsvFormat, Reason},
+    contract::{CsvFormat, Reason, proto::ReportHeader},
     model::{StatementNumber, UsageFilter},
 };
 
@@ -38,7 +40,8 @@ struct Downloads {
     folder: PathBuf,
     plan: Plan,
     filter: UsageFilter,
-    format: CsvFormat,
+    form: ReportForm,
+    csv: CsvFormat,
     statement: Option<StatementNumber>,
     force: bool,
     journal: Arc<Mutex<Journal>>,
@@ -46,6 +49,7 @@ struct Downloads {
 }
 
 pub(super) async fn run(args: UsageArgs, folder: PathBuf) -> Result<(), CommandError> {
+    let form = args.form(None)?;
     let mut client = Client::connect(&args.server.config()?).await?;
     let target = folder.join(manifest::NAME);
     // With a journal beside it, an earlier command has ended between the two.
@@ -69,10 +73,10 @@ pub(super) async fn run(args: UsageArgs, folder: PathBuf) -> Result<(), CommandE
     // From here on, an earlier manifest is not true any more.
     remove(&target)?;
     let bar = progress_bar(0, 0);
-    let (filter, format) = (args.filter(), args.format());
+    let (filter, csv) = (args.filter(), args.csv_format());
     let journal = Arc::new(Mutex::new(journal));
     let (statement, force) = (args.statement, args.force);
-    let downloads = Downloads { client, folder, plan, filter, format, statement, force, journal, bar };
+    let downloads = Downloads { client, folder, plan, filter, form, csv, statement, force, journal, bar };
     let done = downloads.run(done).await?;
     downloads.finish(&target, &done)
 }
@@ -194,31 +198,44 @@ impl Downloads {
     }
 
     async fn download(&self, index: usize) -> Result<Done, CommandError> {
-        let report = &self.plan.reports[index];
-        let path = self.path(index);
-        let (mut download, file) = self.open(report, &path).await?;
-        let header = download.header();
-        if report.revision.as_ref() != Some(&header.revision) {
-            let wrong = "the report has another revision than its month had".to_owned();
-            return Err(ClientError::WrongAnswer(wrong).into());
-        }
-        self.bar.inc_length(header.record_count.cast_unsigned());
-        self.bar.inc(header.resumed_record_count.cast_unsigned());
+        let (report, path) = (&self.plan.reports[index], self.path(index));
+        let (header, file) = if self.form.is_resumable() {
+            let (mut download, file) = self.open(report, &path).await?;
+            self.begin(report, download.header())?;
+            let file = match file {
+                Some(file) => Some(receive(&mut download, file, &self.bar).await?),
+                None => {
+                    // Its summary is checked all the same.
+                    while download.next(&mut Vec::new()).await?.is_some() {}
+                    None
+                }
+            };
+            (download.header().clone(), file)
+        } else {
+            let mut client = self.client.clone();
+            let mut source = Source::start(&mut client, &self.query(report), self.form, self.csv).await?;
+            self.begin(report, source.header())?;
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+            }
+            let file = encode_file(&mut source, self.form, &path, &self.bar).await?;
+            // Where a filter names assets, the number of records is known only now.
+            let is_empty = source.header().record_count == 0;
+            let file = if is_empty { file.discard().map(|()| None)? } else { Some(file) };
+            (source.header().clone(), file)
+        };
         let mut done = Done {
             report: index,
             revision: header.revision.clone(),
             data_as_of: Some(time(header.data_as_of)).filter(|time| !time.is_empty()),
             row_count: header.record_count.cast_unsigned(),
-            missing_days: Missing::of(header),
+            missing_days: Missing::of(&header),
             content: None,
         };
         let Some(file) = file else {
-            // Its summary is checked all the same.
-            while download.next(&mut Vec::new()).await?.is_some() {}
             self.journal.lock().unwrap_or_else(PoisonError::into_inner).add(&done)?;
             return Ok(done);
         };
-        let file = receive(&mut download, file, &self.bar).await?;
         let (journal, force) = (Arc::clone(&self.journal), self.force);
         let complete = move || {
             done.content = Content::of(&file.path())?;
@@ -233,22 +250,37 @@ impl Downloads {
         tokio::task::spawn_blocking(complete).await?
     }
 
-    /// Starts a download, where an earlier one has stopped if it can. Without rows there is no file.
-    async fn open(&self, report: &Report, path: &Path) -> Result<(CsvDownload, Option<PartialFile>), CommandError> {
-        let mut client = self.client.clone();
-        let query = UsageQuery {
+    /// Holds a report that begins against the plan.
+    fn begin(&self, report: &Report, header: &ReportHeader) -> Result<(), ClientError> {
+        if report.revision.as_ref() != Some(&header.revision) {
+            let wrong = "the report has another revision than its month had".to_owned();
+            return Err(ClientError::WrongAnswer(wrong));
+        }
+        self.bar.inc_length(header.record_count.cast_unsigned());
+        self.bar.inc(header.resumed_record_count.cast_unsigned());
+        Ok(())
+    }
+
+    fn query(&self, report: &Report) -> UsageQuery {
+        UsageQuery {
             tenant_id: report.tenant_id,
             month: report.month,
             filter: self.filter.clone(),
             as_of: if self.statement.is_some() { None } else { Some(self.plan.as_of) },
             statement: self.statement,
-        };
+        }
+    }
+
+    /// Starts a download, where an earlier one has stopped if it can. Without rows there is no file.
+    async fn open(&self, report: &Report, path: &Path) -> Result<(CsvDownload, Option<PartialFile>), CommandError> {
+        let mut client = self.client.clone();
+        let query = self.query(report);
         let target = path.to_owned();
         let earlier = tokio::task::spawn_blocking(move || PartialFile::reopen(&target)).await??;
         if let Earlier::Stopped(stopped) = earlier {
             let (file, checkpoint) = *stopped;
-            if checkpoint.matches(&query, self.format) {
-                match client.resume_detailed_usage_csv(&query, self.format, &checkpoint).await {
+            if checkpoint.matches(&query, self.csv) {
+                match client.resume_detailed_usage_csv(&query, self.csv, &checkpoint).await {
                     Ok(download) => return Ok((download, Some(file))),
                     // From the first row it is the same report.
                     Err(error) if is_permanent(&error) => {}
@@ -256,12 +288,12 @@ impl Downloads {
                 }
             }
         }
-        let download = client.detailed_usage_csv(&query, self.format).await?;
+        let download = client.detailed_usage_csv(&query, self.csv).await?;
         if download.header().record_count == 0 {
             return Ok((download, None));
         }
         let mut file = PartialFile::create(path)?;
-        write_names(&mut file, self.format).map_err(|error| failed(&file.path(), &error))?;
+        write_names(&mut file, self.csv).map_err(|error| failed(&file.path(), &error))?;
         Ok((download, Some(file)))
     }
 

@@ -8,11 +8,14 @@ use std::{
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
+use super::source::Source;
 use crate::{
     cli::{
         CommandError,
         background::{BackgroundWriter, Output},
+        encoder::Encoding,
         partial::PartialFile,
+        report_form::ReportForm,
     },
     client::{ClientError, CsvDownload},
     contract::{CsvFormat, CsvWriter},
@@ -74,6 +77,51 @@ pub(super) async fn receive(
             Err(Interrupted::Discarded(error))
         }
         Err(error) => Err(Interrupted::Kept(error, file.path())),
+    }
+}
+
+/// Writes a report in any form. What is not whole has no end that says so. Returns what it was written to, and whether that
+/// has it all.
+pub(super) async fn encode<W: io::Write + Send + 'static>(
+    source: &mut Source,
+    form: ReportForm,
+    (out, name): (W, &str),
+    bar: &ProgressBar,
+) -> Result<(W, Result<(), CommandError>), CommandError> {
+    let encoding = Encoding::start(form, source.schema(), out);
+    let downloaded = loop {
+        match source.next().await {
+            Ok(Some((count, piece))) => {
+                if !encoding.write(piece).await {
+                    break Ok(());
+                }
+                bar.inc(count);
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    let (out, written) = encoding.finish(downloaded.is_ok()).await?;
+    let written = written.map_err(|error| CommandError::from(format!("{name}: {error}")));
+    Ok((out, written.and_then(|()| Ok(downloaded?))))
+}
+
+/// Writes a report to a file in any form, which does not have its name yet then. Nothing of it is kept where that fails.
+pub(super) async fn encode_file(
+    source: &mut Source,
+    form: ReportForm,
+    path: &Path,
+    bar: &ProgressBar,
+) -> Result<PartialFile, CommandError> {
+    let file = PartialFile::create(path)?;
+    let name = file.path().display().to_string();
+    let (file, encoded) = encode(source, form, (file, &name), bar).await?;
+    match encoded {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            file.discard()?;
+            Err(error)
+        }
     }
 }
 

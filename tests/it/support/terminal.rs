@@ -9,7 +9,14 @@ use std::{
 use nix::pty::openpty;
 
 /// What a terminal gets.
-pub(crate) async fn on_terminal(mut command: Command) -> String {
+pub(crate) async fn on_terminal(command: Command) -> String {
+    let (ok, shown) = run_on_terminal(command).await;
+    assert!(ok, "{shown:?}");
+    shown
+}
+
+/// Whether a command succeeds, and what a terminal gets.
+pub(crate) async fn run_on_terminal(mut command: Command) -> (bool, String) {
     let terminal = openpty(None, None).unwrap();
     command.stdin(Stdio::null()).stdout(terminal.slave.try_clone().unwrap()).stderr(terminal.slave);
     let mut child = command.spawn().unwrap();
@@ -21,7 +28,6 @@ pub(crate) async fn on_terminal(mut command: Command) -> String {
         String::from_utf8(shown).unwrap()
     };
     let shown = tokio::task::spawn_blocking(move || read(terminal.master)).await.unwrap();
-    assert!(child.wait().unwrap().success(), "{shown:?}");
     // The terminal itself ends lines so.
-    shown.replace("\r\n", "\n")
+    (child.wait().unwrap().success(), shown.replace("\r\n", "\n"))
 }

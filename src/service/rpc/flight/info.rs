@@ -69,7 +69,10 @@ async fn usage(
     }
     let request = request.encode_to_vec();
     Ok(Outline {
-        schema: usage_schema(outline.quantities, metadata::of_usage(&outline.header, outline.record_count)),
+        schema: usage_schema(
+            outline.quantities,
+            metadata::of_usage(&outline.header, outline.as_of, outline.record_count),
+        ),
         tickets: outline.slices.iter().map(|slice| Ticket::Usage(*slice, request.clone())).collect(),
         record_count: outline.record_count,
     })

@@ -13,13 +13,14 @@ use crate::{
 };
 
 /// Of a whole report, or of a slice of it: so many records are to be expected, if that is known.
-pub(super) fn of_usage(header: &UsageHeader, record_count: Option<u64>) -> HashMap<String, String> {
+pub(super) fn of_usage(header: &UsageHeader, as_of: UtcTime, record_count: Option<u64>) -> HashMap<String, String> {
     let mut metadata = HashMap::from([
         ("organizationId".to_owned(), header.tenant.organization_id().to_string()),
         ("tenantId".to_owned(), header.tenant.id().to_string()),
         ("tenantName".to_owned(), header.tenant.name().to_owned()),
         ("month".to_owned(), header.month.to_string()),
         ("revision".to_owned(), header.revision.to_string()),
+        ("asOf".to_owned(), as_of.to_string()),
     ]);
     metadata.extend(header.data_as_of.map(|time| ("dataAsOf".to_owned(), time.to_string())));
     metadata.extend(record_count.map(|count| ("recordCount".to_owned(), count.to_string())));

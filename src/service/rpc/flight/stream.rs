@@ -72,7 +72,7 @@ async fn usage(reports: &Reports, caller: Caller, slice: UsageSlice, request: &[
     let mut report = caller.answer(opened)?;
     let header = report.header();
     caller.notes.organization(header.tenant.organization_id());
-    let schema = usage_schema(slice.quantities, metadata::of_usage(header, Some(header.record_count)));
+    let schema = usage_schema(slice.quantities, metadata::of_usage(header, report.as_of(), Some(header.record_count)));
     let assets = CurrentAssets::new(Arc::clone(&reports.assets), header.tenant.id());
     let mut batches = UsageBatches::new(header, slice.quantities, report.meters(), schema, assets);
     let first = match next_chunk(&mut report, &mut batches).await {

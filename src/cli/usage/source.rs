@@ -1,0 +1,110 @@
+//! A report that is being downloaded, in pieces of the form that it is written in.
+
+use super::transfer::write_names;
+use crate::{
+    cli::{
+        encoder::Piece,
+        report_form::{FileFormat, ReportForm},
+    },
+    client::{Client, ClientError, ColumnsDownload, CsvDownload, UsageDownload, UsageQuery},
+    contract::{CsvFormat, proto::ReportHeader},
+    model::{Column, UsageRecord, Value},
+};
+use arrow_schema::SchemaRef;
+
+/// Lines are handed on when at least this much is there.
+const PIECE_BYTES: usize = 256 << 10;
+
+pub(super) enum Source {
+    /// With the header line, until it is handed on.
+    Csv(Box<CsvDownload>, Vec<u8>),
+    Json(Box<UsageDownload>),
+    Columns(Box<ColumnsDownload>),
+}
+
+// === impl Source ===
+
+impl Source {
+    pub(super) async fn start(
+        client: &mut Client,
+        query: &UsageQuery,
+        form: ReportForm,
+        csv: CsvFormat,
+    ) -> Result<Self, ClientError> {
+        Ok(match form.format {
+            FileFormat::Csv => {
+                let mut names = Vec::new();
+                let download = client.detailed_usage_csv(query, csv).await?;
+                // Writing to memory does not fail.
+                let _ = write_names(&mut names, csv);
+                Self::Csv(Box::new(download), names)
+            }
+            FileFormat::Jsonl => Self::Json(Box::new(client.detailed_usage(query).await?)),
+            FileFormat::Parquet | FileFormat::Arrow => {
+                Self::Columns(Box::new(client.detailed_usage_columns(query).await?))
+            }
+        })
+    }
+
+    pub(super) fn header(&self) -> &ReportHeader {
+        match self {
+            Self::Csv(download, _) => download.header(),
+            Self::Json(download) => download.header(),
+            Self::Columns(download) => download.header(),
+        }
+    }
+
+    /// Of batches, in forms that have some.
+    pub(super) fn schema(&self) -> Option<SchemaRef> {
+        match self {
+            Self::Columns(download) => Some(SchemaRef::clone(download.schema())),
+            Self::Csv(..) | Self::Json(_) => None,
+        }
+    }
+
+    /// The next piece, and how many records it has; `None` when the report is complete.
+    pub(super) async fn next(&mut self) -> Result<Option<(u64, Piece)>, ClientError> {
+        match self {
+            Self::Csv(download, names) => {
+                let (mut lines, mut count) = (std::mem::take(names), 0);
+                while lines.len() < PIECE_BYTES {
+                    let Some(more) = download.next(&mut lines).await? else { break };
+                    count += more;
+                }
+                Ok((!lines.is_empty()).then_some((count, Piece::Lines(lines))))
+            }
+            Self::Json(download) => {
+                let Some(records) = download.next().await? else { return Ok(None) };
+                let mut lines = Vec::with_capacity(PIECE_BYTES);
+                records.iter().for_each(|record| put_line(record, &mut lines));
+                Ok(Some((records.len() as u64, Piece::Lines(lines))))
+            }
+            Self::Columns(download) => {
+                let batch = download.next().await?;
+                Ok(batch.map(|batch| (batch.num_rows() as u64, Piece::Batch(batch))))
+            }
+        }
+    }
+}
+
+/// Adds a record as a line of JSON: the columns by their names. Decimals are texts, since many programs read JSON's numbers as
+/// floating point.
+fn put_line(record: &UsageRecord, out: &mut Vec<u8>) {
+    let mut text = Vec::new();
+    for (column, value) in Column::ALL.iter().zip(record.values()) {
+        out.extend_from_slice(if *column == Column::ALL[0] { b"{\"" } else { b",\"" });
+        out.extend_from_slice(column.name().as_bytes());
+        out.extend_from_slice(b"\":");
+        match value {
+            Value::Unset => out.extend_from_slice(b"null"),
+            Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
+            value => {
+                text.clear();
+                value.write_to(&mut text);
+                // Writing to memory does not fail.
+                let _ = serde_json::to_writer(&mut *out, &String::from_utf8_lossy(&text));
+            }
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
