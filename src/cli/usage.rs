@@ -1,5 +1,6 @@
 //! `usage`: downloads reports to files, complete or not at all.
 
+mod header_line;
 mod journal;
 mod manifest;
 mod one;

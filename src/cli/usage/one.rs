@@ -9,10 +9,12 @@ use std::{
 use indicatif::{HumanCount, ProgressBar};
 
 use super::{
-    check_free, find_tenant, is_permanent,
+    check_free, find_tenant,
+    header_line::write_names,
+    is_permanent,
     journal::Missing,
     source::Source,
-    transfer::{Interrupted, copy, encode, encode_file, failed, progress_bar, receive, write_names},
+    transfer::{Interrupted, copy, encode, encode_file, failed, progress_bar, receive},
 };
 use crate::{
     cli::{

@@ -11,12 +11,14 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use indicatif::{HumanCount, ProgressBar};
 
 use super::{
-    check_free, is_permanent,
+    check_free,
+    header_line::write_names,
+    is_permanent,
     journal::{Content, Done, Journal, Missing},
     manifest,
     plan::{Asked, Plan, Report},
     source::Source,
-    transfer::{encode_file, failed, progress_bar, receive, write_names},
+    transfer::{encode_file, failed, progress_bar, receive},
 };
 use crate::{
     cli::{

@@ -1,6 +1,6 @@
 //! A report that is being downloaded, in pieces of the form that it is written in.
 
-use super::transfer::write_names;
+use super::header_line::write_names;
 use crate::{
     cli::{
         encoder::Piece,

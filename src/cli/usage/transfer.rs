@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-use super::source::Source;
+use super::{header_line::write_names, source::Source};
 use crate::{
     cli::{
         CommandError,
@@ -18,7 +18,7 @@ use crate::{
         report_form::ReportForm,
     },
     client::{ClientError, CsvDownload},
-    contract::{CsvFormat, CsvWriter},
+    contract::CsvFormat,
 };
 
 /// Lines are written when at least this much is buffered.
@@ -34,13 +34,6 @@ pub(super) enum Interrupted {
     Discarded(ClientError),
     /// What was received is in a temporary file, from which the download can be resumed.
     Kept(ClientError, PathBuf),
-}
-
-/// Writes the header line.
-pub(super) fn write_names(out: &mut impl io::Write, format: CsvFormat) -> io::Result<()> {
-    let mut csv = CsvWriter::new(out, format);
-    csv.write_header()?;
-    csv.flush()
 }
 
 /// Writes to an output that cannot be discarded: standard output, a pipe or a device.
