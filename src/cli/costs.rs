@@ -83,7 +83,7 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Of each organization that the caller may see. One bill at a time is in memory.
+/// Of each organization that the caller may see. One bill at a time is in memory, but for forms that need all of them.
 async fn print_all(
     client: &mut Client,
     query: impl Fn(OrganizationId) -> CostsQuery,

@@ -45,15 +45,19 @@ pub(super) struct Encoding<W> {
 }
 
 enum Encoder<W: Write + Send> {
-    Plain(W),
-    Gzip(GzEncoder<W>),
-    Zstd(zstd::stream::write::Encoder<'static, W>),
-    Parquet(Box<ParquetFile<W>>),
-    Arrow(Box<StreamWriter<W>>),
+    Plain(Shared<W>),
+    Gzip(GzEncoder<Shared<W>>),
+    Zstd(zstd::stream::write::Encoder<'static, Shared<W>>),
+    Parquet(Box<ParquetFile<Shared<W>>>),
+    Arrow(Box<StreamWriter<Shared<W>>>),
 }
 
 /// An output that is still there when its encoder is not.
-struct Shared<W>(Arc<Mutex<W>>);
+struct Shared<W> {
+    out: Arc<Mutex<W>>,
+    /// Encoders may write an end when they are dropped.
+    is_closed: bool,
+}
 
 /// A file of Parquet. Where it is of usage, its row groups end with days, so that readers of some days skip the others.
 struct ParquetFile<W: Write + Send> {
@@ -72,7 +76,8 @@ impl<W: Write + Send + 'static> Encoding<W> {
         let (pieces, mut waiting) = mpsc::channel::<Option<Piece>>(QUEUED_PIECES);
         let thread = tokio::task::spawn_blocking(move || {
             let out = Arc::new(Mutex::new(out));
-            let written = encode(form, schema.as_deref(), Shared(Arc::clone(&out)), &mut waiting);
+            let written =
+                encode(form, schema.as_deref(), Shared { out: Arc::clone(&out), is_closed: false }, &mut waiting);
             // The encoder is gone.
             let out = Arc::into_inner(out).map(|out| out.into_inner().unwrap_or_else(PoisonError::into_inner));
             (out, written)
@@ -101,7 +106,7 @@ impl<W: Write + Send + 'static> Encoding<W> {
 fn encode<W: Write + Send>(
     form: ReportForm,
     schema: Option<&Schema>,
-    out: W,
+    out: Shared<W>,
     waiting: &mut mpsc::Receiver<Option<Piece>>,
 ) -> io::Result<()> {
     let mut encoder = Encoder::new(form, schema, out)?;
@@ -109,25 +114,35 @@ fn encode<W: Write + Send>(
         let Some(piece) = piece else { return encoder.finish() };
         encoder.write(piece)?;
     }
-    Ok(())
+    encoder.give_up()
 }
 
 // === impl Shared ===
 
+impl<W> Shared<W> {
+    /// Nothing is written from now on.
+    fn close(&mut self) {
+        self.is_closed = true;
+    }
+}
+
 impl<W: Write> Write for Shared<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).flush()
     }
 }
 
 // === impl Encoder ===
 
 impl<W: Write + Send> Encoder<W> {
-    fn new(form: ReportForm, schema: Option<&Schema>, out: W) -> io::Result<Self> {
+    fn new(form: ReportForm, schema: Option<&Schema>, out: Shared<W>) -> io::Result<Self> {
         let schema = || schema.ok_or_else(|| io::Error::other("columns without a schema"));
         Ok(match (form.format, form.compression) {
             (FileFormat::Parquet, _) => Self::Parquet(Box::new(ParquetFile::new(schema()?, out)?)),
@@ -146,6 +161,19 @@ impl<W: Write + Send> Encoder<W> {
             (Self::Parquet(file), Piece::Batch(batch)) => file.write(&batch),
             (Self::Arrow(out), Piece::Batch(batch)) => out.write(&batch).map_err(of_arrow),
             _ => Err(io::Error::other("a piece of another form")),
+        }
+    }
+
+    /// Leaves it without an end. Readers of a pipe must not take what is there for all.
+    fn give_up(self) -> io::Result<()> {
+        match self {
+            // A stream of Arrow may end behind any message, but not behind the mark of one.
+            Self::Arrow(mut out) => out.get_mut().write_all(&[0xff; 4]).and_then(|()| out.flush().map_err(of_arrow)),
+            Self::Gzip(mut out) => {
+                out.get_mut().close();
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 

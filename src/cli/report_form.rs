@@ -52,6 +52,15 @@ impl FileFormat {
         ENDINGS.iter().find(|(format, _)| *format == self).map_or("", |(_, endings)| endings[0])
     }
 
+    /// Refuses to write to a terminal what is not text.
+    pub(super) fn check_output(self, is_terminal: bool) -> Result<(), String> {
+        if !is_terminal || matches!(self, Self::Csv | Self::Jsonl) {
+            return Ok(());
+        }
+        let (name, ending) = (self.name(), self.ending());
+        Err(format!("--format {name} is not for a terminal: write it to a file, with `> FILE.{ending}`"))
+    }
+
     fn of_ending(ending: &str) -> Option<Self> {
         let is = |known: &&str| known.eq_ignore_ascii_case(ending);
         ENDINGS.iter().find(|(_, endings)| endings.iter().any(is)).map(|(format, _)| *format)

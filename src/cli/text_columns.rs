@@ -52,10 +52,7 @@ fn cell<'a>(name: &str, text: &'a str) -> Option<&'a str> {
 /// Writes a table to standard output.
 pub(super) async fn print(rows: &Rows, format: FileFormat) -> Result<(), CommandError> {
     let out = io::stdout();
-    if format != FileFormat::Jsonl && out.is_terminal() {
-        let (name, ending) = (format.name(), format.ending());
-        return Err(format!("--format {name} is not for a terminal: write it to a file, with `> FILE.{ending}`").into());
-    }
+    format.check_output(out.is_terminal())?;
     let (schema, piece) = if format == FileFormat::Jsonl {
         (None, Piece::Lines(lines(rows)))
     } else {
@@ -97,8 +94,8 @@ fn batch(rows: &Rows) -> Result<RecordBatch, CommandError> {
             Kind::Count => {
                 Arc::new(cells.iter().map(|text| text.and_then(|text| text.parse().ok())).collect::<Int64Array>())
             }
-            Kind::Quantity => decimal_column(name, &cells, Digits::common_form)?,
-            Kind::Amount => decimal_column(name, &cells, Digits::form)?,
+            Kind::Quantity => decimal_column(name, &cells, Digits::quantity_form)?,
+            Kind::Amount => decimal_column(name, &cells, Digits::amount_form)?,
         };
         Ok((Field::new(*name, array.data_type().clone(), true), array))
     };

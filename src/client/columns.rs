@@ -62,6 +62,8 @@ struct Slice {
 /// What a stream has next.
 enum Next {
     Batch(RecordBatch),
+    /// Records that were handed on before.
+    Repeated,
     End,
 }
 
@@ -121,7 +123,13 @@ impl ColumnsDownload {
                 self.slice = Some(self.open(ticket, 0).await?);
             }
             let Some(slice) = &mut self.slice else { continue };
+            let waited = self.backoff.waited();
             let cause = match self.backoff.call(async { Ok(slice.next(&self.schema, &self.header).await) }).await {
+                Ok(Ok(Next::Repeated)) => {
+                    // It is no progress, and no time in which nothing came.
+                    self.backoff.set_waited(waited);
+                    continue;
+                }
                 Ok(Ok(Next::Batch(batch))) => {
                     self.backoff.reset();
                     if batch.num_rows() == 0 {
@@ -243,6 +251,7 @@ impl Slice {
                     if again < batch.num_rows() || !self.summary.is_empty() {
                         return Ok(Next::Batch(batch.slice(again, batch.num_rows() - again)));
                     }
+                    return Ok(Next::Repeated);
                 }
                 DecodedPayload::None => {}
             }

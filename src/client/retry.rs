@@ -61,6 +61,18 @@ impl Backoff {
         (self.waited.saturating_add(pause) <= self.limit).then_some(pause)
     }
 
+    /// How long it has waited since the last progress.
+    #[cfg(feature = "columns")]
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Counts less, since what was waited for came.
+    #[cfg(feature = "columns")]
+    pub(super) fn set_waited(&mut self, waited: Duration) {
+        self.waited = waited;
+    }
+
     /// Starts over after progress.
     pub(super) fn reset(&mut self) {
         self.waited = Duration::ZERO;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::model::{Column, DecimalForm, Form, Part};
+use crate::model::{Column, DecimalForm, Form};
 
 /// The schema of detailed usage.
 pub(crate) fn usage_schema(quantities: DecimalForm, metadata: HashMap<String, String>) -> SchemaRef {
@@ -18,11 +18,7 @@ pub(crate) fn usage_schema(quantities: DecimalForm, metadata: HashMap<String, St
 
 fn data_type(column: Column, quantities: DecimalForm) -> DataType {
     match column.form() {
-        Form::Guid | Form::Text { .. } => dictionary(match column.part() {
-            // It has one value.
-            Part::Tenant => DataType::Int8,
-            _ => DataType::Int32,
-        }),
+        Form::Guid | Form::Text { .. } => dictionary(DataType::Int32),
         Form::Code(_) => dictionary(DataType::Int8),
         Form::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Form::Decimal => decimal(quantities),

@@ -22,6 +22,10 @@ pub struct DecimalForm {
     pub is_wide: bool,
 }
 
+/// Meters measure with fewer places.
+const QUANTITY_PLACES: u8 = 18;
+/// The most that a currency has (ISO 4217).
+const AMOUNT_PLACES: u8 = 4;
 const NARROW: u8 = Decimal::MAX_DIGITS;
 const WIDE: u8 = 2 * Decimal::MAX_DIGITS;
 
@@ -48,14 +52,19 @@ impl Digits {
         Self { whole, places }
     }
 
-    /// The form with just as many places; `None`: there is none with so many digits.
-    pub fn form(self) -> Option<DecimalForm> {
-        self.with_places([self.places], NARROW).or_else(|| self.with_places([self.places], WIDE))
+    /// The form of a column of quantities: one that nearly all have, so that columns of several months can be put together. `None`: there
+    /// is none with so many digits.
+    pub fn quantity_form(self) -> Option<DecimalForm> {
+        self.common_form(QUANTITY_PLACES)
     }
 
-    /// A form that most other numbers of the kind have, too, so that columns of both can be put together.
-    pub fn common_form(self) -> Option<DecimalForm> {
-        let narrow = self.with_places([9, 18, self.places], NARROW);
+    /// The same for prices and amounts.
+    pub fn amount_form(self) -> Option<DecimalForm> {
+        self.common_form(AMOUNT_PLACES)
+    }
+
+    fn common_form(self, places: u8) -> Option<DecimalForm> {
+        let narrow = self.with_places([places, self.places], NARROW);
         narrow.or_else(|| self.with_places([Decimal::MAX_DIGITS, self.places], WIDE))
     }
 
@@ -71,6 +80,11 @@ impl Digits {
 // === impl DecimalForm ===
 
 impl DecimalForm {
+    /// Whether numbers with so many digits fit.
+    pub fn has_room_for(self, digits: Digits) -> bool {
+        digits.places <= self.scale && digits.whole.saturating_add(self.scale) <= self.precision()
+    }
+
     /// How many digits the column has.
     pub fn precision(self) -> u8 {
         if self.is_wide { WIDE } else { NARROW }
@@ -121,7 +135,7 @@ mod tests {
             decimals.iter().for_each(|&decimal| sum.add(decimal));
             let digits = Digits::of_parts([&sum.total()]);
             for (form, decimal) in decimals.iter().flat_map(|decimal| {
-                [digits.form(), digits.common_form()].map(|form| (form.expect("a quantity has a form"), *decimal))
+                [digits.amount_form(), digits.quantity_form()].map(|form| (form.expect("a quantity has a form"), *decimal))
             }) {
                 let expected = decimal.to_big() * BigDecimal::new(BigInt::from(10).pow(form.scale.into()), 0);
                 let (digits, factor) = form.wide_units(decimal).expect("fits");
@@ -152,19 +166,19 @@ mod tests {
         let form = |numbers: &[&str]| {
             let sums: Vec<BigDecimal> = numbers.iter().map(|text| text.parse().expect("a number")).collect();
             let digits = Digits::of_parts(&sums);
-            [digits.form(), digits.common_form()].map(|form| form.map(|form| (form.precision(), form.scale)))
+            [digits.amount_form(), digits.quantity_form()].map(|form| form.map(|form| (form.precision(), form.scale)))
         };
         let (longest, smallest) = ("9".repeat(38), format!("0.{}1", "0".repeat(37)));
-        assert_eq!(form(&[]), [Some((38, 0)), Some((38, 9))]);
-        assert_eq!(form(&["12.50", "7"]), [Some((38, 2)), Some((38, 9))]);
+        assert_eq!(form(&[]), [Some((38, 4)), Some((38, 18))]);
+        assert_eq!(form(&["12.50", "7"]), [Some((38, 4)), Some((38, 18))]);
         assert_eq!(form(&["0.0000000001"]), [Some((38, 10)), Some((38, 18))]);
         assert_eq!(form(&["0.0000000000000000001"]), [Some((38, 19)), Some((38, 19))]);
         assert_eq!(form(&[&longest]), [Some((38, 0)), Some((38, 0))]);
-        assert_eq!(form(&[&longest, "0.5"]), [Some((76, 1)), Some((76, 38))]);
+        assert_eq!(form(&[&longest, "0.5"]), [Some((76, 38)), Some((76, 38))]);
         assert_eq!(form(&[&longest, &smallest]), [Some((76, 38)), Some((76, 38))]);
         // The sum of many has more digits than each of them.
         assert_eq!(form(&[&"9".repeat(60), &smallest]), [Some((76, 38)), Some((76, 38))]);
         let sum: BigDecimal = format!("{}.{}", "9".repeat(40), "9".repeat(38)).parse().expect("a number");
-        assert_eq!(Digits::default().and([&sum]).common_form(), None);
+        assert_eq!(Digits::default().and([&sum]).quantity_form(), None);
     }
 }

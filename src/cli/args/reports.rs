@@ -49,7 +49,7 @@ pub(in crate::cli) struct UsageArgs {
     pub(in crate::cli) output: Option<PathBuf>,
     /// What to write [default: what the name of the file says, or else CSV]. `.gz` or `.zst` at its end compresses CSV and JSON.
     /// Parquet in a folder is a data set by year, month and tenant.
-    #[arg(long, env = "SCR_FORMAT", value_enum)]
+    #[arg(long, env = "SCR_FILE_FORMAT", value_enum)]
     pub(in crate::cli) format: Option<FileFormat>,
     /// Replace files that exist, each when the new report is complete.
     #[arg(long, env = "SCR_FORCE", value_parser = FalseyValueParser::new())]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
@@ -145,6 +145,7 @@ async fn write(
     let hidden = ProgressBar::hidden();
     match destination {
         Destination::Stdout => {
+            form.format.check_output(io::stdout().is_terminal())?;
             let out = output::Lines::new(io::stdout());
             encode(&mut source, form, (out, output::STDOUT), &hidden).await?.1
         }
@@ -156,10 +157,11 @@ async fn write(
             let bar = progress_bar(source.header().record_count.cast_unsigned(), 0);
             let file = encode_file(&mut source, form, &path, &bar).await?;
             let exists = format!("{} exists now; use --force to replace it", path.display());
-            file.finish(replace).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => exists,
-                _ => failed(&path, &error),
-            })?;
+            if let Err(error) = file.finish(replace) {
+                PartialFile::remove(&path)?;
+                let is_there = error.kind() == io::ErrorKind::AlreadyExists;
+                return Err(if is_there { exists } else { failed(&path, &error) }.into());
+            }
             bar.finish_and_clear();
             note(source.header(), &path, "no rows");
             Ok(())

@@ -299,8 +299,14 @@ impl Downloads {
         Ok((download, Some(file)))
     }
 
-    /// Writes the manifest: it is there only where all reports are.
+    /// Writes the manifest: it is there only where all reports are. What a report without rows had before would count among the
+    /// files of the folder, so it goes where files may be replaced.
     fn finish(self, target: &Path, done: &[Option<Done>]) -> Result<(), CommandError> {
+        for (index, done) in done.iter().enumerate() {
+            if self.force && done.as_ref().is_none_or(|done| done.content.is_none()) {
+                remove(&self.path(index))?;
+            }
+        }
         manifest::write(target, &self.plan, done)?;
         let journal = Arc::try_unwrap(self.journal).map_err(|_| "a download is still running")?;
         journal.into_inner().unwrap_or_else(PoisonError::into_inner).remove()?;

@@ -79,7 +79,7 @@ impl ColumnCheck {
 
     fn tenant(&self, organization: &ArrayRef, tenant: &ArrayRef) -> Result<(), ClientError> {
         for (column, expected) in [(organization, &self.organization_id), (tenant, &self.tenant_id)] {
-            let texts = texts::<Int8Type>(column)?;
+            let texts = texts::<Int32Type>(column)?;
             if let Some(other) = texts.values.iter().flatten().find(|text| text != expected) {
                 return Err(ClientError::wrong(format!("a record is of {other}, not of {expected}")));
             }

@@ -5,7 +5,7 @@ use crate::{
     auth::TenantScope,
     model::{DecimalForm, Digits, UtcTime},
     reports::{
-        ReportError,
+        InvalidField, ReportError,
         manifest::{self, Revision},
         ticket::{put_form, take_form},
         token::{InvalidToken, take},
@@ -97,7 +97,7 @@ impl UsageOutline {
             return Err(missing_totals(store, &found.tenant, &found.loads).await);
         };
         let digits = Digits::of_parts(totals.iter().map(|total| &total.quantity));
-        let quantities = digits.common_form().ok_or_else(|| StoreError::corrupt("a total has too many digits"))?;
+        let quantities = digits.quantity_form().ok_or_else(|| StoreError::corrupt("a total has too many digits"))?;
         let matching = totals.iter().filter(|total| filter.passes_total(&total.key));
         let record_count = matching.map(|total| u64::try_from(total.record_count).unwrap_or_default()).sum();
         let slice = |(first, end)| UsageSlice { revision: found.revision, first, end, quantities };
@@ -139,7 +139,12 @@ impl UsageReport {
             return Err(ReportError::Purged);
         }
         let filter = filter::resolve(&request.filter, &store, &found.tenant, &found.meters).await?;
-        Self::begin_at(store, found, header, (filter, Position::default()), request).await
+        let report = Self::begin_at(store, found, header, (filter, Position::default()), request).await?;
+        // A ticket may be made up.
+        if !slice.quantities.has_room_for(Digits::of_parts(report.totals().map(|total| &total.quantity))) {
+            return Err(InvalidField::new("ticket", "has no room for the digits of its report").into());
+        }
+        Ok(report)
     }
 }
 

@@ -279,17 +279,30 @@ async fn a_folder_of_parquet_is_a_data_set_by_year_month_and_tenant() {
     python.args(["-B", "-c", script]).current_dir(folder.path());
     let found: Value = serde_json::from_str(&crate::clients::run(python).await.unwrap()).unwrap();
     let expected = serde_json::json!([
-        [2022, 2, TENANT, "1.500000000"],
-        [2022, 3, TENANT, "2.000000000"],
-        [2022, 3, TENANT_2, "1000000.125000000"],
+        [2022, 2, TENANT, "1.500000000000000000"],
+        [2022, 3, TENANT, "2.000000000000000000"],
+        [2022, 3, TENANT_2, "1000000.125000000000000000"],
     ]);
     assert_eq!(found, expected);
 
     // As of other forms, nothing is replaced unasked, and all is.
     let (ok, _, log) = download(&[]);
     assert!(!ok && log.contains("exists; use --force"), "{log}");
-    let (ok, _, log) = download(&["--force", "--asset-id", "nobody"]);
-    assert!(ok && log.contains("0 files, 0 rows, 6 reports without rows"), "{log}");
+    // What has no rows any more has no file that would be counted.
+    let february = folder.path().join("lake").join(file("02", TENANT));
+    assert!(february.exists());
+    let request = secure_connect_reports::contract::proto::WithdrawUsageRequest {
+        tenant_id: TENANT.to_owned(),
+        usage_day: "2022-02-01".to_owned(),
+        ..Default::default()
+    };
+    let channel = tonic::transport::Channel::from_shared(server.url()).unwrap().connect().await.unwrap();
+    let mut imports =
+        secure_connect_reports::contract::proto::usage_import_service_client::UsageImportServiceClient::new(channel);
+    imports.withdraw_usage(request).await.unwrap();
+    let (ok, _, log) = download(&["--force"]);
+    assert!(ok && log.contains("2 files, 3 rows, 4 reports without rows"), "{log}");
+    assert!(!february.exists());
 }
 
 /// The rows of CSV with decimals without the zeros at their end.

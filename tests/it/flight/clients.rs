@@ -62,7 +62,7 @@ async fn pyarrow_brings_its_token_over_tls() {
     let token = key.sign(&issuer.claims(&[ORG]));
     let environment = [("SCR_TOKEN", token.as_str()), ("SCR_CA_FILE", &authorities)];
     let report = open.february().await;
-    assert_eq!(python(&uri, &report, &environment).await.unwrap()["billed"], "2250.000000000");
+    assert_eq!(python(&uri, &report, &environment).await.unwrap()["billed"], "2250.000000000000000000");
     let refused = python(&uri, &report, &environment[1..]).await.unwrap_err();
     assert!(refused.contains("FlightUnauthenticatedError"), "{refused}");
 }

@@ -14,6 +14,7 @@ use secure_connect_reports::{
     store::{PurgeRules, purge},
 };
 use serde_json::json;
+use sha2::Digest as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -151,7 +152,8 @@ async fn filters_select_the_records_that_they_select_in_the_report() {
 
 #[tokio::test]
 async fn tickets_that_nobody_was_given_give_nothing() {
-    let database = Database::with_rows(2).await;
+    let database = Database::with_catalog().await;
+    database.import(&csv(&[Row::on("2022-02-01", "12.5")])).await;
     let server = database.serve();
     let good = ticket(&server, usage_of(TENANT)).await.ticket.to_vec();
     let token = {
@@ -171,6 +173,16 @@ async fn tickets_that_nobody_was_given_give_nothing() {
         let status = server.get(FlightTicket::new(wrong)).await.map(drop).unwrap_err();
         assert_eq!(field(&status), invalid("ticket"), "{status:?}");
     }
+    // Its quantities have no place for the digits of the report. (The form stands behind the revision and the range.)
+    let forged = {
+        let (content, _) = good.split_at(good.len() - 8);
+        let mut content = content.to_vec();
+        assert_eq!(content[42..44], [18, 0]);
+        content[42..44].copy_from_slice(&[38, 0]);
+        let check = sha2::Sha256::digest(&content);
+        [&content, &check[..8]].concat()
+    };
+    assert_eq!(field(&server.get(FlightTicket::new(forged)).await.map(drop).unwrap_err()), invalid("ticket"));
     // In good form, and of something else than there is.
     let page = GetMonthlyCostsRequest { page_token: "AQ".to_owned(), ..monthly_costs(ORG) };
     assert_eq!(field(&server.get(costs_ticket(page)).await.map(drop).unwrap_err()), invalid("page_token"));

@@ -25,7 +25,7 @@ async fn columns_have_the_names_of_the_report_and_their_types() {
     let nullable = slice.schema.fields().iter().filter(|field| field.is_nullable()).map(|field| field.name().as_str());
     assert_eq!(nullable.collect::<Vec<_>>(), ["platform", "trialExpiry"]);
     let of = |name: &str| slice.schema.field_with_name(name).unwrap().data_type().clone();
-    assert_eq!(of("quantity"), DataType::Decimal128(38, 9), "as most months have it");
+    assert_eq!(of("quantity"), DataType::Decimal128(38, 18), "as most months have it");
     assert_eq!(of("trial"), DataType::Boolean);
     assert_eq!(of("start").to_string(), r#"Timestamp(µs, "UTC")"#);
     assert_eq!(of("assetId").to_string(), "Dictionary(Int32, Utf8)");
@@ -101,7 +101,7 @@ async fn every_quantity_is_exact() {
     let narrow = |scale| DataType::Decimal128(38, scale);
     let wide = DataType::Decimal256(76, 38);
     // What fits only in another way has as many places as it needs, or twice as many digits.
-    let expected = [narrow(9), narrow(0), wide.clone(), wide, narrow(9), narrow(20), narrow(0)];
+    let expected = [narrow(18), narrow(0), wide.clone(), wide, narrow(18), narrow(20), narrow(0)];
     assert_eq!(types[..7], expected);
     assert!(types[7..].iter().cloned().eq((1..38).map(narrow)), "{types:?}");
 }

@@ -147,7 +147,7 @@ fn with_other_digits(mut messages: Vec<FlightData>) -> Vec<FlightData> {
     let batch = messages.iter_mut().find(|message| has_records(message)).unwrap();
     let mut body = batch.data_body.to_vec();
     // Somewhere among the quantities, which are the only numbers of 16 bytes.
-    let hours = 1_500_000_000_i128.to_le_bytes();
+    let hours = 1_500_000_000_000_000_000_i128.to_le_bytes();
     let at = body.windows(16).position(|bytes| bytes == hours).expect("a quantity");
     body[at] ^= 1;
     batch.data_body = body.into();
@@ -225,6 +225,23 @@ async fn columns_that_were_not_asked_for_are_not_kept() {
     // Unchanged it is taken.
     let (ok, log) = download(&server.url(), tempfile::tempdir().unwrap().path(), &[]).await;
     assert!(ok, "{log}");
+}
+
+/// Who reads from a pipe sees that it is not whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_given_up_is_not_taken_for_a_whole_one() {
+    let database = Database::with_rows(12_000).await;
+    let server = database.serve();
+    let change = Arc::new(without_the_last_batch);
+    let (url, _serving) = serve(Liar { server: server.flights().await, info: None, tickets: None, change }).await;
+    let mut command = crate::support::program();
+    command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "--server", &url, "-o", "-"]);
+    command.args(["--format", "arrow", "--retry-for", "0"]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(!output.status.success());
+    let reader = arrow_ipc::reader::StreamReader::try_new(output.stdout.as_slice(), None).unwrap();
+    let batches: Vec<_> = reader.collect();
+    assert!(batches.len() > 1 && batches.last().is_some_and(Result::is_err), "{} batches", batches.len());
 }
 
 async fn serve(liar: Liar) -> (String, JoinHandle<Result<(), tonic::transport::Error>>) {

@@ -16,7 +16,6 @@ use crate::{
     model::{DecimalForm, Digits, Month, UtcTime},
     reports::{CostForms, CostLine, Costs, CostsRequest, InvalidField, ReportError, current_moment, get_costs},
     service::rpc::services::Reports,
-    store::StoreError,
 };
 
 /// Names are long, and a message has room for all names of a batch.
@@ -68,7 +67,7 @@ impl CostsOutline {
             }
             amounts = amounts.and(page.totals.iter().map(|total| &total.cost));
         }
-        let (Some(quantities), Some(amounts)) = (quantities.common_form(), amounts.form()) else {
+        let (Some(quantities), Some(amounts)) = (quantities.quantity_form(), amounts.amount_form()) else {
             let reason =
                 "numbers of these costs have more digits than columns can have; GetMonthlyCosts has them as text";
             return Err(InvalidField::new("descriptor", reason).into());
@@ -168,8 +167,9 @@ fn decimals<'a>(
     form: DecimalForm,
     numbers: impl Iterator<Item = Option<&'a BigDecimal>>,
 ) -> Result<ArrayRef, BatchError> {
-    let too_long = || StoreError::corrupt("a number of the costs has more digits than they had before");
-    let units = |number: &BigDecimal| -> Result<BigInt, StoreError> {
+    // The ticket was made up, or is of other costs.
+    let too_long = || BatchError::TooLong;
+    let units = |number: &BigDecimal| -> Result<BigInt, BatchError> {
         let units = number.with_scale(form.scale.into());
         if units == *number { Ok(units.into_bigint_and_exponent().0) } else { Err(too_long()) }
     };

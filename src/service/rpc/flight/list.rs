@@ -1,6 +1,6 @@
 //! `ListFlights`: the reports that a caller may ask for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_flight::{Criteria, FlightInfo};
 use tokio::sync::mpsc;
@@ -47,10 +47,11 @@ pub(super) async fn handle(reports: &Reports, request: Request<Criteria>) -> Res
     Ok(ReceiverStream::new(receiver))
 }
 
-/// The months that tenants of an organization have usage of.
-struct OrganizationMonths {
-    organization: OrganizationId,
-    months: BTreeSet<Month>,
+/// The months that tenants of organizations of one name have usage of.
+#[derive(Default)]
+struct Months {
+    name: String,
+    by_organization: BTreeMap<String, (OrganizationId, BTreeSet<Month>)>,
 }
 
 // === impl Lister ===
@@ -59,27 +60,26 @@ impl Lister {
     async fn run(&self, search: String) -> Result<(), ReportError> {
         let page_size = PageSize::MAX;
         let mut request = TenantsRequest { search, organization_id: None, page_size, page_token: String::new() };
-        // Tenants of an organization follow each other.
-        let mut current: Option<OrganizationMonths> = None;
+        // Tenants are in the order of the names of their organizations, which several may have.
+        let mut current = Months::default();
         while !self.flights.is_closed() {
             let page = list_tenants(&self.store, &self.scope, &request).await?;
             for tenant in page.tenants {
-                let organization = tenant.organization_id;
-                if let Some(before) = current.take_if(|before| before.organization != organization) {
-                    self.send_costs(before).await;
+                if tenant.organization_name != current.name {
+                    self.send_costs(std::mem::take(&mut current)).await;
+                    current.name = tenant.organization_name;
                 }
-                let current =
-                    current.get_or_insert_with(|| OrganizationMonths { organization, months: BTreeSet::new() });
-                current.months.extend(self.send_usage(tenant.id).await?);
+                let id = tenant.organization_id;
+                let (_, months) =
+                    current.by_organization.entry(id.to_string()).or_insert_with(|| (id, BTreeSet::new()));
+                months.extend(self.send_usage(tenant.id).await?);
             }
             if page.next_page_token.is_empty() {
                 break;
             }
             request.page_token = page.next_page_token;
         }
-        if let Some(last) = current {
-            self.send_costs(last).await;
-        }
+        self.send_costs(current).await;
         Ok(())
     }
 
@@ -97,10 +97,12 @@ impl Lister {
         Ok(found.months.iter().map(|month| month.month).collect())
     }
 
-    /// Sends a flight for each month that tenants of the organization have usage of.
-    async fn send_costs(&self, of: OrganizationMonths) {
-        for month in of.months {
-            self.send(FlightInfo::new().with_descriptor(costs_path(of.organization, month))).await;
+    /// Sends a flight for each month that tenants of an organization have usage of.
+    async fn send_costs(&self, months: Months) {
+        for (organization, months) in months.by_organization.into_values() {
+            for month in months {
+                self.send(FlightInfo::new().with_descriptor(costs_path(organization, month))).await;
+            }
         }
     }
 

@@ -52,22 +52,32 @@ impl Query {
         let unreadable = |_| InvalidField::new("descriptor.cmd", "not a google.protobuf.Any with a request");
         let Any { type_url, value } = Any::decode(command).map_err(unreadable)?;
         match type_url.rsplit('/').next() {
-            Some("secureconnect.reports.v1.GetDetailedUsageRequest") => Self::usage(&value),
-            Some("secureconnect.reports.v1.GetMonthlyCostsRequest") => Self::costs(&value),
-            _ => Err(InvalidField::new(
-                "descriptor.cmd",
-                format!("{type_url:?}: must have a secureconnect.reports.v1.GetDetailedUsageRequest or GetMonthlyCostsRequest"),
-            )
-            .into()),
+            Some("secureconnect.reports.v1.GetDetailedUsageRequest") => Self::usage("descriptor.cmd", &value),
+            Some("secureconnect.reports.v1.GetMonthlyCostsRequest") => Self::costs("descriptor.cmd", &value),
+            _ => {
+                let reason =
+                    "must have a GetDetailedUsageRequest or a GetMonthlyCostsRequest of secureconnect.reports.v1";
+                Err(InvalidField::new("descriptor.cmd", reason).into())
+            }
         }
     }
 
-    pub(super) fn usage(request: &[u8]) -> Result<Self, Status> {
-        read("ReportsService/GetDetailedUsage", request).map(Self::Usage)
+    /// A request for usage that came in a field.
+    pub(super) fn usage(field: &str, request: &[u8]) -> Result<Self, Status> {
+        let request: GetDetailedUsageRequest = read(field, "ReportsService/GetDetailedUsage", request)?;
+        if !request.resume_token.is_empty() {
+            return Err(InvalidField::new("resume_token", "columns have none: ask for the ticket again").into());
+        }
+        Ok(Self::Usage(request))
     }
 
-    pub(super) fn costs(request: &[u8]) -> Result<Self, Status> {
-        read("ReportsService/GetMonthlyCosts", request).map(Self::Costs)
+    /// A request for costs that came in a field.
+    pub(super) fn costs(field: &str, request: &[u8]) -> Result<Self, Status> {
+        let request: GetMonthlyCostsRequest = read(field, "ReportsService/GetMonthlyCosts", request)?;
+        if !request.page_token.is_empty() {
+            return Err(InvalidField::new("page_token", "columns have no pages").into());
+        }
+        Ok(Self::Costs(request))
     }
 }
 
@@ -82,10 +92,10 @@ pub(super) fn costs_path(organization: OrganizationId, month: Month) -> FlightDe
 }
 
 /// A request that came inside another message, within the bounds of its own RPC.
-fn read<M: Message + Default>(rpc: &str, request: &[u8]) -> Result<M, Status> {
+fn read<M: Message + Default>(field: &str, rpc: &str, request: &[u8]) -> Result<M, Status> {
     let rpc = Rpc::of_path(&format!("/secureconnect.reports.v1.{rpc}"));
     check_message(request, rpc.request_bounds())?;
-    Ok(M::decode(request).map_err(|_| InvalidField::new("descriptor.cmd", "has a request that cannot be read"))?)
+    Ok(M::decode(request).map_err(|_| InvalidField::new(field, "has a request that cannot be read"))?)
 }
 
 fn no_such_path() -> InvalidField {

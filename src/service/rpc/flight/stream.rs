@@ -64,7 +64,7 @@ pub(super) async fn handle(reports: &Reports, request: Request<FlightTicket>) ->
 }
 
 async fn usage(reports: &Reports, caller: Caller, slice: UsageSlice, request: &[u8]) -> Result<FlightStream, Status> {
-    let Query::Usage(request) = Query::usage(request)? else { return Err(other_ticket()) };
+    let Query::Usage(request) = Query::usage("ticket", request)? else { return Err(other_ticket()) };
     let query = UsageRequest::try_from(request)?;
     caller.notes.tenant(query.tenant_id);
     caller.notes.months(query.month, query.month);
@@ -86,6 +86,7 @@ async fn usage(reports: &Reports, caller: Caller, slice: UsageSlice, request: &[
             Ok(()) | Err(Stop::Gone) => Ok(()),
             Err(Stop::Failed(error)) => Err(report.explain(error).await.into()),
             Err(Stop::Columns(BatchError::Store(error))) => Err(report.explain(error.into()).await.into()),
+            Err(Stop::Columns(BatchError::TooLong)) => Err(other_ticket()),
             Err(Stop::Columns(BatchError::Arrow(error))) => Err(failure(&error)),
         }
     };
@@ -119,7 +120,7 @@ async fn run_usage(
 }
 
 async fn costs(reports: &Reports, caller: Caller, forms: CostForms, request: &[u8]) -> Result<FlightStream, Status> {
-    let Query::Costs(request) = Query::costs(request)? else { return Err(other_ticket()) };
+    let Query::Costs(request) = Query::costs("ticket", request)? else { return Err(other_ticket()) };
     let query = costs_request(request)?;
     note_costs(&caller, &query);
     let as_of = query.as_of.ok_or_else(|| InvalidField::new("ticket", "has no moment"))?;
@@ -134,6 +135,7 @@ async fn costs(reports: &Reports, caller: Caller, forms: CostForms, request: &[u
             Ok(()) | Err(Stop::Gone) => Ok(()),
             Err(Stop::Failed(error)) => Err(error.into()),
             Err(Stop::Columns(BatchError::Store(error))) => Err(error.into()),
+            Err(Stop::Columns(BatchError::TooLong)) => Err(other_ticket()),
             Err(Stop::Columns(BatchError::Arrow(error))) => Err(failure(&error)),
         }
     };

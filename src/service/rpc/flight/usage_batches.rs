@@ -26,7 +26,7 @@ use crate::{
 /// them for each stream.
 const BATCH_BYTES: usize = 480 << 10;
 /// What a record takes, with quantities of the usual width.
-const RECORD_BYTES: usize = 61;
+const RECORD_BYTES: usize = 67;
 /// The longest text of an asset.
 const MAX_TEXT_BYTES: usize =
     if MAX_ASSET_ID_BYTES > MAX_ASSET_NAME_BYTES { MAX_ASSET_ID_BYTES } else { MAX_ASSET_NAME_BYTES };
@@ -70,6 +70,8 @@ struct AssetColumns {
 /// A batch cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BatchError {
+    #[error("a number has more digits than its column")]
+    TooLong,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -171,8 +173,8 @@ impl UsageBatches {
         let end = start + assets.ids.len();
         let of: Vec<&Common> = columns.dimension_indexes[start..end].iter().map(|&index| &common[index]).collect();
         let arrays: [ArrayRef; Column::COUNT] = [
-            texts::<Int8Type>(vec![0; of.len()].into(), &self.organization)?,
-            texts::<Int8Type>(vec![0; of.len()].into(), &self.tenant)?,
+            texts::<Int32Type>(vec![0; of.len()].into(), &self.organization)?,
+            texts::<Int32Type>(vec![0; of.len()].into(), &self.tenant)?,
             texts::<Int32Type>(assets.names.into(), &assets.name_texts)?,
             texts::<Int32Type>(assets.ids.into(), &assets.id_texts)?,
             texts::<Int8Type>(of.iter().map(|common| common.asset_type).collect::<Vec<_>>().into(), &self.asset_types)?,
@@ -236,7 +238,7 @@ fn times(micros: impl Into<TimestampMicrosecondArray>) -> ArrayRef {
 
 /// Fails where a quantity has more digits than the form, which is made of the totals, has.
 fn quantities(form: DecimalForm, quantities: &[Decimal]) -> Result<ArrayRef, BatchError> {
-    let too_long = || StoreError::corrupt("a quantity has more digits than its total");
+    let too_long = || BatchError::from(StoreError::corrupt("a quantity has more digits than its total"));
     // At most 38.
     let (precision, scale) = (form.precision(), form.scale.cast_signed());
     if form.is_wide {
