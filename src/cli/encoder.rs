@@ -29,7 +29,7 @@ const QUEUED_PIECES: usize = 4;
 const ROW_GROUP_RECORDS: usize = 16 << 10;
 /// It is in memory until it is written, so a large day has several.
 const MAX_ROW_GROUP_RECORDS: usize = 1 << 20;
-/// Half of what the default level takes, for a file that is hardly larger.
+/// Dictionaries and differences leave little to compress.
 const ZSTD_LEVEL: i32 = 1;
 
 /// A part of a report.
