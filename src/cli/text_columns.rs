@@ -1,15 +1,11 @@
 //! Tables of text as columns: what CSV has as texts, numbers and amounts.
 
 use std::{
-    collections::HashMap,
     io::{self, IsTerminal as _},
     sync::Arc,
 };
 
-use arrow_array::{
-    ArrayRef, Decimal128Array, Decimal256Array, DictionaryArray, Int64Array, RecordBatch, StringArray, types::Int32Type,
-};
-use arrow_buffer::i256;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{Field, Schema};
 use bigdecimal::BigDecimal;
 
@@ -20,7 +16,7 @@ use super::{
     report_form::{Compression, FileFormat, ReportForm},
 };
 use crate::{
-    contract::decimal,
+    contract::{decimal_array, text_array},
     model::{DecimalForm, Digits},
 };
 
@@ -90,7 +86,7 @@ fn batch(rows: &Rows) -> Result<RecordBatch, CommandError> {
         let cells = rows.rows.iter().map(|row| row.get(position).and_then(|text| cell(name, text)));
         let cells: Vec<Option<&str>> = cells.collect();
         let array: ArrayRef = match kind(name) {
-            Kind::Text => text_column(&cells),
+            Kind::Text => text_array(cells.iter().copied()),
             Kind::Count => {
                 Arc::new(cells.iter().map(|text| text.and_then(|text| text.parse().ok())).collect::<Int64Array>())
             }
@@ -104,20 +100,6 @@ fn batch(rows: &Rows) -> Result<RecordBatch, CommandError> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
 
-fn text_column(texts: &[Option<&str>]) -> ArrayRef {
-    let (mut values, mut positions) = (Vec::new(), HashMap::new());
-    let mut keys = Vec::with_capacity(texts.len());
-    for text in texts {
-        keys.push(text.map(|text| {
-            *positions.entry(text).or_insert_with(|| {
-                values.push(text);
-                i32::try_from(values.len() - 1).unwrap_or(i32::MAX)
-            })
-        }));
-    }
-    Arc::new(DictionaryArray::<Int32Type>::new(keys.into(), Arc::new(StringArray::from(values))))
-}
-
 /// Decimals in the form that their digits need.
 fn decimal_column(
     name: &str,
@@ -129,14 +111,6 @@ fn decimal_column(
     let form = form(Digits::default().and(numbers.iter().flatten()));
     let form =
         form.ok_or_else(|| format!("the column {name} has numbers with more digits than columns can have: use CSV"))?;
-    let units = |number: &Option<BigDecimal>| {
-        number.as_ref().map(|number| number.with_scale(form.scale.into()).into_bigint_and_exponent().0)
-    };
     // Each has no more digits than the form.
-    if form.is_wide {
-        let units = numbers.iter().map(|number| units(number).and_then(|units| i256::from_string(&units.to_string())));
-        return Ok(Arc::new(units.collect::<Decimal256Array>().with_data_type(decimal(form))));
-    }
-    let units = numbers.iter().map(|number| units(number).and_then(|units| i128::try_from(units).ok()));
-    Ok(Arc::new(units.collect::<Decimal128Array>().with_data_type(decimal(form))))
+    Ok(decimal_array(form, numbers.iter().map(Option::as_ref)).ok_or("a number has more digits than its column")?)
 }

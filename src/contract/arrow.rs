@@ -1,10 +1,16 @@
 //! The columns of the report as Arrow has them: text as dictionaries, times as timestamps, quantities as exact decimals.
 
+mod arrays;
+
 use std::{collections::HashMap, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::model::{Column, DecimalForm, Form};
+#[cfg(feature = "server")]
+pub(crate) use arrays::Texts;
+#[cfg(feature = "server")]
+pub(crate) use arrays::{decimal_array, text_array};
 
 /// The schema of detailed usage.
 pub(crate) fn usage_schema(quantities: DecimalForm, metadata: HashMap<String, String>) -> SchemaRef {

@@ -16,7 +16,7 @@ mod wire;
 #[cfg(any(feature = "columns", feature = "server"))]
 pub(crate) use arrow::usage_schema;
 #[cfg(feature = "server")]
-pub(crate) use arrow::{decimal, dictionary};
+pub(crate) use arrow::{Texts, decimal, decimal_array, dictionary, text_array};
 pub use csv::{CsvFormat, CsvWriter, LineEnd};
 #[cfg(feature = "server")]
 pub(crate) use encode::{LENGTH_DELIMITED, asset_texts, put_key, put_part, put_varint};

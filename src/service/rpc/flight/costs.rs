@@ -2,18 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow_array::{
-    ArrayRef, Decimal128Array, Decimal256Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, types::Int32Type,
-};
-use arrow_buffer::i256;
+use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use bigdecimal::{BigDecimal, num_bigint::BigInt};
+use bigdecimal::BigDecimal;
 
-use super::{texts::Texts, usage_batches::BatchError};
+use super::usage_batches::BatchError;
 use crate::{
     auth::TenantScope,
-    contract::{decimal, dictionary},
-    model::{DecimalForm, Digits, Month, UtcTime},
+    contract::{decimal, decimal_array, dictionary, text_array},
+    model::{Digits, Month, UtcTime},
     reports::{CostForms, CostLine, Costs, CostsRequest, InvalidField, ReportError, current_moment, get_costs},
     service::rpc::services::Reports,
 };
@@ -135,11 +132,13 @@ pub(super) fn batches(costs: &Costs, forms: CostForms, schema: &SchemaRef) -> Re
 }
 
 fn batch(costs: &Costs, rows: &[Row<'_>], forms: CostForms, schema: &SchemaRef) -> Result<RecordBatch, BatchError> {
-    let text = |text: &dyn Fn(&Row<'_>) -> String| -> ArrayRef {
-        let all: Vec<String> = rows.iter().map(text).collect();
-        let mut texts = Texts::default();
-        let keys: Int32Array = all.iter().map(|text| texts.position(text)).collect();
-        Arc::new(DictionaryArray::<Int32Type>::new(keys, texts.to_array()))
+    let text = |text: &dyn Fn(&Row<'_>) -> String| {
+        let column: Vec<String> = rows.iter().map(text).collect();
+        text_array(column.iter().map(|text| Some(text.as_str())))
+    };
+    // Where it fails, the ticket was made up, or is of other costs.
+    let decimals = |form, number: &dyn for<'r> Fn(&'r Row<'r>) -> Option<&'r BigDecimal>| {
+        decimal_array(form, rows.iter().map(number)).ok_or(BatchError::TooLong)
     };
     let arrays = vec![
         text(&|row| row.line.month.to_string()),
@@ -151,44 +150,13 @@ fn batch(costs: &Costs, rows: &[Row<'_>], forms: CostForms, schema: &SchemaRef) 
         text(&|row| row.line.meter.id.to_string()),
         text(&|row| row.line.meter.unit.clone()),
         text(&|row| row.line.billing_region.to_string()),
-        decimals(forms.quantities, rows.iter().map(|row| Some(&row.line.quantity)))?,
-        decimals(forms.quantities, rows.iter().map(|row| Some(&row.line.trial_quantity)))?,
-        decimals(forms.amounts, rows.iter().map(|row| row.line.cost.as_ref()))?,
+        decimals(forms.quantities, &|row| Some(&row.line.quantity))?,
+        decimals(forms.quantities, &|row| Some(&row.line.trial_quantity))?,
+        decimals(forms.amounts, &|row| row.line.cost.as_ref())?,
         text(&|_| costs.currency.code().to_owned()),
         Arc::new(rows.iter().map(|row| Some(row.line.record_count)).collect::<Int64Array>()),
         text(&|row| row.billing_month.to_string()),
-        decimals(forms.amounts, rows.iter().map(|row| row.amount))?,
+        decimals(forms.amounts, &|row| row.amount)?,
     ];
     Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
-}
-
-/// Fails where a number has more digits than the form.
-fn decimals<'a>(
-    form: DecimalForm,
-    numbers: impl Iterator<Item = Option<&'a BigDecimal>>,
-) -> Result<ArrayRef, BatchError> {
-    // The ticket was made up, or is of other costs.
-    let too_long = || BatchError::TooLong;
-    let units = |number: &BigDecimal| -> Result<BigInt, BatchError> {
-        let units = number.with_scale(form.scale.into());
-        if units == *number { Ok(units.into_bigint_and_exponent().0) } else { Err(too_long()) }
-    };
-    // At most 38.
-    let (precision, scale) = (form.precision(), form.scale.cast_signed());
-    if form.is_wide {
-        let units = numbers.map(|number| {
-            let Some(number) = number else { return Ok(None) };
-            i256::from_string(&units(number)?.to_string()).map(Some).ok_or_else(too_long)
-        });
-        let units: Decimal256Array = units.collect::<Result<_, _>>()?;
-        units.validate_decimal_precision(precision).map_err(|_| too_long())?;
-        return Ok(Arc::new(units.with_precision_and_scale(precision, scale)?));
-    }
-    let units = numbers.map(|number| {
-        let Some(number) = number else { return Ok(None) };
-        i128::try_from(units(number)?).map(Some).map_err(|_| too_long())
-    });
-    let units: Decimal128Array = units.collect::<Result<_, _>>()?;
-    units.validate_decimal_precision(precision).map_err(|_| too_long())?;
-    Ok(Arc::new(units.with_precision_and_scale(precision, scale)?))
 }

@@ -8,7 +8,6 @@ mod list;
 mod metadata;
 mod query;
 mod stream;
-mod texts;
 mod usage_batches;
 
 use arrow_flight::{

@@ -109,7 +109,6 @@ async fn run_usage(
     batches: &mut UsageBatches,
     mut next: Option<UsageChunk<RecordColumns>>,
 ) -> Result<(), Stop> {
-    sender.begin(batches.schema()).await?;
     while let Some(chunk) = next {
         for batch in batches.of(&chunk)? {
             sender.put(batch).await?;
@@ -150,7 +149,6 @@ async fn run_costs(
     mut next: Option<Costs>,
 ) -> Result<(), Stop> {
     let schema = sender.last.schema();
-    sender.begin(&schema).await?;
     let mut summary = Bytes::new();
     while let Some(page) = next {
         for batch in costs::batches(&page, forms, &schema)? {
@@ -169,16 +167,13 @@ fn other_ticket() -> Status {
 // === impl Sender ===
 
 impl Sender {
+    /// `empty`: a batch without rows. Its schema is sent.
     fn new(empty: RecordBatch, notes: Notes) -> (Self, FlightStream) {
         let (messages, receiver) = mpsc::channel(QUEUED_MESSAGES);
-        let (encoder, _) = FlightEncoder::new(&empty.schema());
+        let (encoder, schema) = FlightEncoder::new(&empty.schema());
+        // There is room, and there is someone to receive it.
+        let _ = messages.try_send(Ok(schema));
         (Self { encoder, messages, notes, last: empty }, Box::pin(ReceiverStream::new(receiver)))
-    }
-
-    async fn begin(&mut self, schema: &arrow_schema::Schema) -> Result<(), Stop> {
-        let (encoder, message) = FlightEncoder::new(schema);
-        self.encoder = encoder;
-        self.send(message).await
     }
 
     /// Sends the batch before.

@@ -10,9 +10,8 @@ use arrow_array::{
 use arrow_buffer::i256;
 use arrow_schema::{ArrowError, SchemaRef};
 
-use super::texts::Texts;
 use crate::{
-    contract::asset_texts,
+    contract::{Texts, asset_texts},
     model::{
         AssetType, BillingRegion, Column, Decimal, DecimalForm, MAX_ASSET_ID_BYTES, MAX_ASSET_NAME_BYTES, Meter,
         Platform, UtcTime,
@@ -112,10 +111,6 @@ impl UsageBatches {
             billing_regions: all(&mut BillingRegion::ALL.iter().map(|value| value.as_str())),
             platforms: all(&mut Platform::ALL.iter().map(|value| value.as_str())),
         }
-    }
-
-    pub(super) fn schema(&self) -> &SchemaRef {
-        &self.schema
     }
 
     /// Where the assets of records are to be put before they are made into a batch.
