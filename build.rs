@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 10] = [
+const PROTOS: [&str; 11] = [
     "secureconnect/reports/v1/billing_service.proto",
     "secureconnect/reports/v1/compare_costs.proto",
     "secureconnect/reports/v1/cost_breakdown.proto",
+    "secureconnect/reports/v1/focus_costs.proto",
     "secureconnect/reports/v1/loads.proto",
     "secureconnect/reports/v1/tenant_usage.proto",
     "secureconnect/reports/v1/types.proto",

@@ -1,6 +1,7 @@
 //! `costs`.
 
 pub(super) mod csv;
+mod focus;
 mod json;
 mod table;
 
@@ -24,6 +25,8 @@ use crate::{
     model::{BillSubject, MonthRange, OrganizationId, printable},
 };
 
+use focus::Focus;
+
 /// How lines are written as columns.
 #[derive(Clone, Copy)]
 struct Columns {
@@ -34,6 +37,9 @@ struct Columns {
 pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     let months =
         MonthRange::new(args.month, args.to.unwrap_or(args.month)).map_err(|error| format!("--to: {error}"))?;
+    if let Some(focus) = Focus::of(&args)? {
+        return focus.print(&mut connect(&args.server).await?, &args, months).await;
+    }
     if args.breakdown.tiers && args.format.columns().is_none() {
         return Err("--tiers needs --format csv, parquet, arrow or jsonl; --format json shows tiers without it".into());
     }
@@ -98,12 +104,6 @@ async fn print_all(
         let id = organization.organization_id.parse()?;
         let costs = client.monthly_costs(&query(id)).await?;
         match format {
-            CostsFormat::Table => {
-                let Organization { name, organization_id, currency } = organization;
-                let line = if index == 0 { "" } else { "\n" };
-                say!("{line}{} ({organization_id}), in {}", printable(name), printable(currency))?;
-                print_table(&costs)?;
-            }
             CostsFormat::Csv | CostsFormat::Jsonl => {
                 warn_of_gaps(&costs);
                 let format = if format == CostsFormat::Csv { FileFormat::Csv } else { FileFormat::Jsonl };
@@ -123,6 +123,12 @@ async fn print_all(
                     bill.extend(costs);
                 }
                 json.print(&bill)?;
+            }
+            _ => {
+                let Organization { name, organization_id, currency } = organization;
+                let line = if index == 0 { "" } else { "\n" };
+                say!("{line}{} ({organization_id}), in {}", printable(name), printable(currency))?;
+                print_table(&costs)?;
             }
         }
     }

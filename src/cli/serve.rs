@@ -33,6 +33,7 @@ pub(super) async fn run(args: ServeArgs, audit: Option<Lines>) -> Result<(), Com
         insecure_plaintext: args.tls.insecure_plaintext,
         tls: args.tls.config()?,
         statement_key: args.statement_key.read()?,
+        focus: args.focus.provider(),
         reflection: !args.no_reflection,
         metrics_listen: args.metrics_listen,
         calls: args.limits.calls(),

@@ -1,23 +1,17 @@
 //! Downloads a detailed usage report as columns, by Arrow Flight: the same report and the same checks, a batch at a time.
 
 mod check;
+mod focus;
 mod metadata;
+mod slice;
 mod sound;
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe};
+use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
-use arrow_flight::{
-    FlightData, FlightDescriptor, FlightInfo, Ticket,
-    decode::{DecodedPayload, FlightDataDecoder},
-    error::FlightError,
-};
+use arrow_flight::Ticket;
 use arrow_schema::{Schema, SchemaRef};
-use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use prost::Message as _;
-use tonic::{Status, Streaming};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 
 use super::{
     Client, ClientError, UsageQuery,
@@ -26,10 +20,8 @@ use super::{
 };
 use crate::contract::proto::ReportHeader;
 use check::ColumnCheck;
-
-const INFO: &str = "FlightService/GetFlightInfo";
-const GET: &str = "FlightService/DoGet";
-const REQUEST: &str = "type.googleapis.com/secureconnect.reports.v1.GetDetailedUsageRequest";
+pub use focus::{FocusDownload, FocusGaps, FocusQuery};
+use slice::{GET, Next, Slice, StreamError};
 
 /// A report that is being downloaded as columns. If the connection is lost, it resumes by itself.
 pub struct ColumnsDownload {
@@ -45,41 +37,11 @@ pub struct ColumnsDownload {
     backoff: Backoff,
 }
 
-/// Some days of a report.
-struct Slice {
-    ticket: Ticket,
-    stream: FlightDataDecoder,
-    /// How many of its records were handed on.
-    received: u64,
-    /// How many of these are to come once more, since its stream was cut.
-    repeated: u64,
-    /// How many it has, by its schema.
-    expected: Option<u64>,
-    /// What they add up to.
-    summary: Bytes,
-}
-
-/// What a stream has next.
-enum Next {
-    Batch(RecordBatch),
-    /// Records that were handed on before.
-    Repeated,
-    End,
-}
-
 // === impl ColumnsDownload ===
 
 impl ColumnsDownload {
     pub(super) async fn start(client: Client, query: &UsageQuery) -> Result<Self, ClientError> {
-        let value = query.to_request().encode_to_vec();
-        let command = prost_types::Any { type_url: REQUEST.to_owned(), value }.encode_to_vec();
-        let descriptor = FlightDescriptor::new_cmd(command);
-        let attempt = || async {
-            let (mut raw, path) = client.raw(INFO).await?;
-            let request = tonic::Request::new(descriptor.clone());
-            Ok(raw.unary(request, path, ProstCodec::default()).await?.into_inner())
-        };
-        let info: FlightInfo = retry::call(&client.server, "GetFlightInfo", client.retry_for, attempt).await?;
+        let info = slice::info(&client, "GetDetailedUsageRequest", &query.to_request()).await?;
         let (record_count, endpoints) = (info.total_records, info.endpoint.clone());
         let schema = info.try_decode_schema();
         let schema = schema.map_err(|error| ClientError::malformed("schema", error.to_string()))?;
@@ -124,7 +86,8 @@ impl ColumnsDownload {
             }
             let Some(slice) = &mut self.slice else { continue };
             let waited = self.backoff.waited();
-            let cause = match self.backoff.call(async { Ok(slice.next(&self.schema, &self.header).await) }).await {
+            let is_expected = |found: &Schema| check_slice(found, &self.schema, &self.header);
+            let cause = match self.backoff.call(async { Ok(slice.next(is_expected).await) }).await {
                 Ok(Ok(Next::Repeated)) => {
                     // It is no progress, and no time in which nothing came.
                     self.backoff.set_waited(waited);
@@ -141,7 +104,8 @@ impl ColumnsDownload {
                     return Ok(Some(with_schema(&self.schema, batch)?));
                 }
                 Ok(Ok(Next::End)) if !slice.summary.is_empty() => {
-                    self.check.end_of_slice(slice.received, slice.expected, &slice.summary)?;
+                    let expected = slice.schema.as_ref().map(|schema| metadata::header(schema)).transpose()?;
+                    self.check.end_of_slice(slice.received, &expected.unwrap_or_default(), &slice.summary)?;
                     self.slice = None;
                     continue;
                 }
@@ -160,13 +124,8 @@ impl ColumnsDownload {
     /// Opens a slice of which so many records were received before.
     async fn open(&mut self, ticket: Ticket, received: u64) -> Result<Slice, ClientError> {
         loop {
-            match self.backoff.call(get(&self.client, &ticket)).await {
-                Ok(stream) => {
-                    let stream = stream.map_err(|status| FlightError::Tonic(Box::new(status)));
-                    let stream = FlightDataDecoder::new(stream.map(|message| sound::checked(message?)));
-                    let summary = Bytes::new();
-                    return Ok(Slice { ticket, stream, received, repeated: received, expected: None, summary });
-                }
+            match self.backoff.call(Slice::open(&self.client, &ticket, received)).await {
+                Ok(slice) => return Ok(slice),
                 Err(status) => {
                     let error = ClientError::from_status(&self.client.server, GET, &status);
                     self.backoff.wait(error, requested_delay(&status), retry::RETRYING).await?;
@@ -188,73 +147,20 @@ impl ColumnsDownload {
     }
 }
 
-async fn get(client: &Client, ticket: &Ticket) -> Result<Streaming<FlightData>, Status> {
-    let (mut raw, path) = client.raw(GET).await?;
-    let request = tonic::Request::new(ticket.clone());
-    Ok(raw.server_streaming(request, path, ProstCodec::default()).await?.into_inner())
+/// Whether a slice is of the report that has this schema and header.
+fn check_slice(found: &Schema, schema: &Schema, header: &ReportHeader) -> Result<(), ClientError> {
+    if found.fields() != schema.fields() {
+        return Err(ClientError::wrong("a slice has other columns than its report"));
+    }
+    let of_slice = metadata::header(found)?;
+    if (&of_slice.revision, &of_slice.tenant_id) != (&header.revision, &header.tenant_id) {
+        return Err(ClientError::wrong("a slice is of another report"));
+    }
+    Ok(())
 }
 
 /// The metadata of a slice are its own.
 fn with_schema(schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch, ClientError> {
     let (_, columns, _) = batch.into_parts();
     RecordBatch::try_new(schema.clone(), columns).map_err(|error| ClientError::malformed("batch", error.to_string()))
-}
-
-/// Why a stream does not go on.
-enum StreamError {
-    /// It may be transient.
-    Status(Status),
-    Untrusted(ClientError),
-}
-
-impl From<ClientError> for StreamError {
-    fn from(error: ClientError) -> Self {
-        Self::Untrusted(error)
-    }
-}
-
-// === impl Slice ===
-
-impl Slice {
-    /// The next records that were not handed on, of the report that has this schema and header.
-    async fn next(&mut self, schema: &Schema, header: &ReportHeader) -> Result<Next, StreamError> {
-        loop {
-            // The decoder may count on more than is known to be sound.
-            let decoded = match AssertUnwindSafe(self.stream.next()).catch_unwind().await {
-                Ok(None) => return Ok(Next::End),
-                Ok(Some(Ok(decoded))) => decoded,
-                Ok(Some(Err(FlightError::Tonic(status)))) => return Err(StreamError::Status(*status)),
-                Ok(Some(Err(error))) => return Err(ClientError::malformed("columns", error.to_string()).into()),
-                Err(_) => return Err(ClientError::malformed("columns", "they cannot be decoded").into()),
-            };
-            if !self.summary.is_empty() {
-                return Err(ClientError::wrong("it goes on after its last batch").into());
-            }
-            self.summary = decoded.inner.app_metadata.clone();
-            match decoded.payload {
-                DecodedPayload::Schema(found) => {
-                    if found.fields() != schema.fields() {
-                        return Err(ClientError::wrong("a slice has other columns than its report").into());
-                    }
-                    let of_slice = metadata::header(&found)?;
-                    if (&of_slice.revision, &of_slice.tenant_id) != (&header.revision, &header.tenant_id) {
-                        return Err(ClientError::wrong("a slice is of another report").into());
-                    }
-                    self.expected = Some(of_slice.record_count.cast_unsigned());
-                }
-                DecodedPayload::RecordBatch(_) if self.expected.is_none() => {
-                    return Err(ClientError::wrong("a slice begins without its columns").into());
-                }
-                DecodedPayload::RecordBatch(batch) => {
-                    let again = usize::try_from(self.repeated).unwrap_or(usize::MAX).min(batch.num_rows());
-                    self.repeated -= again as u64;
-                    if again < batch.num_rows() || !self.summary.is_empty() {
-                        return Ok(Next::Batch(batch.slice(again, batch.num_rows() - again)));
-                    }
-                    return Ok(Next::Repeated);
-                }
-                DecodedPayload::None => {}
-            }
-        }
-    }
 }

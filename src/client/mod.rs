@@ -56,7 +56,7 @@ use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
 #[cfg(feature = "columns")]
-pub use columns::ColumnsDownload;
+pub use columns::{ColumnsDownload, FocusDownload, FocusGaps, FocusQuery};
 pub use compare::{BillQuery, CompareQuery, CostComparison};
 pub use costs::CostsQuery;
 pub use csv_lines::CsvLines;

@@ -52,6 +52,21 @@ impl Digits {
         Self { whole, places }
     }
 
+    /// Of numbers with either.
+    pub fn or(self, other: Self) -> Self {
+        Self { whole: self.whole.max(other.whole), places: self.places.max(other.places) }
+    }
+
+    /// At least so many places.
+    pub fn with_places(self, places: u8) -> Self {
+        Self { places: self.places.max(places), ..self }
+    }
+
+    /// Of products of numbers with the one and the other.
+    pub fn times(self, other: Self) -> Self {
+        Self { whole: self.whole.saturating_add(other.whole), places: self.places.saturating_add(other.places) }
+    }
+
     /// The form of a column of quantities: one that nearly all have, so that columns of several months can be put together. `None`: there
     /// is none with so many digits.
     pub fn quantity_form(self) -> Option<DecimalForm> {
@@ -64,11 +79,11 @@ impl Digits {
     }
 
     fn common_form(self, places: u8) -> Option<DecimalForm> {
-        let narrow = self.with_places([places, self.places], NARROW);
-        narrow.or_else(|| self.with_places([Decimal::MAX_DIGITS, self.places], WIDE))
+        let narrow = self.form_with([places, self.places], NARROW);
+        narrow.or_else(|| self.form_with([Decimal::MAX_DIGITS, self.places], WIDE))
     }
 
-    fn with_places<const N: usize>(self, scales: [u8; N], precision: u8) -> Option<DecimalForm> {
+    fn form_with<const N: usize>(self, scales: [u8; N], precision: u8) -> Option<DecimalForm> {
         let fits = |scale: &u8| {
             (self.places..=Decimal::MAX_DIGITS).contains(scale) && scale.saturating_add(self.whole) <= precision
         };

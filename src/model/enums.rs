@@ -131,6 +131,14 @@ closed_set! {
 }
 
 closed_set! {
+    /// A version of FOCUS, the FinOps Open Cost and Usage Specification.
+    FocusVersion {
+        V1_2 = 1 "1.2",
+        V1_4 = 2 "1.4",
+    }
+}
+
+closed_set! {
     /// The state of a tenant.
     TenantStatus {
         /// Being set up.

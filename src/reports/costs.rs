@@ -6,6 +6,7 @@ pub(crate) mod compute;
 pub(crate) mod document;
 mod page;
 mod page_token;
+mod pages;
 mod totals;
 mod walk;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use bigdecimal::BigDecimal;
 
 pub(crate) use adjustments::Adjustments;
+pub use pages::CostPages;
 pub use totals::CostTotals;
 
 use super::{
@@ -68,6 +70,7 @@ pub enum BillState {
 #[derive(Clone, Debug)]
 pub struct Costs {
     pub organization_id: OrganizationId,
+    pub organization_name: String,
     pub currency: Currency,
     /// By month, tenant name, tenant id, meter name and region.
     pub lines: Vec<CostLine>,
@@ -199,6 +202,7 @@ pub async fn get_costs(
     let next_page_token = token.map_or_else(String::new, |token| token.seal());
     Ok(Costs {
         organization_id: organization.id(),
+        organization_name: organization.name().to_owned(),
         currency,
         lines,
         adjustments,

@@ -5,6 +5,7 @@ mod breakdown;
 mod compare;
 mod costs;
 mod error;
+mod focus;
 mod largest;
 mod loads;
 mod manifest;
@@ -30,9 +31,14 @@ pub use compare::{
 };
 pub(crate) use costs::{Adjustments, compute, document};
 pub use costs::{
-    BillState, CostAdjustment, CostBasis, CostLine, CostTotal, CostTotals, Costs, CostsRequest, TenantMonth, get_costs,
+    BillState, CostAdjustment, CostBasis, CostLine, CostPages, CostTotal, CostTotals, Costs, CostsRequest, TenantMonth,
+    get_costs,
 };
 pub use error::{InvalidField, ReportError};
+pub use focus::{
+    ChargeKind, FocusCharge, FocusGaps, FocusHeader, FocusOutline, FocusProvider, FocusReader, FocusRequest,
+    PricedQuantity, SERVICE_NAME,
+};
 pub use loads::{Loads, LoadsRequest, list_loads};
 pub use manifest::{Revision, current_moment};
 pub use organizations::{Organizations, OrganizationsRequest, list_organizations};

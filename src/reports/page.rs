@@ -11,6 +11,8 @@ pub struct InvalidPageSize(pub i32);
 impl PageSize {
     /// Of lists that are read to their end.
     pub const MAX: Self = Self(1000);
+    /// The most lines of a bill.
+    pub const MAX_LINES: Self = Self(5000);
 
     /// The requested size: 0 means `default`, and more than `max` is lowered to `max` (AIP-158).
     pub fn new(asked: i32, default: u16, max: u16) -> Result<Self, InvalidPageSize> {
@@ -21,7 +23,7 @@ impl PageSize {
         }
     }
 
-    pub fn get(self) -> u16 {
+    pub const fn get(self) -> u16 {
         self.0
     }
 }

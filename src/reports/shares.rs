@@ -80,6 +80,18 @@ pub(super) fn share_cost(cost: &BigDecimal, quantities: &[CompactSum]) -> Option
     Some(CostShares { units, scale })
 }
 
+/// Splits an amount, which is not negative, in proportion to weights. Parts have the decimal places of the amount and of the weights,
+/// and at least so many; where `places` is 0, those of the amount alone. `None`: there is an amount, and no weight.
+pub(super) fn split(amount: &BigDecimal, weights: &[BigDecimal], places: i64) -> Option<Vec<BigDecimal>> {
+    let of_weights = weights.iter().map(BigDecimal::fractional_digit_count).max().unwrap_or(0);
+    let of_amount = amount.fractional_digit_count();
+    let places = if places == 0 { of_amount } else { places.max(of_amount).max(of_weights) };
+    let units = |number: &BigDecimal, places| number.with_scale(places).into_bigint_and_exponent().0.to_biguint();
+    let weights: Option<Vec<BigUint>> = weights.iter().map(|weight| units(weight, of_weights)).collect();
+    let parts = shares(&units(amount, places)?, &weights?)?;
+    Some(parts.into_iter().map(|part| BigDecimal::new(part.into(), places)).collect())
+}
+
 /// Amount and weights, where 128 bits hold their products.
 fn small(amount: &BigUint, quantities: &[CompactSum], places: i64) -> Option<(u128, Vec<u128>)> {
     let weights = quantities.iter().map(|quantity| quantity.units(places)).collect::<Option<Vec<u128>>>()?;

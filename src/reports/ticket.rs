@@ -14,6 +14,8 @@ pub enum Ticket {
     Usage(UsageSlice, Vec<u8>),
     /// Costs, with quantities and amounts in these forms.
     Costs(CostForms, Vec<u8>),
+    /// The charges of bills, with quantities, and prices and costs, in these forms.
+    Focus(CostForms, Vec<u8>),
 }
 
 /// How numbers of costs are carried.
@@ -34,13 +36,8 @@ impl Ticket {
                 payload.extend_from_slice(request);
                 token::seal_bytes(Kind::UsageTicket, &payload)
             }
-            Self::Costs(forms, request) => {
-                let mut payload = Vec::with_capacity(16 + request.len());
-                put_form(forms.quantities, &mut payload);
-                put_form(forms.amounts, &mut payload);
-                payload.extend_from_slice(request);
-                token::seal_bytes(Kind::CostsTicket, &payload)
-            }
+            Self::Costs(forms, request) => seal_costs(Kind::CostsTicket, *forms, request),
+            Self::Focus(forms, request) => seal_costs(Kind::FocusTicket, *forms, request),
         }
     }
 
@@ -50,15 +47,29 @@ impl Ticket {
 
     fn read(ticket: &[u8]) -> Result<Self, InvalidToken> {
         match token::open_bytes(Kind::UsageTicket, ticket) {
-            Ok(mut payload) => Ok(Self::Usage(UsageSlice::take(&mut payload)?, payload.to_vec())),
-            Err(InvalidToken::Kind) => {
-                let mut payload = token::open_bytes(Kind::CostsTicket, ticket)?;
-                let forms = CostForms { quantities: take_form(&mut payload)?, amounts: take_form(&mut payload)? };
-                Ok(Self::Costs(forms, payload.to_vec()))
-            }
-            Err(error) => Err(error),
+            Ok(mut payload) => return Ok(Self::Usage(UsageSlice::take(&mut payload)?, payload.to_vec())),
+            Err(InvalidToken::Kind) => {}
+            Err(error) => return Err(error),
         }
+        match token::open_bytes(Kind::CostsTicket, ticket) {
+            Err(InvalidToken::Kind) => {}
+            payload => return open_costs(payload?).map(|(forms, request)| Self::Costs(forms, request)),
+        }
+        open_costs(token::open_bytes(Kind::FocusTicket, ticket)?).map(|(forms, request)| Self::Focus(forms, request))
     }
+}
+
+fn seal_costs(kind: Kind, forms: CostForms, request: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(16 + request.len());
+    put_form(forms.quantities, &mut payload);
+    put_form(forms.amounts, &mut payload);
+    payload.extend_from_slice(request);
+    token::seal_bytes(kind, &payload)
+}
+
+fn open_costs(mut payload: &[u8]) -> Result<(CostForms, Vec<u8>), InvalidToken> {
+    let forms = CostForms { quantities: take_form(&mut payload)?, amounts: take_form(&mut payload)? };
+    Ok((forms, payload.to_vec()))
 }
 
 pub(super) fn put_form(form: DecimalForm, payload: &mut Vec<u8>) {
@@ -89,7 +100,8 @@ mod tests {
             let amounts = DecimalForm { scale: 38 - scale, is_wide: false };
             for ticket in [
                 Ticket::Usage(slice, request.clone()),
-                Ticket::Costs(CostForms { quantities, amounts }, request),
+                Ticket::Costs(CostForms { quantities, amounts }, request.clone()),
+                Ticket::Focus(CostForms { quantities, amounts }, request),
             ] {
                 let mut sealed = ticket.seal();
                 prop_assert_eq!(Ticket::open(&sealed), Ok(ticket));
@@ -102,7 +114,7 @@ mod tests {
 
         #[test]
         fn what_no_ticket_holds_is_damage(payload in prop::collection::vec(any::<u8>(), 0..60)) {
-            for kind in [Kind::UsageTicket, Kind::CostsTicket] {
+            for kind in [Kind::UsageTicket, Kind::CostsTicket, Kind::FocusTicket] {
                 // However it is made: it is read without a panic.
                 let _ = Ticket::open(&token::seal_bytes(kind, &payload));
             }

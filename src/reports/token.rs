@@ -24,6 +24,8 @@ pub(super) enum Kind {
     UsageTicket = 8,
     /// Costs as columns.
     CostsTicket = 9,
+    /// Charges of a bill as columns.
+    FocusTicket = 10,
 }
 
 /// A text is not a token of the expected kind.

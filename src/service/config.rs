@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::{limits::CallLimits, tls::TlsConfig};
 use crate::{
     auth::{AuthConfig, AuthConfigError},
+    reports::FocusProvider,
     statement::StatementKey,
     store::{SchemaError, StoreConfig, StoreError},
     telemetry::lines::Lines,
@@ -21,6 +22,8 @@ pub struct ServerConfig {
     pub auth: AuthConfig,
     /// Signs statements; `None`: they are not signed.
     pub statement_key: Option<Arc<StatementKey>>,
+    /// What stands in each row of FOCUS.
+    pub focus: FocusProvider,
     /// `None`: plain text, on loopback only.
     pub tls: Option<TlsConfig>,
     /// Allows plain text on any address: a proxy terminates TLS.
@@ -114,6 +117,7 @@ impl ServerConfig {
             import_store: None,
             auth,
             statement_key: None,
+            focus: FocusProvider::default(),
             tls: None,
             insecure_plaintext: false,
             reflection: true,

@@ -65,7 +65,7 @@ impl RunningServer {
         let layers = Layers::new(self.authenticator, Arc::clone(&calls), &self.calls, age, ends.clone());
         let billing = Billing::new(self.store.clone(), &self.imports, self.statement_key);
         let billing = BillingServiceServer::new(billing).max_decoding_message_size(self.calls.request_bytes);
-        let reports = Reports::new(self.store, self.metrics);
+        let reports = Reports::new(self.store, self.focus, self.metrics);
         let columns = FlightServiceServer::new(Columns(reports.clone()));
         let columns = columns.max_decoding_message_size(self.calls.request_bytes);
         let reports = ReportsServer::new(reports, self.calls.request_bytes);

@@ -2,6 +2,7 @@
 
 mod bills;
 mod files;
+mod focus;
 mod forms;
 mod names;
 mod several;

@@ -1,6 +1,7 @@
 //! Arrow Flight: columns of usage and costs.
 
 mod clients;
+mod focus;
 mod requests;
 mod usage;
 

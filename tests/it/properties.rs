@@ -1,6 +1,7 @@
 //! The promises, for random catalogs and random usage.
 
 mod columns;
+mod focus;
 mod random;
 mod shares;
 

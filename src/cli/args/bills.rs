@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args as ClapArgs, Command, FromArgMatches, builder::FalseyValueParser};
 
 use super::{BreakdownArgs, CostsFormat, Format, ReadArgs};
-use crate::model::{Month, MonthRange, UtcTime};
+use crate::model::{FocusVersion, Month, MonthRange, UtcTime};
 
 /// `costs`, which shows costs where no command follows it.
 #[derive(Debug)]
@@ -42,6 +42,9 @@ pub(in crate::cli) struct CostsArgs {
     /// The output format.
     #[arg(long, env = "SCR_FORMAT", value_enum, default_value_t)]
     pub(in crate::cli) format: CostsFormat,
+    /// The version of FOCUS whose columns `--format focus` and `focus-parquet` have: `1.2` or `1.4`.
+    #[arg(long, env = "SCR_FOCUS_VERSION", value_name = "VERSION", default_value_t = FocusVersion::V1_2)]
+    pub(in crate::cli) focus_version: FocusVersion,
     #[command(flatten)]
     pub(in crate::cli) server: ReadArgs,
 }

@@ -24,6 +24,10 @@ pub(in crate::cli) enum CostsFormat {
     Arrow,
     /// A JSON object a line: the columns of CSV.
     Jsonl,
+    /// CSV by FOCUS, the FinOps Open Cost and Usage Specification: docs/focus.md.
+    Focus,
+    /// The same as Apache Parquet.
+    FocusParquet,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -57,10 +61,19 @@ pub(in crate::cli) struct BreakdownArgs {
 // === impl CostsFormat ===
 
 impl CostsFormat {
+    /// The form of files with the columns of FOCUS.
+    pub(in crate::cli) fn focus(self) -> Option<FileFormat> {
+        match self {
+            Self::Focus => Some(FileFormat::Csv),
+            Self::FocusParquet => Some(FileFormat::Parquet),
+            _ => None,
+        }
+    }
+
     /// Its form in files of columns, which are those of CSV.
     pub(in crate::cli) fn columns(self) -> Option<FileFormat> {
         match self {
-            Self::Table | Self::Json => None,
+            Self::Table | Self::Json | Self::Focus | Self::FocusParquet => None,
             Self::Csv => Some(FileFormat::Csv),
             Self::Parquet => Some(FileFormat::Parquet),
             Self::Arrow => Some(FileFormat::Arrow),
@@ -77,14 +90,14 @@ impl BreakdownArgs {
     }
 
     /// What to show parts by, and which; `None`: lines.
-    pub(in crate::cli) fn breakdown(self) -> Result<Option<(CostGroups, BreakdownFilter)>, String> {
+    pub(in crate::cli) fn breakdown(&self) -> Result<Option<(CostGroups, BreakdownFilter)>, String> {
         let filter = BreakdownFilter {
-            asset_types: self.asset_type,
-            asset_ids: self.asset_id,
-            meter_names: self.meter,
-            billing_regions: self.region,
+            asset_types: self.asset_type.clone(),
+            asset_ids: self.asset_id.clone(),
+            meter_names: self.meter.clone(),
+            billing_regions: self.region.clone(),
         };
-        let groups: CostGroups = self.by.into_iter().collect();
+        let groups: CostGroups = self.by.iter().copied().collect();
         // By hand, since a switch that its variable turns off would count, too.
         if self.tiers && !groups.is_empty() {
             return Err("--tiers and --by cannot be used together: tiers are those of lines".to_owned());

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, ValueEnum, builder::FalseyValueParser};
 use secrecy::SecretString;
 
-use super::{DatabaseArgs, LimitsArgs, PublishArgs, StatementKeyArgs};
+use super::{DatabaseArgs, FocusArgs, LimitsArgs, PublishArgs, StatementKeyArgs};
 use crate::{
     auth::{AuthConfig, CertificateConfig, ClaimPath, TokenConfig},
     reload::RELOAD_INTERVAL,
@@ -57,6 +57,8 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) callers: CallersArgs,
     #[command(flatten)]
     pub(in crate::cli) statement_key: StatementKeyArgs,
+    #[command(flatten)]
+    pub(in crate::cli) focus: FocusArgs,
     #[command(flatten)]
     pub(in crate::cli) tls: TlsArgs,
     #[command(flatten)]

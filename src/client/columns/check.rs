@@ -174,17 +174,16 @@ impl ColumnCheck {
     pub(super) fn end_of_slice(
         &mut self,
         received: u64,
-        expected: Option<u64>,
+        header: &ReportHeader,
         summary: &[u8],
     ) -> Result<(), ClientError> {
         let summary = metadata::summary(summary)?;
         let totals = std::mem::take(&mut self.totals);
-        let header = ReportHeader { record_count: expected.unwrap_or_default().cast_signed(), ..Default::default() };
         let totals = totals.iter().map(|(key, total)| {
             let key = UsageKey { meter: &key.meter, billing_region: key.billing_region, trial: key.trial };
             (key, total)
         });
-        check_summary(&header, &summary, received, totals)
+        check_summary(header, &summary, received, totals)
     }
 }
 

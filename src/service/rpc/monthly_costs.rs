@@ -8,15 +8,15 @@ use crate::{
     contract::proto,
     model::{RoundingMode, plain},
     reports::{
-        BillState, CostAdjustment, CostBasis, CostLine, CostTotal, Costs, CostsRequest, InvalidField, RatedTier,
-        TenantMonth, get_costs,
+        BillState, CostAdjustment, CostBasis, CostLine, CostTotal, Costs, CostsRequest, InvalidField, PageSize,
+        RatedTier, TenantMonth, get_costs,
     },
     service::layers::Caller,
     statement::MissingDays,
 };
 
 /// The default, and the largest.
-const PAGE_SIZES: (u16, u16) = (5000, 5000);
+const PAGE_SIZES: (u16, u16) = (PageSize::MAX_LINES.get(), PageSize::MAX_LINES.get());
 
 pub(super) async fn handle(
     service: &Reports,

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::usage::AssetCache;
 use crate::{
+    auth::TenantScope,
     billing::Closer,
     ingest::{Import, ImportError, ImportLimits, ImportReport},
     model::Source,
-    reports::{CostTotals, GroupBudget},
+    reports::{CostPages, CostTotals, CostsRequest, FocusProvider, GroupBudget, ReportError},
     service::layers::Caller,
     statement::StatementKey,
     store::{Store, StoreConfig, StoreError},
@@ -21,6 +22,7 @@ pub(in crate::service) struct Reports {
     pub(super) assets: Arc<AssetCache>,
     pub(super) cost_totals: Arc<CostTotals>,
     pub(super) group_budget: GroupBudget,
+    pub(super) focus: Arc<FocusProvider>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -36,14 +38,24 @@ pub(in crate::service) struct ImportBounds {
 // === impl Reports ===
 
 impl Reports {
-    pub(in crate::service) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
+    pub(in crate::service) fn new(store: Store, focus: FocusProvider, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
+            focus: Arc::new(focus),
             assets: Arc::default(),
             cost_totals: Arc::default(),
             group_budget: GroupBudget::default(),
             metrics,
         }
+    }
+
+    /// The pages of a bill, for who reads all of them.
+    pub(super) async fn cost_pages(
+        &self,
+        scope: &TenantScope,
+        request: CostsRequest,
+    ) -> Result<CostPages, ReportError> {
+        CostPages::new(self.store.clone(), Arc::clone(&self.cost_totals), scope.clone(), request).await
     }
 }
 

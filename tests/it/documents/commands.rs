@@ -14,13 +14,14 @@ use super::blocks::{Commands, Marker, agrees, commands, project, read};
 use crate::support::{Database, program, serving::Serving};
 
 /// The pages with commands that are run.
-pub(super) const RUN: [&str; 9] = [
+pub(super) const RUN: [&str; 10] = [
     "README.md",
     "docs/api.md",
     "docs/columns.md",
     "docs/concepts.md",
     "docs/database.md",
     "docs/finance.md",
+    "docs/focus.md",
     "docs/issuers.md",
     "docs/operations.md",
     "docs/security.md",
@@ -258,6 +259,11 @@ fn the_api_answers_as_shown() {
 #[test]
 fn columns_are_read_as_shown() {
     read_and_run("docs/columns.md", Before::FirstReport);
+}
+
+#[test]
+fn bills_by_focus_are_as_shown() {
+    read_and_run("docs/focus.md", Before::FirstReport);
 }
 
 #[test]

@@ -9,7 +9,12 @@ use futures_util::TryStreamExt as _;
 use jsonwebtoken::Algorithm;
 use prost::Message as _;
 use secure_connect_reports::{
-    contract::proto::{GetDetailedUsageRequest, GetMonthlyCostsRequest, ListTenantsRequest, UsageFilter, YearMonth},
+    contract::proto::{
+        GetDetailedUsageRequest, GetFocusCostsRequest, GetMonthlyCostsRequest, ListTenantsRequest, UsageFilter,
+        YearMonth,
+    },
+    model::{DecimalForm, UtcTime},
+    reports::{CostForms, Ticket},
     service::{CallLimit, CallLimits, ServerConfig},
     store::{PurgeRules, purge},
 };
@@ -22,7 +27,7 @@ use super::{filtered, usage_of};
 use crate::support::{
     Database, Server,
     builder::{HOURS, ORG, ORG_EUR, Row, TENANT, TENANT_EUR, csv},
-    calls::{Rpc, costs_ticket, detailed_usage, flight_path, monthly_costs, reason, request},
+    calls::{Rpc, costs_ticket, detailed_usage, flight_path, focus_costs, monthly_costs, reason, request},
     columns::{command, csv_rows, usage_command},
     issuer::{Issuer, Signer},
     proxy::{Fate, Proxy},
@@ -66,6 +71,11 @@ async fn descriptors_that_are_not_in_order_are_refused_with_their_field() {
         (path(&["detailed_usage", TENANT, "2022-13"]), "descriptor.path[2]"),
         (path(&["detailed_usage", TENANT, ""]), "descriptor.path[2]"),
         (path(&["monthly_costs", ORG, "February"]), "descriptor.path[2]"),
+        (path(&["focus_costs", ORG]), "descriptor.path"),
+        (path(&["focus_costs", ORG, "2022-02", "1.3"]), "descriptor.path[3]"),
+        (path(&["focus_costs", ORG, "2022-02", "1.2", "more"]), "descriptor.path"),
+        (path(&["monthly_costs", ORG, "2022-02", "1.2"]), "descriptor.path"),
+        (path(&["focus_costs", "acme", "2022-02"]), "organization_id"),
         (path(&["detailed_usage", "", "2022-02"]), "tenant_id"),
         (path(&["detailed_usage", "acme", "2022-02"]), "tenant_id"),
         (path(&["monthly_costs", "acme", "2022-02"]), "organization_id"),
@@ -104,6 +114,11 @@ async fn descriptors_that_are_not_in_order_are_refused_with_their_field() {
                 &GetMonthlyCostsRequest { page_token: "AQ".to_owned(), ..monthly_costs(ORG) },
             ),
             "page_token",
+        ),
+        (command("GetFocusCostsRequest", &GetFocusCostsRequest { version: 9, ..focus_costs(ORG) }), "version"),
+        (
+            command("GetFocusCostsRequest", &GetFocusCostsRequest { start_month: None, ..focus_costs(ORG) }),
+            "start_month",
         ),
     ] {
         let mut flights = server.flights().await;
@@ -188,6 +203,30 @@ async fn tickets_that_nobody_was_given_give_nothing() {
     assert_eq!(field(&server.get(costs_ticket(page)).await.map(drop).unwrap_err()), invalid("page_token"));
     let status = server.get(costs_ticket(monthly_costs("acme"))).await.map(drop).unwrap_err();
     assert_eq!(field(&status), invalid("organization_id"));
+    let as_of = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 });
+    for (request, name) in [
+        (GetFocusCostsRequest { as_of, ..focus_costs("acme") }, "organization_id"),
+        (focus_costs(ORG), "ticket"),
+        (GetFocusCostsRequest { as_of, version: -1, ..focus_costs(ORG) }, "version"),
+    ] {
+        let ticket = Ticket::Focus(CostForms::default(), request.encode_to_vec()).seal();
+        let status = server.get(FlightTicket::new(ticket)).await.map(drop).unwrap_err();
+        assert_eq!(field(&status), invalid(name));
+    }
+    // Its numbers have no places.
+    let narrow = CostForms {
+        quantities: DecimalForm { scale: 0, is_wide: false },
+        amounts: DecimalForm { scale: 0, is_wide: false },
+    };
+    let now =
+        server.flight_info(flight_path("focus_costs", ORG, "2022-02")).await.unwrap().try_decode_schema().unwrap();
+    let as_of: UtcTime = now.metadata()["asOf"].parse().unwrap();
+    for by_asset in [false, true] {
+        let request = GetFocusCostsRequest { as_of: Some(as_of.into()), by_asset, ..focus_costs(ORG) };
+        let ticket = Ticket::Focus(narrow, request.encode_to_vec()).seal();
+        let status = server.get(FlightTicket::new(ticket)).await.map(drop).unwrap_err();
+        assert_eq!(field(&status), invalid("ticket"));
+    }
     assert!(server.get(FlightTicket::new(good)).await.is_ok());
     let status = server.get(FlightTicket::new(vec![0; 2 << 20])).await.map(drop).unwrap_err();
     assert_eq!(reason(&status), (Code::ResourceExhausted, "REQUEST_TOO_LARGE".to_owned()));
@@ -202,9 +241,11 @@ async fn a_ticket_is_good_for_those_who_may_see_its_report() {
     let server = database.serve_with(issuer.auth());
     let bearer = |organizations: &[&str]| format!("Bearer {}", key.sign(&issuer.claims(organizations)));
     let mut flights = server.flights().await;
-    for (report, id, missing) in
-        [("detailed_usage", TENANT, "TENANT_NOT_FOUND"), ("monthly_costs", ORG, "ORGANIZATION_NOT_FOUND")]
-    {
+    for (report, id, missing) in [
+        ("detailed_usage", TENANT, "TENANT_NOT_FOUND"),
+        ("monthly_costs", ORG, "ORGANIZATION_NOT_FOUND"),
+        ("focus_costs", ORG, "ORGANIZATION_NOT_FOUND"),
+    ] {
         let path = flight_path(report, id, "2022-02");
         let info = flights.get_flight_info(request(path.clone(), &[&bearer(&[ORG])])).await.unwrap().into_inner();
         let ticket = info.endpoint[0].ticket.clone().unwrap();
@@ -325,7 +366,13 @@ async fn each_call_is_a_line_of_the_audit_log() {
     let ticket = info.endpoint[0].ticket.clone().unwrap();
     let stream = flights.do_get(request(ticket, &[&own])).await.unwrap().into_inner();
     stream.try_collect::<Vec<_>>().await.unwrap();
-    let lines = serving.calls(6).await;
+    let focus =
+        command("GetFocusCostsRequest", &GetFocusCostsRequest { tenant_id: TENANT.to_owned(), ..focus_costs(ORG) });
+    let info = flights.get_flight_info(request(focus, &[&own])).await.unwrap().into_inner();
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
+    let stream = flights.do_get(request(ticket, &[&own])).await.unwrap().into_inner();
+    stream.try_collect::<Vec<_>>().await.unwrap();
+    let lines = serving.calls(8).await;
     let found: Vec<_> = lines
         .iter()
         .map(|line| {
@@ -343,6 +390,8 @@ async fn each_call_is_a_line_of_the_audit_log() {
         line("DoGet", ORG, "", "2022-02", 0),
         line("GetFlightInfo", ORG, TENANT, "2022-02", 0),
         line("DoGet", ORG, TENANT, "2022-02", 2),
+        line("GetFlightInfo", ORG, TENANT, "2022-02", 0),
+        line("DoGet", ORG, TENANT, "2022-02", 1),
     ];
     assert_eq!(found, expected);
 }

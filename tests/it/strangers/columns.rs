@@ -11,6 +11,7 @@ use arrow_flight::{
 use futures_util::{TryStreamExt as _, stream::BoxStream};
 use secure_connect_reports::{
     client::{Client, ClientConfig, UsageQuery},
+    contract::proto::GetFocusCostsRequest,
     model::{AssetType, BillingRegion, UsageFilter},
 };
 use tokio::task::JoinHandle;
@@ -19,8 +20,8 @@ use tonic::{Request, Response, Status, Streaming, transport::Channel};
 use crate::support::{
     Database,
     builder::{ORG, Row, TENANT, TENANT_2, csv},
-    calls::flight_path,
-    columns::{february, usage_command},
+    calls::{flight_path, focus_costs},
+    columns::{command, february, usage_command},
     rounds,
 };
 
@@ -225,6 +226,55 @@ async fn columns_that_were_not_asked_for_are_not_kept() {
     // Unchanged it is taken.
     let (ok, log) = download(&server.url(), tempfile::tempdir().unwrap().path(), &[]).await;
     assert!(ok, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bills_that_were_not_asked_for_are_refused() {
+    let database = Database::with_catalog().await;
+    let rows = [Row::on("2022-02-01", "150"), Row::on("2022-02-01", "7").of(ORG, TENANT_2), Row::on("2022-03-01", "9")];
+    database.import(&csv(&rows)).await;
+    let server = database.serve();
+    let focus = |version: &str, month: &str| {
+        let mut path = flight_path("focus_costs", ORG, month);
+        path.path.push(version.to_owned());
+        Some(path)
+    };
+    let of_tenant = |tenant: &str| {
+        let request = GetFocusCostsRequest { tenant_id: tenant.to_owned(), ..focus_costs(ORG) };
+        Some(command("GetFocusCostsRequest", &request))
+    };
+    let another_sum = |mut messages: Vec<FlightData>| {
+        let last = messages.last_mut().unwrap();
+        let summary = String::from_utf8(last.app_metadata.to_vec()).unwrap();
+        last.app_metadata = summary.replacen("\"amountDue\":\"1", "\"amountDue\":\"2", 1).into();
+        messages
+    };
+    type Case<'a> = (Option<FlightDescriptor>, Option<FlightDescriptor>, Change, &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 12] = [
+        (focus("1.2", "2022-03"), None, as_it_is, &[], "its startMonth is"),
+        (focus("1.4", "2022-02"), None, as_it_is, &[], "its focusVersion is"),
+        (Some(flight_path("monthly_costs", ORG, "2022-02")), None, as_it_is, &[], "its focusVersion is"),
+        (None, focus("1.2", "2022-03"), as_it_is, &[], "its startMonth is"),
+        (None, focus("1.4", "2022-02"), as_it_is, &[], "its focusVersion is"),
+        (None, of_tenant(TENANT), as_it_is, &["--tenant", TENANT_2], "a row has another SubAccountId"),
+        (None, focus("1.2", "2022-02"), as_it_is, &["--tenant", TENANT], "a row has another SubAccountId"),
+        (None, None, without_columns, &[], "columns"),
+        (None, None, another_sum, &[], "rows of 2022-02 bill 1.57, but 2.57 is due"),
+        (None, None, with_a_summary_that_is_none, &[], "summary of bills"),
+        (None, None, without_the_last_batch, &[], "the stream ended after 0 rows (without its summary)"),
+        (None, None, with_more_behind_the_last, &[], "it goes on after its last batch"),
+    ];
+    for (index, (info, tickets, change, options, said)) in cases.into_iter().enumerate() {
+        let liar = Liar { server: server.flights().await, info, tickets, change: Arc::new(change) };
+        let (url, serving) = serve(liar).await;
+        let mut command = crate::support::program();
+        command.args(["costs", "--format", "focus", "--organization", ORG, "--month", "2022-02", "--retry-for", "0"]);
+        command.args(options).args(["--server", &url]);
+        let run = tokio::task::spawn_blocking(move || crate::support::run(&mut command));
+        let (ok, _, log) = run.await.unwrap();
+        assert!(!ok && log.contains(said), "{index}, {said}: {log}");
+        serving.abort();
+    }
 }
 
 /// Who reads from a pipe sees that it is not whole.

@@ -5,9 +5,9 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use secure_connect_reports::contract::proto::{
     CloseMonthRequest, CompareCostsRequest, CostSide, DESCRIPTORS, GetCostBreakdownRequest, GetDetailedUsageRequest,
-    GetMonthlyCostsRequest, GetStatementRequest, GetTenantRequest, ImportUsageRequest, ListLoadsRequest,
-    ListOrganizationsRequest, ListPricesRequest, ListStatementKeysRequest, ListStatementsRequest, ListTenantsRequest,
-    UsageRecord, WithdrawUsageRequest, YearMonth, billing_service_client::BillingServiceClient,
+    GetFocusCostsRequest, GetMonthlyCostsRequest, GetStatementRequest, GetTenantRequest, ImportUsageRequest,
+    ListLoadsRequest, ListOrganizationsRequest, ListPricesRequest, ListStatementKeysRequest, ListStatementsRequest,
+    ListTenantsRequest, UsageRecord, WithdrawUsageRequest, YearMonth, billing_service_client::BillingServiceClient,
     reports_service_client::ReportsServiceClient, usage_import_service_client::UsageImportServiceClient,
 };
 use secure_connect_reports::{
@@ -257,6 +257,11 @@ pub(crate) fn monthly_costs(organization: &str) -> GetMonthlyCostsRequest {
 }
 
 /// January with February 2022.
+pub(crate) fn focus_costs(organization: &str) -> GetFocusCostsRequest {
+    let start_month = Some(YearMonth { year: 2022, month: 2 });
+    GetFocusCostsRequest { organization_id: organization.to_owned(), start_month, ..Default::default() }
+}
+
 pub(crate) fn compare_costs(organization: &str) -> CompareCostsRequest {
     let side = |month| Some(CostSide { month: Some(YearMonth { year: 2022, month }), ..CostSide::default() });
     CompareCostsRequest {

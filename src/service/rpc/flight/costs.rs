@@ -11,7 +11,7 @@ use crate::{
     auth::TenantScope,
     contract::{decimal, decimal_array, dictionary, text_array},
     model::{Digits, Month, UtcTime},
-    reports::{CostForms, CostLine, Costs, CostsRequest, InvalidField, ReportError, current_moment, get_costs},
+    reports::{CostForms, CostLine, Costs, CostsRequest, InvalidField, ReportError},
     service::rpc::services::Reports,
 };
 
@@ -23,14 +23,6 @@ pub(super) struct CostsOutline {
     pub(super) forms: CostForms,
     pub(super) line_count: u64,
     pub(super) as_of: UtcTime,
-}
-
-/// Reads pages of costs, one after the other.
-pub(super) struct CostPages {
-    reports: Reports,
-    scope: TenantScope,
-    /// `None`: there are no more.
-    next: Option<CostsRequest>,
 }
 
 /// A line of a bill as the columns have it: on whose bill, and what that bill has of it.
@@ -47,14 +39,9 @@ impl CostsOutline {
     pub(super) async fn find(
         reports: &Reports,
         scope: &TenantScope,
-        mut request: CostsRequest,
+        request: CostsRequest,
     ) -> Result<Self, ReportError> {
-        let as_of = match request.as_of {
-            Some(moment) => moment,
-            None => current_moment(&reports.store).await?,
-        };
-        request.as_of = Some(as_of);
-        let mut pages = CostPages::new(reports.clone(), scope.clone(), request);
+        let mut pages = reports.cost_pages(scope, request).await?;
         let (mut quantities, mut amounts, mut line_count) = (Digits::default(), Digits::default(), 0);
         while let Some(page) = pages.next().await? {
             for row in rows(&page) {
@@ -69,25 +56,7 @@ impl CostsOutline {
                 "numbers of these costs have more digits than columns can have; GetMonthlyCosts has them as text";
             return Err(InvalidField::new("descriptor", reason).into());
         };
-        Ok(Self { forms: CostForms { quantities, amounts }, line_count, as_of })
-    }
-}
-
-// === impl CostPages ===
-
-impl CostPages {
-    pub(super) fn new(reports: Reports, scope: TenantScope, request: CostsRequest) -> Self {
-        Self { reports, scope, next: Some(request) }
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Option<Costs>, ReportError> {
-        let Some(mut request) = self.next.take() else { return Ok(None) };
-        let page = get_costs(&self.reports.store, &self.reports.cost_totals, &self.scope, &request).await?;
-        if !page.next_page_token.is_empty() {
-            page.next_page_token.clone_into(&mut request.page_token);
-            self.next = Some(request);
-        }
-        Ok(Some(page))
+        Ok(Self { forms: CostForms { quantities, amounts }, line_count, as_of: pages.as_of() })
     }
 }
 

@@ -5,10 +5,10 @@ use arrow_schema::SchemaRef;
 use prost::Message as _;
 use tonic::{Request, Status};
 
-use super::{costs, costs::CostsOutline, data::schema_bytes, metadata, query::Query};
+use super::{costs, costs::CostsOutline, data::schema_bytes, focus, metadata, query::Query};
 use crate::{
     contract::{proto, usage_schema},
-    reports::{CostsRequest, InvalidField, Ticket, UsageOutline, UsageRequest},
+    reports::{CostsRequest, FocusOutline, FocusRequest, InvalidField, Ticket, UsageOutline, UsageRequest},
     service::{layers::Caller, rpc::services::Reports},
 };
 
@@ -45,6 +45,7 @@ pub(super) async fn outline(
     match Query::of(descriptor)? {
         Query::Usage(request) => usage(reports, caller, request).await,
         Query::Costs(request) => costs(reports, caller, request).await,
+        Query::Focus(request) => focus(reports, caller, request).await,
     }
 }
 
@@ -91,6 +92,30 @@ async fn costs(
         tickets: vec![Ticket::Costs(outline.forms, request.encode_to_vec())],
         record_count,
     })
+}
+
+async fn focus(
+    reports: &Reports,
+    caller: &Caller,
+    mut request: proto::GetFocusCostsRequest,
+) -> Result<Outline, Status> {
+    let query = FocusRequest::try_from(request.clone())?;
+    note_focus(caller, &query);
+    let found = FocusOutline::find(&reports.store, &reports.cost_totals, &caller.scope, &query).await;
+    let outline = caller.answer(found)?;
+    request.as_of = Some(outline.as_of.into());
+    let metadata = metadata::of_focus(&query, outline.as_of, outline.charge_count);
+    Ok(Outline {
+        schema: focus::schema(query.version, outline.forms, metadata),
+        tickets: vec![Ticket::Focus(outline.forms, request.encode_to_vec())],
+        record_count: outline.charge_count,
+    })
+}
+
+pub(super) fn note_focus(caller: &Caller, query: &FocusRequest) {
+    caller.notes.organization(query.organization_id);
+    query.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
+    caller.notes.months(query.months.start(), query.months.end());
 }
 
 /// A request for all pages, each of the greatest size.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     contract::proto,
     model::{MonthRange, OrganizationId, UtcTime},
-    reports::{CostTotal, UsageHeader, UsageTotal},
+    reports::{CostTotal, FocusGaps, FocusHeader, FocusRequest, UsageHeader, UsageTotal},
     service::rpc::monthly_costs,
 };
 
@@ -50,6 +50,13 @@ pub(super) fn of_costs(
     metadata
 }
 
+/// Of charges in the columns of a version of FOCUS.
+pub(super) fn of_focus(request: &FocusRequest, as_of: UtcTime, charge_count: Option<u64>) -> HashMap<String, String> {
+    let mut metadata = of_costs(request.organization_id, request.months, as_of, charge_count);
+    metadata.insert("focusVersion".to_owned(), request.version.to_string());
+    metadata
+}
+
 /// What the records of a slice add up to: a `ReportSummary` in the JSON of Protocol Buffers.
 pub(super) fn usage_summary<'a>(record_count: u64, totals: impl Iterator<Item = &'a UsageTotal>) -> Bytes {
     let totals = totals.map(|total| {
@@ -68,6 +75,19 @@ pub(super) fn usage_summary<'a>(record_count: u64, totals: impl Iterator<Item = 
 
 /// What the lines and adjustments of each bill add up to: a `GetMonthlyCostsResponse` with totals alone, in that JSON.
 pub(super) fn costs_summary(totals: &[CostTotal], currency: &str) -> Bytes {
+    to_bytes(&json!({ "totals": cost_totals(totals, currency) }))
+}
+
+/// The same of charges, and what is not among them.
+pub(super) fn focus_summary(header: &FocusHeader, gaps: FocusGaps) -> Bytes {
+    to_bytes(&json!({
+        "totals": cost_totals(&header.totals, header.currency.code()),
+        "unpricedLineCount": gaps.unpriced_lines.to_string(),
+        "incompleteReportCount": gaps.incomplete_reports.to_string(),
+    }))
+}
+
+fn cost_totals(totals: &[CostTotal], currency: &str) -> Value {
     let totals = totals.iter().map(|total| {
         let total = monthly_costs::cost_total(total, currency);
         let month = total.month.unwrap_or_default();
@@ -81,7 +101,7 @@ pub(super) fn costs_summary(totals: &[CostTotal], currency: &str) -> Bytes {
             "statementNumber": total.statement_number,
         })
     });
-    to_bytes(&json!({ "totals": totals.collect::<Vec<_>>() }))
+    totals.collect()
 }
 
 fn to_bytes(json: &Value) -> Bytes {

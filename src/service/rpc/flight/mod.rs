@@ -3,10 +3,12 @@
 
 mod costs;
 mod data;
+mod focus;
 mod info;
 mod list;
 mod metadata;
 mod query;
+mod sender;
 mod stream;
 mod usage_batches;
 
@@ -20,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::services::Reports;
 use crate::service::{layers::Caller, status};
 use list::Flights;
-use stream::FlightStream;
+use sender::FlightStream;
 
 /// Serves columns of reports.
 #[derive(Clone)]

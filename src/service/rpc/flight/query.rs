@@ -6,8 +6,8 @@ use prost_types::Any;
 use tonic::Status;
 
 use crate::{
-    contract::proto::{GetDetailedUsageRequest, GetMonthlyCostsRequest},
-    model::{Month, OrganizationId, TenantId},
+    contract::proto::{GetDetailedUsageRequest, GetFocusCostsRequest, GetMonthlyCostsRequest},
+    model::{FocusVersion, Month, OrganizationId, TenantId},
     reports::InvalidField,
     service::{layers::check_message, policy::Rpc, rpc::parse::required},
 };
@@ -16,10 +16,12 @@ use crate::{
 pub(super) enum Query {
     Usage(GetDetailedUsageRequest),
     Costs(GetMonthlyCostsRequest),
+    Focus(GetFocusCostsRequest),
 }
 
 const USAGE: &str = "detailed_usage";
 const COSTS: &str = "monthly_costs";
+const FOCUS: &str = "focus_costs";
 
 // === impl Query ===
 
@@ -33,7 +35,12 @@ impl Query {
     }
 
     fn of_path(path: &[String]) -> Result<Self, InvalidField> {
-        let [report, id, month] = path else { return Err(no_such_path()) };
+        // Columns of FOCUS may have a version behind.
+        let (report, id, month, version) = match path {
+            [report, id, month] => (report, id, month, None),
+            [report, id, month, version] if report == FOCUS => (report, id, month, Some(version)),
+            _ => return Err(no_such_path()),
+        };
         let month = || required("descriptor.path[2]", month).map(|month: Month| Some(month.into()));
         let id = || id.clone();
         match report.as_str() {
@@ -43,6 +50,12 @@ impl Query {
             COSTS => {
                 let (organization_id, start_month) = (id(), month()?);
                 Ok(Self::Costs(GetMonthlyCostsRequest { organization_id, start_month, ..Default::default() }))
+            }
+            FOCUS => {
+                let (organization_id, start_month) = (id(), month()?);
+                let version = version.map(|text| required::<FocusVersion>("descriptor.path[3]", text)).transpose()?;
+                let version = version.map_or(0, |version| version.code().into());
+                Ok(Self::Focus(GetFocusCostsRequest { organization_id, start_month, version, ..Default::default() }))
             }
             _ => Err(no_such_path()),
         }
@@ -54,9 +67,10 @@ impl Query {
         match type_url.rsplit('/').next() {
             Some("secureconnect.reports.v1.GetDetailedUsageRequest") => Self::usage("descriptor.cmd", &value),
             Some("secureconnect.reports.v1.GetMonthlyCostsRequest") => Self::costs("descriptor.cmd", &value),
+            Some("secureconnect.reports.v1.GetFocusCostsRequest") => Self::focus("descriptor.cmd", &value),
             _ => {
-                let reason =
-                    "must have a GetDetailedUsageRequest or a GetMonthlyCostsRequest of secureconnect.reports.v1";
+                let reason = "must have a GetDetailedUsageRequest, a GetMonthlyCostsRequest or a GetFocusCostsRequest of \
+                              secureconnect.reports.v1";
                 Err(InvalidField::new("descriptor.cmd", reason).into())
             }
         }
@@ -79,6 +93,11 @@ impl Query {
         }
         Ok(Self::Costs(request))
     }
+
+    /// A request for charges that came in a field. It has the bounds of one for costs, of which it has all but pages.
+    pub(super) fn focus(field: &str, request: &[u8]) -> Result<Self, Status> {
+        Ok(Self::Focus(read(field, "ReportsService/GetMonthlyCosts", request)?))
+    }
 }
 
 /// The path by which people ask for a tenant's usage.
@@ -99,6 +118,9 @@ fn read<M: Message + Default>(field: &str, rpc: &str, request: &[u8]) -> Result<
 }
 
 fn no_such_path() -> InvalidField {
-    let reason = format!("must be {USAGE}, a tenant's id and a month, or {COSTS}, an organization's id and a month");
+    let reason = format!(
+        "must be {USAGE}, a tenant's id and a month, or {COSTS} or {FOCUS}, an organization's id and a month; {FOCUS} may have \
+         a version of FOCUS behind"
+    );
     InvalidField::new("descriptor.path", reason)
 }

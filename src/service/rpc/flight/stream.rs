@@ -1,65 +1,45 @@
 //! `DoGet`: the columns of a ticket. The first records are read before the answer begins, so that what fails until then is a status
-//! without a stream. The last batch is held back until all records add up.
+//! without a stream.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_flight::{FlightData, Ticket as FlightTicket};
+use arrow_flight::Ticket as FlightTicket;
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Status};
-use tracing::Instrument as _;
 
 use super::{
-    costs::{self, CostPages},
-    data::{FlightEncoder, failure},
-    info::{costs_request, note_costs},
+    costs,
+    focus::FocusBatches,
+    info::{costs_request, note_costs, note_focus},
     metadata,
     query::Query,
+    sender::{FlightStream, Sender, Stop},
     usage_batches::{BatchError, UsageBatches},
 };
 use crate::{
     contract::usage_schema,
-    reports::{CostForms, Costs, InvalidField, ReportError, Ticket, UsageChunk, UsageReport, UsageRequest, UsageSlice},
+    reports::{
+        CostForms, CostPages, Costs, FocusCharge, FocusReader, FocusRequest, InvalidField, ReportError, Ticket,
+        UsageChunk, UsageReport, UsageRequest, UsageSlice,
+    },
     service::{
-        layers::{Caller, Notes},
+        layers::Caller,
         rpc::{
-            produce::produce,
             services::Reports,
             usage::{CurrentAssets, fetch_assets},
         },
     },
-    store::{RecordColumns, StoreError},
+    store::RecordColumns,
 };
-
-/// Messages that wait for the transport.
-const QUEUED_MESSAGES: usize = 2;
-
-pub(super) type FlightStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
-
-/// Sends the messages of a stream.
-struct Sender {
-    encoder: FlightEncoder,
-    messages: mpsc::Sender<Result<FlightData, Status>>,
-    notes: Notes,
-    /// The batch that was made last.
-    last: RecordBatch,
-}
-
-/// Why a stream ends early.
-enum Stop {
-    Failed(ReportError),
-    Columns(BatchError),
-    /// The client is gone.
-    Gone,
-}
 
 pub(super) async fn handle(reports: &Reports, request: Request<FlightTicket>) -> Result<FlightStream, Status> {
     let caller = Caller::of(&request)?;
     match Ticket::open(&request.into_inner().ticket)? {
         Ticket::Usage(slice, request) => usage(reports, caller, slice, &request).await,
         Ticket::Costs(forms, request) => costs(reports, caller, forms, &request).await,
+        Ticket::Focus(forms, request) => focus(reports, caller, forms, &request).await,
     }
 }
 
@@ -79,19 +59,14 @@ async fn usage(reports: &Reports, caller: Caller, slice: UsageSlice, request: &[
         Ok(first) => first,
         Err(error) => return Err(report.explain(error).await.into()),
     };
-    let (mut sender, stream) = Sender::new(batches.empty(), caller.notes);
-    let messages = sender.messages.clone();
-    let run = async move {
+    Ok(Sender::start(batches.empty(), caller.notes, async move |mut sender| {
         match run_usage(&mut sender, &mut report, &mut batches, first).await {
             Ok(()) | Err(Stop::Gone) => Ok(()),
             Err(Stop::Failed(error)) => Err(report.explain(error).await.into()),
             Err(Stop::Columns(BatchError::Store(error))) => Err(report.explain(error.into()).await.into()),
-            Err(Stop::Columns(BatchError::TooLong)) => Err(other_ticket()),
-            Err(Stop::Columns(BatchError::Arrow(error))) => Err(failure(&error)),
+            Err(stop) => stop.into_end(other_ticket),
         }
-    };
-    tokio::spawn(produce(messages, run).in_current_span());
-    Ok(stream)
+    }))
 }
 
 async fn next_chunk(
@@ -125,33 +100,23 @@ async fn costs(reports: &Reports, caller: Caller, forms: CostForms, request: &[u
     let as_of = query.as_of.ok_or_else(|| InvalidField::new("ticket", "has no moment"))?;
     let metadata = metadata::of_costs(query.organization_id, query.months, as_of, None);
     let schema = costs::schema(forms, metadata);
-    let mut pages = CostPages::new(reports.clone(), caller.scope.clone(), query);
+    let mut pages = caller.answer(reports.cost_pages(&caller.scope, query).await)?;
     let first = caller.answer(pages.next().await)?;
-    let (mut sender, stream) = Sender::new(RecordBatch::new_empty(schema), caller.notes);
-    let messages = sender.messages.clone();
-    let run = async move {
-        match run_costs(&mut sender, pages, forms, first).await {
-            Ok(()) | Err(Stop::Gone) => Ok(()),
-            Err(Stop::Failed(error)) => Err(error.into()),
-            Err(Stop::Columns(BatchError::Store(error))) => Err(error.into()),
-            Err(Stop::Columns(BatchError::TooLong)) => Err(other_ticket()),
-            Err(Stop::Columns(BatchError::Arrow(error))) => Err(failure(&error)),
-        }
-    };
-    tokio::spawn(produce(messages, run).in_current_span());
-    Ok(stream)
+    Ok(Sender::start(RecordBatch::new_empty(Arc::clone(&schema)), caller.notes, async move |mut sender| {
+        run_costs(&mut sender, pages, forms, &schema, first).await.or_else(|stop| stop.into_end(other_ticket))
+    }))
 }
 
 async fn run_costs(
     sender: &mut Sender,
     mut pages: CostPages,
     forms: CostForms,
+    schema: &SchemaRef,
     mut next: Option<Costs>,
 ) -> Result<(), Stop> {
-    let schema = sender.last.schema();
     let mut summary = Bytes::new();
     while let Some(page) = next {
-        for batch in costs::batches(&page, forms, &schema)? {
+        for batch in costs::batches(&page, forms, schema)? {
             sender.put(batch).await?;
         }
         summary = metadata::costs_summary(&page.totals, page.currency.code());
@@ -160,61 +125,44 @@ async fn run_costs(
     sender.end(summary).await
 }
 
+async fn focus(reports: &Reports, caller: Caller, forms: CostForms, request: &[u8]) -> Result<FlightStream, Status> {
+    let Query::Focus(request) = Query::focus("ticket", request)? else { return Err(other_ticket()) };
+    let query = FocusRequest::try_from(request)?;
+    note_focus(&caller, &query);
+    query.as_of.ok_or_else(|| InvalidField::new("ticket", "has no moment"))?;
+    let shared = (Arc::clone(&reports.cost_totals), &reports.group_budget);
+    let opened = FocusReader::open(reports.store.clone(), shared, &caller.scope, &query).await;
+    let mut reader = caller.answer(opened)?;
+    let metadata = metadata::of_focus(&query, reader.header().as_of, None);
+    let batches = FocusBatches::new(reader.header(), Arc::clone(&reports.focus), query.version, forms, metadata);
+    let first = reader.next().await?;
+    Ok(Sender::start(batches.empty(), caller.notes, async move |mut sender| {
+        let too_long = || {
+            if !query.by_asset {
+                return other_ticket();
+            }
+            let reason = "charges of assets have more digits than columns can have; GetCostBreakdown has them as text";
+            InvalidField::new("ticket", reason).into()
+        };
+        run_focus(&mut sender, &mut reader, &batches, first).await.or_else(|stop| stop.into_end(too_long))
+    }))
+}
+
+async fn run_focus(
+    sender: &mut Sender,
+    reader: &mut FocusReader,
+    batches: &FocusBatches,
+    mut next: Option<Vec<FocusCharge>>,
+) -> Result<(), Stop> {
+    while let Some(charges) = next {
+        for batch in batches.of(&charges)? {
+            sender.put(batch).await?;
+        }
+        next = reader.next().await?;
+    }
+    sender.end(metadata::focus_summary(reader.header(), reader.gaps())).await
+}
+
 fn other_ticket() -> Status {
     InvalidField::new("ticket", "of another report").into()
-}
-
-// === impl Sender ===
-
-impl Sender {
-    /// `empty`: a batch without rows. Its schema is sent.
-    fn new(empty: RecordBatch, notes: Notes) -> (Self, FlightStream) {
-        let (messages, receiver) = mpsc::channel(QUEUED_MESSAGES);
-        let (encoder, schema) = FlightEncoder::new(&empty.schema());
-        // There is room, and there is someone to receive it.
-        let _ = messages.try_send(Ok(schema));
-        (Self { encoder, messages, notes, last: empty }, Box::pin(ReceiverStream::new(receiver)))
-    }
-
-    /// Sends the batch before.
-    async fn put(&mut self, batch: RecordBatch) -> Result<(), Stop> {
-        let before = std::mem::replace(&mut self.last, batch);
-        if before.num_rows() > 0 { self.send_batch(&before, Bytes::new()).await } else { Ok(()) }
-    }
-
-    /// Sends the last batch, with what all of them add up to.
-    async fn end(&mut self, summary: Bytes) -> Result<(), Stop> {
-        let last = self.last.clone();
-        self.send_batch(&last, summary).await
-    }
-
-    async fn send_batch(&mut self, batch: &RecordBatch, app_metadata: Bytes) -> Result<(), Stop> {
-        for message in self.encoder.encode(batch, app_metadata).map_err(|error| Stop::Columns(error.into()))? {
-            self.send(message).await?;
-        }
-        self.notes.add_rows(batch.num_rows());
-        Ok(())
-    }
-
-    async fn send(&self, message: FlightData) -> Result<(), Stop> {
-        self.messages.send(Ok(message)).await.map_err(|_| Stop::Gone)
-    }
-}
-
-impl From<ReportError> for Stop {
-    fn from(error: ReportError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<BatchError> for Stop {
-    fn from(error: BatchError) -> Self {
-        Self::Columns(error)
-    }
 }

@@ -1,0 +1,206 @@
+//! Bills in the terms of FOCUS, the FinOps Open Cost and Usage Specification: each line as charges, which add up to what is due.
+
+mod assets;
+mod charge;
+mod outline;
+mod provider;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bigdecimal::BigDecimal;
+
+pub use charge::{ChargeKind, FocusCharge, PricedQuantity};
+pub use outline::FocusOutline;
+pub use provider::{FocusProvider, SERVICE_NAME};
+
+use super::{
+    Breakdown, BreakdownRequest, CostBasis, CostPages, CostTotal, CostTotals, Costs, CostsRequest, GroupBudget,
+    PageSize, ReportError,
+};
+use crate::{
+    auth::TenantScope,
+    model::{
+        BillSubject, BreakdownFilter, CostGroup, Currency, FocusVersion, Month, MonthRange, OrganizationId, TenantId,
+        UtcTime,
+    },
+    store::{Store, StoreError},
+};
+use assets::TierRest;
+
+#[derive(Clone, Debug)]
+pub struct FocusRequest {
+    pub organization_id: OrganizationId,
+    pub tenant_id: Option<TenantId>,
+    pub months: MonthRange,
+    /// The usage, prices and statements as they were at this time; `None`: now.
+    pub as_of: Option<UtcTime>,
+    pub version: FocusVersion,
+    /// Whether lines are shared among assets.
+    pub by_asset: bool,
+}
+
+/// What charges have in common.
+#[derive(Clone, Debug)]
+pub struct FocusHeader {
+    pub organization_id: OrganizationId,
+    pub organization_name: String,
+    pub currency: Currency,
+    pub as_of: UtcTime,
+    /// What the charges of each bill add up to.
+    pub totals: Arc<[CostTotal]>,
+}
+
+/// What is not among charges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FocusGaps {
+    /// Lines with usage that no price covers.
+    pub unpriced_lines: u64,
+    /// Reports of tenants for which days are missing.
+    pub incomplete_reports: u64,
+}
+
+/// The charges of a bill, being read.
+pub struct FocusReader {
+    header: FocusHeader,
+    /// The first page, until it is wanted.
+    page: Option<Costs>,
+    pages: CostPages,
+    /// Its lines are shared among assets, which come before what pages have besides lines.
+    breakdown: Option<Breakdown>,
+    by_asset: bool,
+    tiers: TierRest,
+    sums: BTreeMap<Month, BigDecimal>,
+    gaps: FocusGaps,
+}
+
+// === impl FocusRequest ===
+
+impl FocusRequest {
+    /// The request for all pages of the bill.
+    fn costs(&self) -> CostsRequest {
+        CostsRequest {
+            organization_id: self.organization_id,
+            tenant_id: self.tenant_id,
+            months: self.months,
+            as_of: self.as_of,
+            basis: CostBasis::Bill,
+            page_size: PageSize::MAX_LINES,
+            page_token: String::new(),
+        }
+    }
+
+    fn shares(&self, as_of: UtcTime) -> BreakdownRequest {
+        BreakdownRequest {
+            subject: BillSubject::Organization(self.organization_id, self.tenant_id),
+            months: self.months,
+            groups: std::iter::once(CostGroup::Asset).collect(),
+            filter: BreakdownFilter::default(),
+            as_of: Some(as_of),
+            basis: CostBasis::Bill,
+        }
+    }
+}
+
+// === impl FocusReader ===
+
+impl FocusReader {
+    /// # Errors
+    ///
+    /// Those of [`get_costs`](super::get_costs), and of [`Breakdown::open`].
+    pub async fn open(
+        store: Store,
+        (totals, budget): (Arc<CostTotals>, &GroupBudget),
+        scope: &TenantScope,
+        request: &FocusRequest,
+    ) -> Result<Self, ReportError> {
+        let mut pages = CostPages::new(store.clone(), totals, scope.clone(), request.costs()).await?;
+        let as_of = pages.as_of();
+        let page = pages.next().await?.ok_or_else(|| StoreError::corrupt("a bill has no page"))?;
+        let breakdown = if request.by_asset {
+            Some(Breakdown::open(store, budget, scope, request.shares(as_of)).await?)
+        } else {
+            None
+        };
+        let header = FocusHeader {
+            organization_id: page.organization_id,
+            organization_name: page.organization_name.clone(),
+            currency: page.currency,
+            as_of,
+            totals: Arc::clone(&page.totals),
+        };
+        Ok(Self {
+            header,
+            page: Some(page),
+            pages,
+            breakdown,
+            by_asset: request.by_asset,
+            tiers: TierRest::default(),
+            sums: BTreeMap::new(),
+            gaps: FocusGaps::default(),
+        })
+    }
+
+    pub fn header(&self) -> &FocusHeader {
+        &self.header
+    }
+
+    /// What is known when all charges were read.
+    pub fn gaps(&self) -> FocusGaps {
+        self.gaps
+    }
+
+    /// The next charges; `None` at the end, when they add up to what is due.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, names have changed, or the charges do not add up.
+    pub async fn next(&mut self) -> Result<Option<Vec<FocusCharge>>, ReportError> {
+        let mut charges = Vec::new();
+        while charges.is_empty() {
+            if let Some(breakdown) = &mut self.breakdown {
+                match breakdown.next().await? {
+                    Some(chunk) => {
+                        for share in chunk.rows {
+                            charges.extend(self.tiers.charges(share)?);
+                        }
+                    }
+                    None => self.breakdown = None,
+                }
+                continue;
+            }
+            let page = match self.page.take() {
+                Some(page) => page,
+                None => match self.pages.next().await? {
+                    Some(page) => page,
+                    None => return Ok(self.check().map(|()| None)?),
+                },
+            };
+            charges = self.charges(page);
+        }
+        for charge in &charges {
+            *self.sums.entry(charge.billing_month).or_default() += &charge.billed_cost;
+        }
+        Ok(Some(charges))
+    }
+
+    fn charges(&mut self, page: Costs) -> Vec<FocusCharge> {
+        self.gaps.unpriced_lines += page.lines.iter().filter(|line| line.cost.is_none()).count() as u64;
+        let incomplete = page.tenant_months.iter().filter(|report| !report.missing_days.is_empty());
+        self.gaps.incomplete_reports += incomplete.count() as u64;
+        let lines = if self.by_asset { Vec::new() } else { page.lines };
+        let mut charges: Vec<_> = lines.into_iter().map(Arc::new).flat_map(|line| FocusCharge::all_of(&line)).collect();
+        charges.extend(page.adjustments.into_iter().map(FocusCharge::of_adjustment));
+        charges
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        for total in &*self.header.totals {
+            let due = &total.cost + &total.adjustment;
+            let sum = self.sums.get(&total.month).cloned().unwrap_or_default();
+            if sum != due {
+                return Err(StoreError::Corrupt(format!("charges of {} add up to {sum}, not to {due}", total.month)));
+            }
+        }
+        Ok(())
+    }
+}
