@@ -16,6 +16,7 @@ import tempfile
 import time
 
 import columns
+import daily
 import dataset
 import ordinary
 import ways
@@ -355,6 +356,7 @@ def main():
         bench.say(machine(bench.postgres, arguments.program))
         bench.prepare()
         ordinary.measure(bench, stubs)
+        daily.measure(bench)
         sizes = [int(rows) for rows in arguments.rows.split(",")]
         for rows in sizes:
             bench.size(rows)

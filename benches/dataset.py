@@ -19,6 +19,12 @@ SMALL_TENANTS = 1_000
 ORDINARY_ORGANIZATION = str(uuid.UUID(int=0xF << 120))
 ORDINARY_TENANTS = 50
 ORDINARY_RECORDS = 36
+# Of whom every day's delivery has some records.
+DAILY_TENANTS = 5_000
+DAILY_RECORDS = 20
+DAILY_ORGANIZATION = str(uuid.UUID(int=0x9 << 120))
+DAILY_ORGANIZATION_TENANTS = 1_000
+OTHER_DAILY_ORGANIZATION = str(uuid.UUID(int=(0x9 << 120) + 1))
 IDLE_ORGANIZATIONS = 1_000
 IDLE_TENANTS = 100_000
 METERS = {
@@ -40,18 +46,29 @@ def ordinary_tenant(n):
     return str(uuid.UUID(int=(0xF << 120) + 1 + n))
 
 
+def daily_tenant(n):
+    return str(uuid.UUID(int=(0x8 << 120) + n))
+
+
+def daily_organization(n):
+    return DAILY_ORGANIZATION if n < DAILY_ORGANIZATION_TENANTS else OTHER_DAILY_ORGANIZATION
+
+
 def write_catalog(path):
     organizations = [{"id": ORGANIZATION, "name": "Large Organization", "currency": "USD"}]
     tenants = [tenant(LARGE_TENANT, ORGANIZATION, "large")]
     tenants += [tenant(small_tenant(n), ORGANIZATION, f"small-{n:04}") for n in range(SMALL_TENANTS)]
     organizations.append({"id": ORDINARY_ORGANIZATION, "name": "Ordinary Organization", "currency": "USD"})
     tenants += [tenant(ordinary_tenant(n), ORDINARY_ORGANIZATION, f"ordinary-{n:02}") for n in range(ORDINARY_TENANTS)]
+    organizations.append({"id": DAILY_ORGANIZATION, "name": "Daily Organization", "currency": "USD"})
+    organizations.append({"id": OTHER_DAILY_ORGANIZATION, "name": "Other Daily Organization", "currency": "USD"})
+    tenants += [tenant(daily_tenant(n), daily_organization(n), f"daily-{n:04}") for n in range(DAILY_TENANTS)]
     numbers = random.Random(7)
     for n in range(IDLE_ORGANIZATIONS):
         organization = str(uuid.UUID(int=(0xD << 120) + n))
         organizations.append({"id": organization, "name": f"Organization {numbers.randrange(10**6):06}", "currency": "EUR"})
     for n in range(IDLE_TENANTS):
-        organization = organizations[2 + n % IDLE_ORGANIZATIONS]["id"]
+        organization = organizations[4 + n % IDLE_ORGANIZATIONS]["id"]
         tenants.append(tenant(str(uuid.UUID(int=(0xE << 120) + n)), organization, f"site-{numbers.randrange(10**9):09}"))
     meters = [{"id": id, "name": name, "unit": unit} for name, (id, unit) in METERS.items()]
     tiers = [{"up_to": "50", "unit_price": "0"}, {"up_to": "1000", "unit_price": "0.085"}, {"unit_price": "0.06"}]
@@ -134,3 +151,19 @@ def write_ordinary_tenants(path):
                     front = f"{ORDINARY_ORGANIZATION},{ordinary_tenant(n)},User {asset},user{asset:02}@example.com,USER"
                     quantity = f"{numbers.randrange(24)}.{numbers.randrange(10**4):04}"
                     file.write(f"{front},{names[name]},{METERS[names[name]][0]},{times},{quantity},EU,,FALSE,\n")
+
+
+def write_daily(path, day):
+    """A day of all daily tenants: ten assets with two meters each."""
+    numbers = random.Random(day)
+    start = datetime.date(2022, 1, day)
+    times = f"{start}T00:00:00Z,{start + datetime.timedelta(days=1)}T00:00:00Z"
+    with path.open("w") as file:
+        file.write(HEADER + "\n")
+        for n in range(DAILY_TENANTS):
+            for record in range(DAILY_RECORDS):
+                asset, second = divmod(record, 2)
+                name = "bandwidth_gib_essentials" if second else "user_hours_essentials"
+                front = f"{daily_organization(n)},{daily_tenant(n)},User {asset},user{asset:02}@example.com,USER"
+                quantity = f"{numbers.randrange(24)}.{numbers.randrange(10**4):04}"
+                file.write(f"{front},{name},{METERS[name][0]},{times},{quantity},EU,,FALSE,\n")

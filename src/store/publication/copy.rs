@@ -39,14 +39,15 @@ pub(super) async fn copy_records(
     let mut count = 0_u64;
     while let Some(batch) = records.recv().await {
         let tenant_of = |record: &RecordToWrite| loads[record.load].key.tenant;
+        assets.resolve(&batch, tenant_of).await?;
         for group in batch.chunk_by(|a, b| tenant_of(a) == tenant_of(b)) {
-            assets.resolve(tenant_of(&group[0]), group).await?;
+            let keys = assets.of(tenant_of(&group[0]))?;
             for record in group {
                 if record.load != block_load || block.is_full() {
                     block.finish_block(&location(block_load), &mut buffer);
                     block_load = record.load;
                 }
-                let asset = assets.get(&record.asset)?;
+                let asset = *keys.get(&record.asset).ok_or_else(|| StoreError::corrupt("an asset was not resolved"))?;
                 let dimensions =
                     StoredDimensions { asset_type: record.asset.asset_type, dimensions: record.dimensions.clone() };
                 block.push(record.row_number, asset, dimensions, record.quantity);
