@@ -29,6 +29,8 @@ const QUEUED_PIECES: usize = 4;
 const ROW_GROUP_RECORDS: usize = 16 << 10;
 /// It is in memory until it is written, so a large day has several.
 const MAX_ROW_GROUP_RECORDS: usize = 1 << 20;
+/// Of other columns than those of usage, which may have long texts of each row.
+const MAX_ROW_GROUP_ROWS: usize = 1 << 17;
 /// Dictionaries and differences leave little to compress.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -194,10 +196,12 @@ impl<W: Write + Send> ParquetFile<W> {
     fn new(schema: &Schema, out: W) -> io::Result<Self> {
         let metadata = schema.metadata().iter();
         let metadata = metadata.map(|(name, value)| KeyValue::new(name.clone(), value.clone())).collect();
+        let starts = schema.index_of(Column::Start.name()).ok();
+        let max_rows = if starts.is_some() { MAX_ROW_GROUP_RECORDS } else { MAX_ROW_GROUP_ROWS };
         let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(of_parquet)?;
         let properties = WriterProperties::builder()
             .set_compression(ParquetCompression::ZSTD(level))
-            .set_max_row_group_row_count(Some(MAX_ROW_GROUP_RECORDS))
+            .set_max_row_group_row_count(Some(max_rows))
             .set_created_by(concat!("secure-connect-reports ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_key_value_metadata(Some(metadata));
         // Numbers repeat little, or in long runs: looking for each among those before costs more than it saves.
@@ -210,7 +214,6 @@ impl<W: Write + Send> ParquetFile<W> {
         let properties =
             properties.set_column_dictionary_enabled(ColumnPath::from(Column::Quantity.name()), false).build();
         let writer = ArrowWriter::try_new(out, schema.clone().into(), Some(properties)).map_err(of_parquet)?;
-        let starts = schema.index_of(Column::Start.name()).ok();
         Ok(Self { writer, starts, day: None })
     }
 

@@ -34,7 +34,7 @@ pub enum ReportError {
     /// The groups or assets of a tenant's month take more memory than they may.
     #[error(
         "a month of a tenant has more groups or assets than the server adds up (a million of each, and 128 MiB of their ids and \
-         names); leave out groups of group_by, or select meters and regions by the filter"
+         names); ask for fewer groups or tenants, or for some meters and regions"
     )]
     TooManyGroups,
     /// Other breakdowns have all the room that there is for groups.

@@ -14,8 +14,8 @@ pub use outline::FocusOutline;
 pub use provider::{FocusProvider, SERVICE_NAME};
 
 use super::{
-    Breakdown, BreakdownRequest, CostBasis, CostPages, CostTotal, CostTotals, Costs, CostsRequest, GroupBudget,
-    PageSize, ReportError,
+    Breakdown, BreakdownRequest, CostBasis, CostPages, CostShare, CostTotal, CostTotals, Costs, CostsRequest,
+    GroupBudget, PageSize, ReportError,
 };
 use crate::{
     auth::TenantScope,
@@ -26,6 +26,9 @@ use crate::{
     store::{Store, StoreError},
 };
 use assets::TierRest;
+
+/// Charges of assets are handed on when there are so many: a share has one for each tier of its line.
+const ENOUGH: usize = 1000;
 
 #[derive(Clone, Debug)]
 pub struct FocusRequest {
@@ -64,10 +67,15 @@ pub struct FocusReader {
     header: FocusHeader,
     /// The first page, until it is wanted.
     page: Option<Costs>,
-    pages: CostPages,
-    /// Its lines are shared among assets, which come before what pages have besides lines.
+    /// By asset, they are read for what they have besides lines.
+    pages: Option<CostPages>,
+    /// The lines, shared among assets. Behind the pages, so that nobody is renamed meanwhile.
     breakdown: Option<Breakdown>,
     by_asset: bool,
+    /// Shares that were read.
+    shares: std::vec::IntoIter<CostShare>,
+    /// The last report with days that are missing: it may be on the next page, too.
+    incomplete: Option<(Month, TenantId)>,
     tiers: TierRest,
     sums: BTreeMap<Month, BigDecimal>,
     gaps: FocusGaps,
@@ -131,9 +139,11 @@ impl FocusReader {
         Ok(Self {
             header,
             page: Some(page),
-            pages,
+            pages: Some(pages),
             breakdown,
             by_asset: request.by_asset,
+            shares: Vec::new().into_iter(),
+            incomplete: None,
             tiers: TierRest::default(),
             sums: BTreeMap::new(),
             gaps: FocusGaps::default(),
@@ -157,25 +167,11 @@ impl FocusReader {
     pub async fn next(&mut self) -> Result<Option<Vec<FocusCharge>>, ReportError> {
         let mut charges = Vec::new();
         while charges.is_empty() {
-            if let Some(breakdown) = &mut self.breakdown {
-                match breakdown.next().await? {
-                    Some(chunk) => {
-                        for share in chunk.rows {
-                            charges.extend(self.tiers.charges(share)?);
-                        }
-                    }
-                    None => self.breakdown = None,
-                }
-                continue;
+            if let Some(page) = self.next_page().await? {
+                charges = self.of_page(page);
+            } else if !self.next_shares(&mut charges).await? {
+                return Ok(self.check().map(|()| None)?);
             }
-            let page = match self.page.take() {
-                Some(page) => page,
-                None => match self.pages.next().await? {
-                    Some(page) => page,
-                    None => return Ok(self.check().map(|()| None)?),
-                },
-            };
-            charges = self.charges(page);
         }
         for charge in &charges {
             *self.sums.entry(charge.billing_month).or_default() += &charge.billed_cost;
@@ -183,10 +179,44 @@ impl FocusReader {
         Ok(Some(charges))
     }
 
-    fn charges(&mut self, page: Costs) -> Vec<FocusCharge> {
+    async fn next_page(&mut self) -> Result<Option<Costs>, ReportError> {
+        if let Some(page) = self.page.take() {
+            return Ok(Some(page));
+        }
+        let Some(pages) = &mut self.pages else { return Ok(None) };
+        let page = pages.next().await.map_err(|error| match error {
+            // There are no pages for who reads charges.
+            ReportError::PageTokenExpired => ReportError::NamesChanged,
+            error => error,
+        })?;
+        if page.is_none() {
+            self.pages = None;
+        }
+        Ok(page)
+    }
+
+    /// Appends charges of assets. `false`: there are no more.
+    async fn next_shares(&mut self, charges: &mut Vec<FocusCharge>) -> Result<bool, ReportError> {
+        if self.shares.len() == 0 {
+            let Some(breakdown) = &mut self.breakdown else { return Ok(false) };
+            let Some(chunk) = breakdown.next().await? else { return Ok(false) };
+            self.shares = chunk.rows.into_iter();
+        }
+        while charges.len() < ENOUGH
+            && let Some(share) = self.shares.next()
+        {
+            charges.extend(self.tiers.charges(share)?);
+        }
+        Ok(true)
+    }
+
+    fn of_page(&mut self, page: Costs) -> Vec<FocusCharge> {
         self.gaps.unpriced_lines += page.lines.iter().filter(|line| line.cost.is_none()).count() as u64;
-        let incomplete = page.tenant_months.iter().filter(|report| !report.missing_days.is_empty());
-        self.gaps.incomplete_reports += incomplete.count() as u64;
+        for report in page.tenant_months.iter().filter(|report| !report.missing_days.is_empty()) {
+            let report = Some((report.month, report.tenant_id));
+            self.gaps.incomplete_reports += u64::from(self.incomplete != report);
+            self.incomplete = report;
+        }
         let lines = if self.by_asset { Vec::new() } else { page.lines };
         let mut charges: Vec<_> = lines.into_iter().map(Arc::new).flat_map(|line| FocusCharge::all_of(&line)).collect();
         charges.extend(page.adjustments.into_iter().map(FocusCharge::of_adjustment));

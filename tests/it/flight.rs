@@ -1,7 +1,8 @@
 //! Arrow Flight: columns of usage and costs.
 
 mod clients;
-mod focus;
+pub(crate) mod focus;
+mod focus_edges;
 mod requests;
 mod usage;
 

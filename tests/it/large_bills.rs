@@ -1,17 +1,21 @@
 //! Bills of organizations with more tenants than are read at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bigdecimal::{BigDecimal, Zero as _};
 use secure_connect_reports::contract::proto::{
-    CostLine, GetMonthlyCostsRequest, GetMonthlyCostsResponse, TenantMonth, YearMonth,
+    CostLine, GetFocusCostsRequest, GetMonthlyCostsRequest, GetMonthlyCostsResponse, TenantMonth, YearMonth,
 };
+use secure_connect_reports::model::plain;
 use tonic::{Code, Status};
 
-use crate::support::{
-    Database, Server,
-    builder::{CATALOG, ORG, Row, csv},
-    calls::reason,
+use crate::{
+    flight::focus::{charges, sum},
+    support::{
+        Database, Server,
+        builder::{CATALOG, ORG, Row, csv},
+        calls::reason,
+    },
 };
 
 const TENANTS: u128 = 1203;
@@ -166,4 +170,32 @@ async fn a_page_goes_on_after_changes_that_do_not_matter_and_not_after_others() 
     database.apply(&renamed(1202)).await;
     let status = page(&server, 1000, &first.next_page_token).await.unwrap_err();
     assert_eq!(reason(&status), (Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn charges_of_several_pages_are_the_bill() {
+    let database = Database::migrated();
+    database.apply(&catalog(0..TENANTS)).await;
+    let mut usage = rows();
+    // Days are missing in between.
+    usage.extend((0..TENANTS).step_by(3).map(|number| Row::on("2022-01-08", "1").of(ORG, &id(number))));
+    database.import(&csv(&usage)).await;
+    let server = database.serve();
+    let (_, reports, _) = bill(&[&server], 5000).await;
+    let incomplete: BTreeSet<_> = reports
+        .iter()
+        .filter(|report| !report.missing_days.is_empty())
+        .map(|report| (report.month.map(|month| month.month), &report.tenant_id))
+        .collect();
+    let first = page(&server, 0, "").await.unwrap();
+    assert!(!first.next_page_token.is_empty() && !incomplete.is_empty());
+    let due: BigDecimal = first.totals.iter().map(|total| total.amount_due.parse::<BigDecimal>().unwrap()).sum();
+    let GetMonthlyCostsRequest { organization_id, start_month, end_month, .. } = quarter();
+    let request = GetFocusCostsRequest { organization_id, start_month, end_month, ..Default::default() };
+    for by_asset in [false, true] {
+        let request = GetFocusCostsRequest { by_asset, ..request.clone() };
+        let found = charges(&server, &request).await;
+        assert_eq!(found.summary["incompleteReportCount"], incomplete.len().to_string());
+        assert_eq!(sum(&found, "BilledCost"), plain(&due));
+    }
 }

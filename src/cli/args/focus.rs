@@ -39,8 +39,10 @@ pub(in crate::cli) struct FocusArgs {
 /// FOCUS has no empty texts.
 fn name(text: &str) -> Result<String, String> {
     const MAX_BYTES: usize = 256;
-    if text.trim().is_empty() || text.len() > MAX_BYTES || printable(text) != text {
-        return Err(format!("must have 1 to {MAX_BYTES} bytes, a letter at least, and no control characters"));
+    if !text.contains(char::is_alphanumeric) || text.len() > MAX_BYTES || printable(text) != text {
+        return Err(format!(
+            "must have 1 to {MAX_BYTES} bytes, a letter or digit at least, and no characters that control or cannot be seen"
+        ));
     }
     Ok(text.to_owned())
 }

@@ -9,6 +9,7 @@ use arrow_array::{
     Array, Decimal128Array, Decimal256Array, RecordBatch, StringArray, TimestampMicrosecondArray, cast::AsArray as _,
     types::Int32Type,
 };
+use chrono::DateTime;
 
 use crate::{
     cli::{
@@ -51,12 +52,17 @@ impl Focus {
             return Err("--neutralize-formulas is of CSV".into());
         }
         if args.organization.is_none() && file != FileFormat::Csv {
-            return Err("--format focus-parquet needs --organization: each has numbers of its own form".into());
+            return Err("--format focus-parquet needs --organization: a file is of one".into());
         }
         let by_asset = match args.breakdown.breakdown()? {
             None => false,
             Some((groups, filter)) if groups.iter().eq([CostGroup::Asset]) && filter.is_empty() => true,
-            Some(_) => return Err("FOCUS has rows by line or --by asset, and all of them".into()),
+            Some((_, filter)) if !filter.is_empty() => {
+                return Err(
+                    "FOCUS has all rows of a bill: leave out --asset-type, --asset-id, --meter and --region".into()
+                );
+            }
+            Some(_) => return Err("FOCUS has rows by line, or with `--by asset` alone by asset".into()),
         };
         Ok(Some(Self { file, csv, by_asset }))
     }
@@ -85,13 +91,22 @@ impl Focus {
                 (ids.collect::<Result<_, _>>()?, None)
             }
         };
+        if organizations.is_empty() {
+            return Err("there is no organization that you may see".into());
+        }
         let mut writer: Option<Encoding<Lines<io::Stdout>>> = None;
         let mut gaps = FocusGaps::default();
-        let mut read = Ok(());
+        let mut read = Ok(true);
         for organization_id in organizations {
             let (as_of, version, by_asset) = (args.as_of, args.focus_version, self.by_asset);
             let query = FocusQuery { organization_id, tenant_id, months, as_of, version, by_asset };
-            let mut bills = client.focus_costs(&query).await?;
+            let mut bills = match client.focus_costs(&query).await {
+                Ok(bills) => bills,
+                Err(error) => {
+                    read = Err(error.into());
+                    break;
+                }
+            };
             let is_first = writer.is_none();
             let writer = writer.get_or_insert_with(|| {
                 let form = ReportForm { format: self.file, compression: Compression::None };
@@ -100,7 +115,7 @@ impl Focus {
             read = self.write(&mut bills, writer, is_first).await;
             gaps.unpriced_lines += bills.gaps().unpriced_lines;
             gaps.incomplete_reports += bills.gaps().incomplete_reports;
-            if read.is_err() {
+            if !matches!(read, Ok(true)) {
                 break;
             }
         }
@@ -109,15 +124,16 @@ impl Focus {
             written.map_err(|error| format!("{STDOUT}: {error}"))?;
         }
         warn(gaps);
-        read
+        read.map(drop)
     }
 
+    /// Writes the bills of an organization. `false`: the writer has failed, and says why.
     async fn write(
         self,
         bills: &mut FocusDownload,
         writer: &Encoding<Lines<io::Stdout>>,
         has_header: bool,
-    ) -> Result<(), CommandError> {
+    ) -> Result<bool, CommandError> {
         let mut lines = Vec::new();
         if has_header && self.file == FileFormat::Csv {
             let names = bills.schema().fields().iter().map(|field| field.name().as_str());
@@ -131,14 +147,10 @@ impl Focus {
                 writer.write(Piece::Batch(batch)).await
             };
             if !goes_on {
-                // The writer says why.
-                return Ok(());
+                return Ok(false);
             }
         }
-        if !lines.is_empty() {
-            writer.write(Piece::Lines(lines)).await;
-        }
-        Ok(())
+        Ok(lines.is_empty() || writer.write(Piece::Lines(lines)).await)
     }
 }
 
@@ -160,7 +172,7 @@ fn put_lines(batch: &RecordBatch, format: CsvFormat, out: &mut Vec<u8>) -> Resul
     let columns = batch.columns().iter().map(|column| Cells::of(column.as_ref()));
     let columns: Vec<Cells<'_>> = columns.collect::<Option<_>>().ok_or("the server has columns of an unknown type")?;
     for row in 0..batch.num_rows() {
-        let cells: Vec<Cow<'_, str>> = columns.iter().map(|column| column.get(row)).collect();
+        let cells: Vec<Cow<'_, str>> = columns.iter().map(|column| column.get(row)).collect::<Result<_, _>>()?;
         put_csv_line(cells.iter().map(Cow::as_ref), format, out);
     }
     Ok(())
@@ -188,17 +200,21 @@ impl<'a> Cells<'a> {
     }
 
     /// Nothing where it is null.
-    fn get(&self, row: usize) -> Cow<'a, str> {
-        match self {
+    fn get(&self, row: usize) -> Result<Cow<'a, str>, String> {
+        Ok(match self {
             Self::Text(texts, values) => texts.key(row).map_or("", |key| values.value(key)).into(),
-            Self::Time(times) if times.is_valid(row) => {
-                UtcTime::from_unix_micros(times.value(row)).map(|time| time.to_string()).unwrap_or_default().into()
-            }
+            Self::Time(times) if times.is_valid(row) => time(times.value(row))?.into(),
             Self::Decimal(decimals) if decimals.is_valid(row) => trimmed(decimals.value_as_string(row)).into(),
             Self::WideDecimal(decimals) if decimals.is_valid(row) => trimmed(decimals.value_as_string(row)).into(),
             _ => "".into(),
-        }
+        })
     }
+}
+
+/// The last month of the year 9999 ends in the next one.
+fn time(micros: i64) -> Result<String, String> {
+    let time = DateTime::from_timestamp_micros(micros).ok_or("the server sent a time that is none")?;
+    Ok(UtcTime::from_chrono(time).to_string())
 }
 
 /// Without zeros at its end, but with a decimal point: readers of CSV take whole numbers for another type.

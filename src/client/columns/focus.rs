@@ -44,10 +44,11 @@ pub struct FocusGaps {
 
 /// Bills that are being read.
 pub struct FocusDownload {
-    server: String,
+    client: Client,
     query: FocusQuery,
     schema: SchemaRef,
-    slice: Slice,
+    ticket: Ticket,
+    slice: Option<Slice>,
     backoff: Backoff,
     /// Of each bill.
     billed: BTreeMap<Month, BigDecimal>,
@@ -71,27 +72,19 @@ impl Client {
         query.check(&schema)?;
         let tickets: Option<Vec<Ticket>> = info.endpoint.into_iter().map(|endpoint| endpoint.ticket).collect();
         let Some([ticket]) = tickets.as_deref() else { return Err(ClientError::wrong("it has not one ticket")) };
-        let mut backoff = Backoff::new(self.retry_for);
-        loop {
-            match backoff.call(Slice::open(self, ticket, 0)).await {
-                Ok(slice) => {
-                    return Ok(FocusDownload {
-                        server: self.server.clone(),
-                        query: *query,
-                        schema: schema.into(),
-                        slice,
-                        backoff,
-                        billed: BTreeMap::new(),
-                        received: 0,
-                        gaps: None,
-                    });
-                }
-                Err(status) => {
-                    let error = ClientError::from_status(&self.server, GET, &status);
-                    backoff.wait(error, requested_delay(&status), RETRYING).await?;
-                }
-            }
-        }
+        let mut download = FocusDownload {
+            client: self.clone(),
+            query: *query,
+            schema: schema.into(),
+            ticket: ticket.clone(),
+            slice: None,
+            backoff: Backoff::new(self.retry_for),
+            billed: BTreeMap::new(),
+            received: 0,
+            gaps: None,
+        };
+        download.open().await?;
+        Ok(download)
     }
 }
 
@@ -112,18 +105,24 @@ impl FocusQuery {
 
     /// Whether columns are those that were asked for.
     fn check(&self, schema: &Schema) -> Result<(), ClientError> {
+        let found = |name: &str| schema.metadata().get(name).map_or("", String::as_str);
         for (name, expected) in [
             ("organizationId", self.organization_id.to_string()),
+            ("tenantId", self.tenant_id.map(|id| id.to_string()).unwrap_or_default()),
             ("startMonth", self.months.start().to_string()),
             ("endMonth", self.months.end().to_string()),
             ("focusVersion", self.version.to_string()),
+            ("byAsset", self.by_asset.to_string()),
         ] {
-            let found = schema.metadata().get(name);
-            if found != Some(&expected) {
-                return Err(ClientError::wrong(format!("its {name} is {found:?}, not {expected}")));
+            if found(name) != expected {
+                return Err(ClientError::wrong(format!("its {name} is {:?}, not {expected:?}", found(name))));
             }
         }
-        Ok(())
+        let as_of: UtcTime = found("asOf").parse().map_err(|_| ClientError::malformed("asOf", found("asOf")))?;
+        match self.as_of {
+            Some(asked) if asked != as_of => Err(ClientError::wrong(format!("it is as of {as_of}, not of {asked}"))),
+            _ => Ok(()),
+        }
     }
 
     /// Adds what rows bill.
@@ -189,13 +188,16 @@ impl FocusDownload {
     /// [`ClientError::Truncated`]: the rest is missing. [`ClientError::is_untrusted`]: the rows so far must not be used.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, ClientError> {
         while self.gaps.is_none() {
-            let query = self.query;
-            let fields = self.schema.fields().clone();
+            let Some(slice) = &mut self.slice else {
+                self.open().await?;
+                continue;
+            };
+            let (query, schema) = (self.query, self.schema.clone());
             let is_expected = move |found: &Schema| {
-                let is_same = *found.fields() == fields;
+                let is_same = found.fields() == schema.fields();
                 query.check(found).and(if is_same { Ok(()) } else { Err(ClientError::wrong("its columns changed")) })
             };
-            match self.backoff.call(async { Ok(self.slice.next(is_expected).await) }).await {
+            let cause = match self.backoff.call(async { Ok(slice.next(is_expected).await) }).await {
                 Ok(Ok(Next::Batch(batch))) => {
                     self.backoff.reset();
                     self.query.add(&batch, &mut self.billed)?;
@@ -203,21 +205,43 @@ impl FocusDownload {
                     if batch.num_rows() > 0 {
                         return Ok(Some(super::with_schema(&self.schema, batch)?));
                     }
+                    continue;
                 }
-                Ok(Ok(Next::Repeated)) => {}
-                Ok(Ok(Next::End)) if self.slice.summary.is_empty() => {
-                    return Err(self.truncated(&Status::unavailable("without its summary")));
+                Ok(Ok(Next::Repeated)) => continue,
+                Ok(Ok(Next::End)) if !slice.summary.is_empty() => {
+                    let summary = slice.summary.clone();
+                    self.gaps = Some(self.summary(&summary)?);
+                    continue;
                 }
-                Ok(Ok(Next::End)) => self.gaps = Some(self.summary()?),
+                Ok(Ok(Next::End)) => Status::unavailable("it ended before its last batch"),
                 Ok(Err(StreamError::Untrusted(error))) => return Err(error),
-                Ok(Err(StreamError::Status(status))) | Err(status) => return Err(self.truncated(&status)),
+                Ok(Err(StreamError::Status(status))) | Err(status) => status,
+            };
+            if self.received > 0 {
+                return Err(self.truncated(&cause));
             }
+            let error = ClientError::from_status(&self.client.server, GET, &cause);
+            self.backoff.wait(error, requested_delay(&cause), RETRYING).await?;
+            self.slice = None;
         }
         Ok(None)
     }
 
+    async fn open(&mut self) -> Result<(), ClientError> {
+        while self.slice.is_none() {
+            match self.backoff.call(Slice::open(&self.client, &self.ticket, 0)).await {
+                Ok(slice) => self.slice = Some(slice),
+                Err(status) => {
+                    let error = ClientError::from_status(&self.client.server, GET, &status);
+                    self.backoff.wait(error, requested_delay(&status), RETRYING).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn truncated(&self, status: &Status) -> ClientError {
-        let cause = match ClientError::from_status(&self.server, GET, status) {
+        let cause = match ClientError::from_status(&self.client.server, GET, status) {
             error if !error.is_transient() => return error,
             ClientError::NoAnswer { cause, .. } => cause,
             error => error.to_string(),
@@ -226,9 +250,9 @@ impl FocusDownload {
     }
 
     /// Holds what the rows bill against the totals.
-    fn summary(&self) -> Result<FocusGaps, ClientError> {
+    fn summary(&self, summary: &[u8]) -> Result<FocusGaps, ClientError> {
         let malformed = || ClientError::Malformed("summary of bills".to_owned());
-        let summary: serde_json::Value = serde_json::from_slice(&self.slice.summary).map_err(|_| malformed())?;
+        let summary: serde_json::Value = serde_json::from_slice(summary).map_err(|_| malformed())?;
         let mut due = BTreeMap::new();
         for total in summary["totals"].as_array().ok_or_else(malformed)? {
             let part = |name: &str| total["month"][name].as_i64().and_then(|part| i32::try_from(part).ok());

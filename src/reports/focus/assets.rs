@@ -41,6 +41,7 @@ impl TierRest {
             None => Vec::new(),
         };
         charges.extend(FocusCharge::free(&line, ChargeKind::Trial, &trial_quantity));
+        let asset = asset.map(Arc::new);
         charges.iter_mut().for_each(|charge| charge.asset.clone_from(&asset));
         Ok(charges)
     }

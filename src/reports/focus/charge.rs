@@ -16,7 +16,7 @@ pub struct FocusCharge {
     /// On the bill of this month.
     pub billing_month: Month,
     /// Whose charge it is, where charges are by asset.
-    pub asset: Option<Asset>,
+    pub asset: Option<Arc<Asset>>,
     pub kind: ChargeKind,
     /// `None`: it is not a quantity times a price.
     pub priced: Option<PricedQuantity>,

@@ -20,7 +20,7 @@ pub(super) const MESSAGE_BYTES: usize = 256 << 10;
 const QUEUED_MESSAGES: usize = 4;
 /// How long nothing is sent. Then an empty message says that the server is at work: a month of millions of records takes a
 /// while, and so do thousands of months without a row that is wanted.
-const QUIET: Duration = Duration::from_secs(5);
+pub(super) const QUIET: Duration = Duration::from_secs(5);
 
 /// What such an answer is made of.
 pub(in crate::service) trait Part: Default + Send + 'static {

@@ -106,7 +106,11 @@ async fn csv_and_parquet_say_what_the_columns_say() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn validators_find_nothing() {
     let books = Books::open().await;
+    books.database.apply("[[meters]]\nid = \"cccccccc-0000-4000-8000-000000000009\"\nname = \"free\"\nunit = \"hour\"\ncharged = false\n").await;
     books.database.import(&usage()).await;
+    let free =
+        Row::on("2022-02-04", "3").with("meterName", "free").with("meterId", "cccccccc-0000-4000-8000-000000000009");
+    books.database.import(&csv(&[free])).await;
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     for (state, alternative) in [("open", "InvoiceId-C-005-C"), ("closed", "InvoiceId-C-004-C")] {
@@ -138,7 +142,10 @@ async fn validators_find_nothing() {
         let says = found["says"][0].as_str().unwrap();
         assert!(found["exit"] == 0 && says.contains("lint OK (STRUCTURAL_VALID, SEMANTIC_VALID)"), "{found}");
     }
-    // A validator that finds nothing anywhere would prove nothing.
+    // Validators that find nothing anywhere would prove nothing.
+    let broken = fs::read_to_string(file("1.4.csv")).unwrap().replace(",Networking,", ",Network,");
+    fs::write(file("broken-1.4.csv"), broken).unwrap();
+    assert_ne!(validate("1.4", &file("broken-1.4.csv"))["exit"], 0);
     let broken = fs::read_to_string(file("lines.csv")).unwrap().replace(",Networking,", ",Network,");
     fs::write(file("broken.csv"), broken).unwrap();
     let found = validate("1.2", &file("broken.csv"));
@@ -176,11 +183,11 @@ async fn what_focus_does_not_have_is_refused() {
     for (arguments, said) in [
         (&["--format", "focus", "--current"][..], "--current is not for FOCUS"),
         (&["--format", "focus", "--tiers"], "--tiers is not for FOCUS"),
-        (&["--format", "focus", "--organization", ORG, "--by", "day"], "FOCUS has rows by line or --by asset"),
-        (&["--format", "focus", "--organization", ORG, "--by", "asset,day"], "FOCUS has rows by line or --by asset"),
+        (&["--format", "focus", "--organization", ORG, "--by", "day"], "with `--by asset` alone by asset"),
+        (&["--format", "focus", "--organization", ORG, "--by", "asset,day"], "with `--by asset` alone by asset"),
         (
             &["--format", "focus", "--organization", ORG, "--by", "asset", "--asset-id", "a"],
-            "FOCUS has rows by line or --by asset",
+            "leave out --asset-type, --asset-id, --meter and --region",
         ),
         (&["--format", "focus-parquet"], "focus-parquet needs --organization"),
         (
@@ -202,7 +209,7 @@ async fn what_focus_does_not_have_is_refused() {
     };
     for (arguments, said) in [
         (["--focus-provider-name", " "], "must have 1 to 256 bytes"),
-        (["--focus-service-name", "a\nb"], "no control characters"),
+        (["--focus-service-name", "a\nb"], "no characters that control"),
         (["--focus-service-subcategory", "Networking"], "not a service subcategory of FOCUS"),
     ] {
         let (ok, _, log) = serve(&arguments);

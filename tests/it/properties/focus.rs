@@ -91,14 +91,20 @@ fn charges_are_the_bill_and_its_shares() {
             version: FocusVersion::FocusVersion14.into(),
             ..Default::default()
         };
+        // Longer ones have no column: it has 20 digits before the point, and 18 behind, or 38 of each.
+        let longest = costs.lines.iter().map(|line| line.quantity.len().max(line.trial_quantity.len())).max();
+        let mut refused = [false; 2];
         for by_asset in [false, true] {
             request.by_asset = by_asset;
-            if let Err(refused) = server.flight_info(command("GetFocusCostsRequest", &request)).await {
-                prop_assert_eq!(refused.code(), Code::InvalidArgument);
-                let longest = costs.lines.iter().map(|line| line.quantity.len().max(line.trial_quantity.len())).max();
-                prop_assert!(longest.unwrap() > 19, "{}", refused);
-                return Ok(());
+            if let Err(status) = server.flight_info(command("GetFocusCostsRequest", &request)).await {
+                prop_assert_eq!(status.code(), Code::InvalidArgument);
+                prop_assert!(longest.unwrap() > 19, "{}", status);
+                refused[usize::from(by_asset)] = true;
             }
+        }
+        if refused[0] {
+            prop_assert!(refused[1], "assets have no fewer digits");
+            return Ok(());
         }
         request.by_asset = false;
         let found = charges(server, &request).await;
@@ -116,6 +122,9 @@ fn charges_are_the_bill_and_its_shares() {
             prop_assert_eq!(&charge["ConsumedQuantity"], &charge["PricingQuantity"]);
         }
 
+        if refused[1] {
+            return Ok(());
+        }
         let groups = std::iter::once(CostGroup::Asset).collect();
         let subject = BillSubject::Organization(organization_id, None);
         let filter = BreakdownFilter::default();

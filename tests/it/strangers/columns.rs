@@ -243,6 +243,8 @@ async fn bills_that_were_not_asked_for_are_refused() {
         let request = GetFocusCostsRequest { tenant_id: tenant.to_owned(), ..focus_costs(ORG) };
         Some(command("GetFocusCostsRequest", &request))
     };
+    let by_asset = GetFocusCostsRequest { by_asset: true, ..focus_costs(ORG) };
+    let by_asset = Some(command("GetFocusCostsRequest", &by_asset));
     let another_sum = |mut messages: Vec<FlightData>| {
         let last = messages.last_mut().unwrap();
         let summary = String::from_utf8(last.app_metadata.to_vec()).unwrap();
@@ -250,18 +252,19 @@ async fn bills_that_were_not_asked_for_are_refused() {
         messages
     };
     type Case<'a> = (Option<FlightDescriptor>, Option<FlightDescriptor>, Change, &'a [&'a str], &'a str);
-    let cases: [Case<'_>; 12] = [
+    let cases: [Case<'_>; 13] = [
+        (None, by_asset, as_it_is, &[], "its byAsset is"),
         (focus("1.2", "2022-03"), None, as_it_is, &[], "its startMonth is"),
         (focus("1.4", "2022-02"), None, as_it_is, &[], "its focusVersion is"),
         (Some(flight_path("monthly_costs", ORG, "2022-02")), None, as_it_is, &[], "its focusVersion is"),
         (None, focus("1.2", "2022-03"), as_it_is, &[], "its startMonth is"),
         (None, focus("1.4", "2022-02"), as_it_is, &[], "its focusVersion is"),
-        (None, of_tenant(TENANT), as_it_is, &["--tenant", TENANT_2], "a row has another SubAccountId"),
-        (None, focus("1.2", "2022-02"), as_it_is, &["--tenant", TENANT], "a row has another SubAccountId"),
+        (None, of_tenant(TENANT), as_it_is, &["--tenant", TENANT_2], "its tenantId is"),
+        (None, focus("1.2", "2022-02"), as_it_is, &["--tenant", TENANT], "its tenantId is"),
         (None, None, without_columns, &[], "columns"),
         (None, None, another_sum, &[], "rows of 2022-02 bill 1.57, but 2.57 is due"),
         (None, None, with_a_summary_that_is_none, &[], "summary of bills"),
-        (None, None, without_the_last_batch, &[], "the stream ended after 0 rows (without its summary)"),
+        (None, None, without_the_last_batch, &[], "it ended before its last batch"),
         (None, None, with_more_behind_the_last, &[], "it goes on after its last batch"),
     ];
     for (index, (info, tickets, change, options, said)) in cases.into_iter().enumerate() {

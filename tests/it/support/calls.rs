@@ -256,12 +256,12 @@ pub(crate) fn monthly_costs(organization: &str) -> GetMonthlyCostsRequest {
     }
 }
 
-/// January with February 2022.
 pub(crate) fn focus_costs(organization: &str) -> GetFocusCostsRequest {
     let start_month = Some(YearMonth { year: 2022, month: 2 });
     GetFocusCostsRequest { organization_id: organization.to_owned(), start_month, ..Default::default() }
 }
 
+/// January with February 2022.
 pub(crate) fn compare_costs(organization: &str) -> CompareCostsRequest {
     let side = |month| Some(CostSide { month: Some(YearMonth { year: 2022, month }), ..CostSide::default() });
     CompareCostsRequest {

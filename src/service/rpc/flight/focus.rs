@@ -169,17 +169,18 @@ impl FocusBatches {
         RecordBatch::new_empty(Arc::clone(&self.schema))
     }
 
-    pub(super) fn of(&self, charges: &[FocusCharge]) -> Result<Vec<RecordBatch>, BatchError> {
-        let mut asset_bytes = 0;
-        let parts = charges.chunk_by(|_, charge| {
-            asset_bytes += charge.asset.as_ref().map_or(0, |asset| asset.id.len() + asset.name.len());
-            let has_room = asset_bytes <= BATCH_ASSET_BYTES;
+    pub(super) fn of(&self, charges: &[FocusCharge]) -> impl Iterator<Item = Result<RecordBatch, BatchError>> {
+        let bytes = |charge: &FocusCharge| charge.asset.as_ref().map_or(0, |asset| asset.id.len() + asset.name.len());
+        let mut so_far = charges.first().map_or(0, bytes);
+        let parts = charges.chunk_by(move |_, charge| {
+            so_far += bytes(charge);
+            let has_room = so_far <= BATCH_ASSET_BYTES;
             if !has_room {
-                asset_bytes = 0;
+                so_far = bytes(charge);
             }
             has_room
         });
-        parts.flat_map(|part| part.chunks(BATCH_ROWS)).map(|part| self.batch(part)).collect()
+        parts.flat_map(|part| part.chunks(BATCH_ROWS)).map(|part| self.batch(part))
     }
 
     fn batch(&self, charges: &[FocusCharge]) -> Result<RecordBatch, BatchError> {
@@ -255,20 +256,23 @@ impl<'a> Row<'a> {
 
     fn description(self) -> String {
         let line = &self.charge.line;
+        let unit = &line.meter.unit;
         let what = format!("{} in {}", line.meter.name, region_name(line.billing_region));
-        match (self.charge.kind, self.tier()) {
-            (ChargeKind::Trial, _) => format!("{what}, under trial"),
-            (ChargeKind::Uncharged, _) => format!("{what}, not charged"),
-            (ChargeKind::Rounding, _) => format!("Rounding of {what}"),
-            (ChargeKind::Correction, _) => format!("Correction of {what}, usage of {}", line.month),
+        let tier = match (self.charge.kind, self.tier()) {
+            (ChargeKind::Trial, _) => return format!("{what}, under trial"),
+            (ChargeKind::Uncharged, _) => return format!("{what}, not charged"),
+            (ChargeKind::Rounding, _) => return format!("Rounding of {what}"),
+            (ChargeKind::Correction, _) => return format!("Correction of {what}, usage of {}", line.month),
             (ChargeKind::Tier(_), Some(RatedTier { from, to: Some(to), .. })) => {
-                format!("{what}, {} to {} {}", plain(from), plain(to), line.meter.unit)
+                format!(", {} to {} {unit}", plain(from), plain(to))
             }
             (ChargeKind::Tier(index), Some(RatedTier { from, to: None, .. })) if index > 0 => {
-                format!("{what}, over {} {}", plain(from), line.meter.unit)
+                format!(", over {} {unit}", plain(from))
             }
-            (ChargeKind::Tier(_), _) => what,
-        }
+            (ChargeKind::Tier(_), _) => String::new(),
+        };
+        let price = unit_price(self).map_or_else(String::new, plain);
+        format!("{what}{tier}, at {price} {} per {unit}", self.bill.header.currency.code())
     }
 
     /// The statement that bills it.

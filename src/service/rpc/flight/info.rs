@@ -8,6 +8,7 @@ use tonic::{Request, Status};
 use super::{costs, costs::CostsOutline, data::schema_bytes, focus, metadata, query::Query};
 use crate::{
     contract::{proto, usage_schema},
+    model::{MonthRange, OrganizationId, TenantId},
     reports::{CostsRequest, FocusOutline, FocusRequest, InvalidField, Ticket, UsageOutline, UsageRequest},
     service::{layers::Caller, rpc::services::Reports},
 };
@@ -82,7 +83,7 @@ async fn costs(
     mut request: proto::GetMonthlyCostsRequest,
 ) -> Result<Outline, Status> {
     let query = costs_request(request.clone())?;
-    note_costs(caller, &query);
+    note_bill(caller, query.organization_id, query.tenant_id, query.months);
     let (organization, months) = (query.organization_id, query.months);
     let outline = caller.answer(CostsOutline::find(reports, &caller.scope, query).await)?;
     request.as_of = Some(outline.as_of.into());
@@ -100,7 +101,7 @@ async fn focus(
     mut request: proto::GetFocusCostsRequest,
 ) -> Result<Outline, Status> {
     let query = FocusRequest::try_from(request.clone())?;
-    note_focus(caller, &query);
+    note_bill(caller, query.organization_id, query.tenant_id, query.months);
     let found = FocusOutline::find(&reports.store, &reports.cost_totals, &caller.scope, &query).await;
     let outline = caller.answer(found)?;
     request.as_of = Some(outline.as_of.into());
@@ -112,21 +113,15 @@ async fn focus(
     })
 }
 
-pub(super) fn note_focus(caller: &Caller, query: &FocusRequest) {
-    caller.notes.organization(query.organization_id);
-    query.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
-    caller.notes.months(query.months.start(), query.months.end());
-}
-
 /// A request for all pages, each of the greatest size.
 pub(super) fn costs_request(request: proto::GetMonthlyCostsRequest) -> Result<CostsRequest, InvalidField> {
     CostsRequest::try_from(proto::GetMonthlyCostsRequest { page_size: i32::MAX, ..request })
 }
 
-pub(super) fn note_costs(caller: &Caller, query: &CostsRequest) {
-    caller.notes.organization(query.organization_id);
-    query.tenant_id.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
-    caller.notes.months(query.months.start(), query.months.end());
+pub(super) fn note_bill(caller: &Caller, organization: OrganizationId, tenant: Option<TenantId>, months: MonthRange) {
+    caller.notes.organization(organization);
+    tenant.into_iter().for_each(|tenant| caller.notes.tenant(tenant));
+    caller.notes.months(months.start(), months.end());
 }
 
 // === impl Outline ===

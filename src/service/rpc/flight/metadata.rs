@@ -54,6 +54,8 @@ pub(super) fn of_costs(
 pub(super) fn of_focus(request: &FocusRequest, as_of: UtcTime, charge_count: Option<u64>) -> HashMap<String, String> {
     let mut metadata = of_costs(request.organization_id, request.months, as_of, charge_count);
     metadata.insert("focusVersion".to_owned(), request.version.to_string());
+    metadata.insert("byAsset".to_owned(), request.by_asset.to_string());
+    metadata.extend(request.tenant_id.map(|id| ("tenantId".to_owned(), id.to_string())));
     metadata
 }
 

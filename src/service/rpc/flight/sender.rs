@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     reports::ReportError,
-    service::{layers::Notes, rpc::produce::produce},
+    service::{
+        layers::Notes,
+        rpc::{message_stream::QUIET, produce::produce},
+    },
     store::StoreError,
 };
 
@@ -57,6 +60,17 @@ impl Sender {
         let sender = Self { encoder, messages: messages.clone(), notes, last: empty };
         tokio::spawn(produce(messages, run(sender)).in_current_span());
         Box::pin(ReceiverStream::new(receiver))
+    }
+
+    /// Waits for something. As long as it is not there, empty batches say that the server is at work.
+    pub(super) async fn wait<T>(&mut self, something: impl Future<Output = T>) -> Result<T, Stop> {
+        let mut something = std::pin::pin!(something);
+        loop {
+            match tokio::time::timeout(QUIET, &mut something).await {
+                Ok(found) => return Ok(found),
+                Err(_) => self.send_batch(&RecordBatch::new_empty(self.last.schema()), Bytes::new()).await?,
+            }
+        }
     }
 
     /// Sends the batch before.

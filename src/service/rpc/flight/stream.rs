@@ -12,7 +12,7 @@ use tonic::{Request, Status};
 use super::{
     costs,
     focus::FocusBatches,
-    info::{costs_request, note_costs, note_focus},
+    info::{costs_request, note_bill},
     metadata,
     query::Query,
     sender::{FlightStream, Sender, Stop},
@@ -96,7 +96,7 @@ async fn run_usage(
 async fn costs(reports: &Reports, caller: Caller, forms: CostForms, request: &[u8]) -> Result<FlightStream, Status> {
     let Query::Costs(request) = Query::costs("ticket", request)? else { return Err(other_ticket()) };
     let query = costs_request(request)?;
-    note_costs(&caller, &query);
+    note_bill(&caller, query.organization_id, query.tenant_id, query.months);
     let as_of = query.as_of.ok_or_else(|| InvalidField::new("ticket", "has no moment"))?;
     let metadata = metadata::of_costs(query.organization_id, query.months, as_of, None);
     let schema = costs::schema(forms, metadata);
@@ -128,14 +128,15 @@ async fn run_costs(
 async fn focus(reports: &Reports, caller: Caller, forms: CostForms, request: &[u8]) -> Result<FlightStream, Status> {
     let Query::Focus(request) = Query::focus("ticket", request)? else { return Err(other_ticket()) };
     let query = FocusRequest::try_from(request)?;
-    note_focus(&caller, &query);
+    note_bill(&caller, query.organization_id, query.tenant_id, query.months);
     query.as_of.ok_or_else(|| InvalidField::new("ticket", "has no moment"))?;
     let shared = (Arc::clone(&reports.cost_totals), &reports.group_budget);
     let opened = FocusReader::open(reports.store.clone(), shared, &caller.scope, &query).await;
     let mut reader = caller.answer(opened)?;
     let metadata = metadata::of_focus(&query, reader.header().as_of, None);
     let batches = FocusBatches::new(reader.header(), Arc::clone(&reports.focus), query.version, forms, metadata);
-    let first = reader.next().await?;
+    // By asset, the first charges may take a while.
+    let first = if query.by_asset { None } else { Some(caller.answer(reader.next().await)?) };
     Ok(Sender::start(batches.empty(), caller.notes, async move |mut sender| {
         let too_long = || {
             if !query.by_asset {
@@ -152,13 +153,17 @@ async fn run_focus(
     sender: &mut Sender,
     reader: &mut FocusReader,
     batches: &FocusBatches,
-    mut next: Option<Vec<FocusCharge>>,
+    first: Option<Option<Vec<FocusCharge>>>,
 ) -> Result<(), Stop> {
+    let mut next = match first {
+        Some(first) => first,
+        None => sender.wait(reader.next()).await??,
+    };
     while let Some(charges) = next {
-        for batch in batches.of(&charges)? {
-            sender.put(batch).await?;
+        for batch in batches.of(&charges) {
+            sender.put(batch?).await?;
         }
-        next = reader.next().await?;
+        next = sender.wait(reader.next()).await??;
     }
     sender.end(metadata::focus_summary(reader.header(), reader.gaps())).await
 }

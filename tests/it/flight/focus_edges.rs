@@ -1,0 +1,78 @@
+//! Bills by FOCUS that are large, old or at the end of time.
+
+use std::time::Duration;
+
+use secure_connect_reports::{
+    contract::proto::GetFocusCostsRequest,
+    store::{PurgeRules, purge},
+};
+use tonic::Code;
+
+use super::focus::{cells, charges, sum};
+use crate::support::{
+    Database,
+    builder::{ORG, Row, csv},
+    calls::{flight_path, focus_costs, reason},
+    columns::command,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_month_ends_in_the_year_10000() {
+    let database = Database::with_catalog().await;
+    database.import(&csv(&[Row::new("9999-12-31T22:00:00Z", "9999-12-31T23:00:00Z", "1")])).await;
+    let server = database.serve();
+    let mut command = crate::support::program();
+    command.args([
+        "costs",
+        "--organization",
+        ORG,
+        "--month",
+        "9999-12",
+        "--format",
+        "focus",
+        "--server",
+        &server.url(),
+    ]);
+    let run = tokio::task::spawn_blocking(move || crate::support::run(&mut command));
+    let (ok, text, log) = run.await.unwrap();
+    assert!(ok && text.contains("+10000-01-01T00:00:00Z,9999-12-01T00:00:00Z"), "{text}{log}");
+}
+
+/// Assets may have long names, and lines many tiers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn assets_with_long_texts_and_many_tiers_come_in_messages_that_clients_take() {
+    let database = Database::with_catalog().await;
+    let tiers: Vec<String> =
+        (1..100).map(|end| format!("{{ up_to = \"{end}\", unit_price = \"0.{:04}\" }}", 1000 - end)).collect();
+    let price = format!(
+        "[[prices]]\nmeter = \"user_hours_essentials\"\ncurrency = \"USD\"\neffective_from = \"2022-02\"\ntiers = [{}, {{ unit_price = \"0.01\" }}]\n",
+        tiers.join(", ")
+    );
+    database.apply(&price).await;
+    let row =
+        |n: usize| Row::on("2022-02-01", "1.5").asset(&format!("{n:0512}")).with("assetName", &format!("{n:01024}"));
+    database.import(&csv(&(0..120).map(row).collect::<Vec<_>>())).await;
+    let server = database.serve();
+    // What comes is held against the bound of a message.
+    let found = charges(&server, &GetFocusCostsRequest { by_asset: true, ..focus_costs(ORG) }).await;
+    assert_eq!(found.record_count(), 120 * 100);
+    assert_eq!(sum(&found, "PricingQuantity"), "180");
+    let expected = found.summary["totals"][0]["amountDue"].as_str().unwrap();
+    assert_eq!(sum(&found, "BilledCost").parse::<f64>().unwrap(), expected.parse::<f64>().unwrap());
+}
+
+/// Their detail is gone, and their bill is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn purged_months_have_lines_and_no_assets() {
+    let database = Database::with_catalog().await;
+    database.import(&csv(&[Row::on("2022-02-01", "100")])).await;
+    let server = database.serve();
+    let rules = PurgeRules { months_before: "2022-03".parse().ok(), ..PurgeRules::default() };
+    purge(&database.url, rules, Duration::ZERO, false).await.unwrap();
+    let lines = server.columns(flight_path("focus_costs", ORG, "2022-02")).await.remove(0);
+    assert_eq!(cells(&lines, &["BilledCost"]), [["1"]]);
+    let request = GetFocusCostsRequest { by_asset: true, ..focus_costs(ORG) };
+    let info = server.flight_info(command("GetFocusCostsRequest", &request)).await.unwrap();
+    let status = server.get(info.endpoint[0].ticket.clone().unwrap()).await.map(drop).unwrap_err();
+    assert_eq!(reason(&status), (Code::FailedPrecondition, "REPORT_PURGED".to_owned()));
+}
