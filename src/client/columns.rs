@@ -88,7 +88,7 @@ impl ColumnsDownload {
             let waited = self.backoff.waited();
             let is_expected = |found: &Schema| check_slice(found, &self.schema, &self.header);
             let cause = match self.backoff.call(async { Ok(slice.next(is_expected).await) }).await {
-                Ok(Ok(Next::Repeated)) => {
+                Ok(Ok(Next::Nothing)) => {
                     // It is no progress, and no time in which nothing came.
                     self.backoff.set_waited(waited);
                     continue;

@@ -202,12 +202,16 @@ impl FocusDownload {
                     self.backoff.reset();
                     self.query.add(&batch, &mut self.billed)?;
                     self.received += batch.num_rows() as u64;
-                    if batch.num_rows() > 0 {
-                        return Ok(Some(super::with_schema(&self.schema, batch)?));
+                    if batch.num_rows() == 0 {
+                        continue;
                     }
+                    return Ok(Some(super::with_schema(&self.schema, batch)?));
+                }
+                // An empty batch: the server is at work.
+                Ok(Ok(Next::Nothing)) => {
+                    self.backoff.reset();
                     continue;
                 }
-                Ok(Ok(Next::Repeated)) => continue,
                 Ok(Ok(Next::End)) if !slice.summary.is_empty() => {
                     let summary = slice.summary.clone();
                     self.gaps = Some(self.summary(&summary)?);

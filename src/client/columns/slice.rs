@@ -38,8 +38,8 @@ pub(super) struct Slice {
 /// What a stream has next.
 pub(super) enum Next {
     Batch(RecordBatch),
-    /// Records that were handed on before.
-    Repeated,
+    /// No records, or those that were handed on before.
+    Nothing,
     End,
 }
 
@@ -115,7 +115,7 @@ impl Slice {
                     if again < batch.num_rows() || !self.summary.is_empty() {
                         return Ok(Next::Batch(batch.slice(again, batch.num_rows() - again)));
                     }
-                    return Ok(Next::Repeated);
+                    return Ok(Next::Nothing);
                 }
                 DecodedPayload::None => {}
             }

@@ -1,9 +1,11 @@
 //! Bills by FOCUS that are large, old or at the end of time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secure_connect_reports::{
+    client::{Client, ClientConfig, FocusQuery},
     contract::proto::GetFocusCostsRequest,
+    model::{FocusVersion, MonthRange},
     store::{PurgeRules, purge},
 };
 use tonic::Code;
@@ -75,4 +77,34 @@ async fn purged_months_have_lines_and_no_assets() {
     let info = server.flight_info(command("GetFocusCostsRequest", &request)).await.unwrap();
     let status = server.get(info.endpoint[0].ticket.clone().unwrap()).await.map(drop).unwrap_err();
     assert_eq!(reason(&status), (Code::FailedPrecondition, "REPORT_PURGED".to_owned()));
+}
+
+/// What a client waits for is longer than what it waits without a sign.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_adds_up_says_so() {
+    let database = Database::with_catalog().await;
+    database.import(&csv(&[Row::on("2022-02-01", "700").asset("a")])).await;
+    let server = database.serve();
+    let lock = database.sql().await;
+    lock.batch_execute("BEGIN; LOCK TABLE usage_block IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut config = ClientConfig::new(server.url());
+    config.retry_for = Duration::from_secs(8);
+    let mut client = Client::connect(&config).await.unwrap();
+    let query = FocusQuery {
+        organization_id: ORG.parse().unwrap(),
+        tenant_id: None,
+        months: MonthRange::single("2022-02".parse().unwrap()),
+        as_of: None,
+        version: FocusVersion::V1_2,
+        by_asset: true,
+    };
+    let started = Instant::now();
+    let mut bills = client.focus_costs(&query).await.unwrap();
+    let (next, ()) = tokio::join!(bills.next(), async {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        lock.batch_execute("COMMIT").await.unwrap();
+    });
+    assert_eq!(next.unwrap().unwrap().num_rows(), 1);
+    assert!(started.elapsed() >= Duration::from_secs(12));
+    assert!(bills.next().await.unwrap().is_none());
 }
