@@ -67,6 +67,7 @@ check: tools ## Formatting, lints, dependencies, the contract, scripts, the docs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --lib --no-default-features --features client -- -D warnings
+	$(CARGO) clippy --locked --lib --no-default-features --features columns -- -D warnings
 	cd proto && $(BUF) format --diff --exit-code
 	cd proto && $(BUF) lint
 	cd proto && $(BUF) breaking --against landed.json

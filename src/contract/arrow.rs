@@ -1,16 +1,17 @@
 //! The columns of the report as Arrow has them: text as dictionaries, times as timestamps, quantities as exact decimals.
 
+#[cfg(feature = "server")]
 mod arrays;
 
 use std::{collections::HashMap, sync::Arc};
 
+#[cfg(feature = "columns")]
+use arrow_array::{Array, Decimal128Array, Decimal256Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::model::{Column, DecimalForm, Form};
 #[cfg(feature = "server")]
-pub(crate) use arrays::Texts;
-#[cfg(feature = "server")]
-pub(crate) use arrays::{decimal_array, text_array};
+pub(crate) use arrays::{Texts, decimal_array, text_array};
 
 /// The schema of detailed usage.
 pub(crate) fn usage_schema(quantities: DecimalForm, metadata: HashMap<String, String>) -> SchemaRef {
@@ -45,4 +46,16 @@ pub(crate) fn decimal(form: DecimalForm) -> DataType {
     } else {
         DataType::Decimal128(form.precision(), scale)
     }
+}
+
+/// The decimal of a row, with the places of its column; `None`: these are no decimals, or it is null.
+#[cfg(feature = "columns")]
+pub(crate) fn decimal_text(column: &dyn Array, row: usize) -> Option<String> {
+    if column.is_null(row) {
+        return None;
+    }
+    let (narrow, wide) = (column.as_any().downcast_ref(), column.as_any().downcast_ref());
+    let of_narrow = || narrow.map(|column: &Decimal128Array| column.value_as_string(row));
+    let of_wide = || wide.map(|column: &Decimal256Array| column.value_as_string(row));
+    of_narrow().or_else(of_wide)
 }

@@ -13,6 +13,8 @@ mod reason;
 mod record;
 mod wire;
 
+#[cfg(feature = "columns")]
+pub(crate) use arrow::decimal_text;
 #[cfg(any(feature = "columns", feature = "server"))]
 pub(crate) use arrow::usage_schema;
 #[cfg(feature = "server")]

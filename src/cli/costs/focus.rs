@@ -5,10 +5,8 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use arrow_array::{
-    Array, Decimal128Array, Decimal256Array, RecordBatch, StringArray, TimestampMicrosecondArray, cast::AsArray as _,
-    types::Int32Type,
-};
+use arrow_array::{Array, RecordBatch, StringArray, TimestampMicrosecondArray, cast::AsArray as _, types::Int32Type};
+use arrow_schema::DataType;
 use chrono::DateTime;
 
 use crate::{
@@ -20,7 +18,7 @@ use crate::{
         report_form::{Compression, FileFormat, ReportForm},
     },
     client::{Client, FocusDownload, FocusGaps, FocusQuery},
-    contract::CsvFormat,
+    contract::{CsvFormat, decimal_text},
     model::{CostGroup, MonthRange, UtcTime},
 };
 
@@ -182,8 +180,7 @@ fn put_lines(batch: &RecordBatch, format: CsvFormat, out: &mut Vec<u8>) -> Resul
 enum Cells<'a> {
     Text(&'a arrow_array::DictionaryArray<Int32Type>, &'a StringArray),
     Time(&'a TimestampMicrosecondArray),
-    Decimal(&'a Decimal128Array),
-    WideDecimal(&'a Decimal256Array),
+    Decimal(&'a dyn Array),
 }
 
 // === impl Cells ===
@@ -193,10 +190,10 @@ impl<'a> Cells<'a> {
         if let Some(texts) = column.as_dictionary_opt::<Int32Type>() {
             return Some(Self::Text(texts, texts.values().as_any().downcast_ref()?));
         }
-        let any = column.as_any();
-        let of_time = || any.downcast_ref().map(Self::Time);
-        let of_decimal = || any.downcast_ref().map(Self::Decimal);
-        of_time().or_else(of_decimal).or_else(|| any.downcast_ref().map(Self::WideDecimal))
+        match column.data_type() {
+            DataType::Decimal128(..) | DataType::Decimal256(..) => Some(Self::Decimal(column)),
+            _ => column.as_any().downcast_ref().map(Self::Time),
+        }
     }
 
     /// Nothing where it is null.
@@ -204,9 +201,8 @@ impl<'a> Cells<'a> {
         Ok(match self {
             Self::Text(texts, values) => texts.key(row).map_or("", |key| values.value(key)).into(),
             Self::Time(times) if times.is_valid(row) => time(times.value(row))?.into(),
-            Self::Decimal(decimals) if decimals.is_valid(row) => trimmed(decimals.value_as_string(row)).into(),
-            Self::WideDecimal(decimals) if decimals.is_valid(row) => trimmed(decimals.value_as_string(row)).into(),
-            _ => "".into(),
+            Self::Time(_) => "".into(),
+            Self::Decimal(decimals) => decimal_text(*decimals, row).map_or_else(String::new, trimmed).into(),
         })
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow_array::{
-    Array as _, Decimal128Array, Decimal256Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-    cast::AsArray as _, types::Int32Type,
+    Array as _, RecordBatch, StringArray, TimestampMicrosecondArray, cast::AsArray as _, types::Int32Type,
 };
 use arrow_flight::Ticket;
 use arrow_schema::{Schema, SchemaRef};
@@ -17,7 +16,7 @@ use crate::{
         Client, ClientError,
         retry::{Backoff, RETRYING, requested_delay},
     },
-    contract::proto::GetFocusCostsRequest,
+    contract::{decimal_text, proto::GetFocusCostsRequest},
     model::{FocusVersion, Month, MonthRange, OrganizationId, TenantId, UtcTime, plain},
 };
 
@@ -133,16 +132,10 @@ impl FocusQuery {
             column.as_any().downcast_ref::<TimestampMicrosecondArray>().filter(|starts| starts.null_count() == 0)
         });
         let starts = starts.ok_or_else(|| lacks("BillingPeriodStart"))?;
-        let costs = batch.column_by_name("BilledCost").filter(|costs| costs.null_count() == 0);
+        let costs = batch.column_by_name("BilledCost");
         let costs = costs.ok_or_else(|| lacks("BilledCost"))?;
         for row in 0..batch.num_rows() {
-            let text = if let Some(costs) = costs.as_any().downcast_ref::<Decimal128Array>() {
-                costs.value_as_string(row)
-            } else if let Some(costs) = costs.as_any().downcast_ref::<Decimal256Array>() {
-                costs.value_as_string(row)
-            } else {
-                return Err(lacks("BilledCost"));
-            };
+            let text = decimal_text(costs, row).ok_or_else(|| lacks("BilledCost"))?;
             let month = UtcTime::from_unix_micros(starts.value(row)).and_then(|start| Month::of(start.day()));
             let month = month.filter(|month| self.months.contains(*month));
             let month = month.ok_or_else(|| ClientError::wrong("a row is of a month that was not asked for"))?;

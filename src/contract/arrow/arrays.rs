@@ -83,6 +83,7 @@ mod tests {
     use arrow_array::{Array as _, cast::AsArray as _};
 
     use super::*;
+    use crate::contract::decimal_text;
 
     #[test]
     fn texts_are_there_once() {
@@ -99,12 +100,8 @@ mod tests {
             let array = decimal_array(DecimalForm { scale, is_wide }, [None, Some(&number(text))])?;
             assert!(array.is_null(0));
             assert_eq!(array.data_type(), &decimal(DecimalForm { scale, is_wide }));
-            let text = if is_wide {
-                array.as_any().downcast_ref::<Decimal256Array>()?.value_as_string(1)
-            } else {
-                array.as_any().downcast_ref::<Decimal128Array>()?.value_as_string(1)
-            };
-            Some(text)
+            assert_eq!((decimal_text(&array, 0), decimal_text(&text_array([Some("1")]), 0)), (None, None));
+            decimal_text(&array, 1)
         };
         let (nines, long) = ("9".repeat(36), format!("{0}.{0}", "9".repeat(38)));
         for is_wide in [false, true] {
