@@ -25,15 +25,16 @@ impl CostReader {
         if months.is_empty() {
             return Ok(Vec::new());
         }
+        // Added up for each tenant by itself: otherwise the planner may read the loads of all tenants.
         let sql = "-- missing_days
-            SELECT delivered.* FROM (
-                SELECT t.tenant_id, l.usage_month, l.source,
-                       bit_or(1::bigint << extract(day FROM l.usage_day)::integer - 1) AS days
-                FROM unnest($1::uuid[], $2::date[]) AS asked (tenant_id, first_day)
-                JOIN tenant t ON t.tenant_id = asked.tenant_id
-                JOIN usage_load l ON l.tenant_key = t.tenant_key AND l.usage_month = asked.first_day
-                WHERE l.published_at <= $3
-                GROUP BY t.tenant_id, l.usage_month, l.source
+            SELECT t.tenant_id, delivered.*
+            FROM unnest($1::uuid[], $2::date[]) AS asked (tenant_id, first_day)
+            JOIN tenant t ON t.tenant_id = asked.tenant_id
+            CROSS JOIN LATERAL (
+                SELECT usage_month, source, bit_or(1::bigint << (usage_day - usage_month)) AS days
+                FROM usage_load
+                WHERE tenant_key = t.tenant_key AND usage_month = asked.first_day AND published_at <= $3
+                GROUP BY usage_month, source
             ) AS delivered
             -- Days in a row are a number of ones in a row: with the lowest added, one bit is left.
             WHERE days + (days & -days) & days <> 0
