@@ -22,9 +22,8 @@ use crate::{
         CsvFormat,
         proto::{GetMonthlyCostsResponse, Organization},
     },
-    model::{BillSubject, MonthRange, OrganizationId, printable},
+    model::{BillSubject, MonthRange, OrganizationId, TenantId, printable},
 };
-
 use focus::Focus;
 
 /// How lines are written as columns.
@@ -59,11 +58,7 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
     let Some(organization) = &args.organization else {
         return print_all(&mut client, |organization| query(organization, None), args.format, columns).await;
     };
-    let organization = client.find_organization(organization).await?;
-    let tenant = match &args.tenant {
-        Some(tenant) => Some(client.find_tenant_of(organization, tenant).await?),
-        None => None,
-    };
+    let (organization, tenant) = find(&mut client, organization, args.tenant.as_deref()).await?;
     let query_of_bill = query(organization, tenant);
     if let Some((groups, filter)) = parts {
         let subject = BillSubject::Organization(organization, tenant);
@@ -87,6 +82,20 @@ pub(super) async fn run(args: CostsArgs) -> Result<(), CommandError> {
         }
         (_, None) => print_table(&costs),
     }
+}
+
+/// Whose bill is asked for.
+async fn find(
+    client: &mut Client,
+    organization: &str,
+    tenant: Option<&str>,
+) -> Result<(OrganizationId, Option<TenantId>), CommandError> {
+    let organization = client.find_organization(organization).await?;
+    let tenant = match tenant {
+        Some(tenant) => Some(client.find_tenant_of(organization, tenant).await?),
+        None => None,
+    };
+    Ok((organization, tenant))
 }
 
 /// Of each organization that the caller may see. One bill at a time is in memory, but for forms that need all of them.

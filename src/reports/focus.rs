@@ -68,10 +68,9 @@ pub struct FocusReader {
     /// The first page, until it is wanted.
     page: Option<Costs>,
     /// By asset, they are read for what they have besides lines.
-    pages: Option<CostPages>,
+    pages: CostPages,
     /// The lines, shared among assets. Behind the pages, so that nobody is renamed meanwhile.
     breakdown: Option<Breakdown>,
-    by_asset: bool,
     /// Shares that were read.
     shares: std::vec::IntoIter<CostShare>,
     /// The last report with days that are missing: it may be on the next page, too.
@@ -139,9 +138,8 @@ impl FocusReader {
         Ok(Self {
             header,
             page: Some(page),
-            pages: Some(pages),
+            pages,
             breakdown,
-            by_asset: request.by_asset,
             shares: Vec::new().into_iter(),
             incomplete: None,
             tiers: TierRest::default(),
@@ -183,16 +181,11 @@ impl FocusReader {
         if let Some(page) = self.page.take() {
             return Ok(Some(page));
         }
-        let Some(pages) = &mut self.pages else { return Ok(None) };
-        let page = pages.next().await.map_err(|error| match error {
+        self.pages.next().await.map_err(|error| match error {
             // There are no pages for who reads charges.
             ReportError::PageTokenExpired => ReportError::NamesChanged,
             error => error,
-        })?;
-        if page.is_none() {
-            self.pages = None;
-        }
-        Ok(page)
+        })
     }
 
     /// Appends charges of assets. `false`: there are no more.
@@ -217,7 +210,7 @@ impl FocusReader {
             self.gaps.incomplete_reports += u64::from(self.incomplete != report);
             self.incomplete = report;
         }
-        let lines = if self.by_asset { Vec::new() } else { page.lines };
+        let lines = if self.breakdown.is_some() { Vec::new() } else { page.lines };
         let mut charges: Vec<_> = lines.into_iter().map(Arc::new).flat_map(|line| FocusCharge::all_of(&line)).collect();
         charges.extend(page.adjustments.into_iter().map(FocusCharge::of_adjustment));
         charges

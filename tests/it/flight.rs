@@ -2,6 +2,7 @@
 
 mod clients;
 pub(crate) mod focus;
+mod focus_columns;
 mod focus_edges;
 mod requests;
 mod usage;

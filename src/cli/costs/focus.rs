@@ -9,6 +9,7 @@ use arrow_array::{Array, RecordBatch, StringArray, TimestampMicrosecondArray, ca
 use arrow_schema::DataType;
 use chrono::DateTime;
 
+use super::find;
 use crate::{
     cli::{
         CommandError,
@@ -76,11 +77,7 @@ impl Focus {
         self.file.check_output(out.is_terminal())?;
         let (organizations, tenant_id) = match &args.organization {
             Some(name) => {
-                let organization = client.find_organization(name).await?;
-                let tenant = match &args.tenant {
-                    Some(tenant) => Some(client.find_tenant_of(organization, tenant).await?),
-                    None => None,
-                };
+                let (organization, tenant) = find(client, name, args.tenant.as_deref()).await?;
                 (vec![organization], tenant)
             }
             None => {

@@ -59,7 +59,7 @@ pub struct FocusDownload {
 // === impl Client ===
 
 impl Client {
-    /// Asks for bills as columns of FOCUS. A stream that is cut is an error: ask again.
+    /// Asks for bills as columns of FOCUS. A stream that is cut behind its first row is an error: ask again.
     ///
     /// # Errors
     ///
@@ -147,7 +147,8 @@ impl FocusQuery {
 
     /// Whether all rows are of the account that was asked for.
     fn check_account(&self, batch: &RecordBatch, name: &str, expected: Option<String>) -> Result<(), ClientError> {
-        let column = batch.column_by_name(name).and_then(|column| column.as_dictionary_opt::<Int32Type>());
+        let column = batch.column_by_name(name).filter(|column| column.null_count() == 0);
+        let column = column.and_then(|column| column.as_dictionary_opt::<Int32Type>());
         let values = column.and_then(|column| column.values().as_any().downcast_ref::<StringArray>());
         let values = values.ok_or_else(|| lacks(name))?;
         if expected.is_some_and(|expected| values.iter().any(|value| value != Some(&expected))) {

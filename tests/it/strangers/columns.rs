@@ -155,6 +155,17 @@ fn with_other_digits(mut messages: Vec<FlightData>) -> Vec<FlightData> {
     messages
 }
 
+fn of_another_tenant(mut messages: Vec<FlightData>) -> Vec<FlightData> {
+    for message in &mut messages {
+        let mut body = message.data_body.to_vec();
+        while let Some(at) = body.windows(TENANT.len()).position(|bytes| bytes == TENANT.as_bytes()) {
+            body[at..at + TENANT.len()].copy_from_slice(TENANT_2.as_bytes());
+        }
+        message.data_body = body.into();
+    }
+    messages
+}
+
 fn cut_short(mut messages: Vec<FlightData>) -> Vec<FlightData> {
     let batch = messages.iter_mut().find(|message| has_records(message)).unwrap();
     batch.data_body = batch.data_body.slice(..batch.data_body.len() / 2);
@@ -252,7 +263,7 @@ async fn bills_that_were_not_asked_for_are_refused() {
         messages
     };
     type Case<'a> = (Option<FlightDescriptor>, Option<FlightDescriptor>, Change, &'a [&'a str], &'a str);
-    let cases: [Case<'_>; 13] = [
+    let cases: [Case<'_>; 14] = [
         (None, by_asset, as_it_is, &[], "its byAsset is"),
         (focus("1.2", "2022-03"), None, as_it_is, &[], "its startMonth is"),
         (focus("1.4", "2022-02"), None, as_it_is, &[], "its focusVersion is"),
@@ -261,6 +272,7 @@ async fn bills_that_were_not_asked_for_are_refused() {
         (None, focus("1.4", "2022-02"), as_it_is, &[], "its focusVersion is"),
         (None, of_tenant(TENANT), as_it_is, &["--tenant", TENANT_2], "its tenantId is"),
         (None, focus("1.2", "2022-02"), as_it_is, &["--tenant", TENANT], "its tenantId is"),
+        (None, None, of_another_tenant, &["--tenant", TENANT], "a row has another SubAccountId"),
         (None, None, without_columns, &[], "columns"),
         (None, None, another_sum, &[], "rows of 2022-02 bill 1.57, but 2.57 is due"),
         (None, None, with_a_summary_that_is_none, &[], "summary of bills"),

@@ -118,18 +118,12 @@ static COLUMNS: [Column; 42] = {
         column("ServiceSubcategory", Text(|row| text(row.bill.provider.service.name()))),
         column("SkuId", Text(|row| Some(row.charge.line.meter.id.to_string().into()))),
         column("SkuMeter", Text(|row| text(&row.charge.line.meter.name))),
-        nullable("SkuPriceDetails", Text(|row| row.price().map(|price| price.details.into()))),
-        nullable("SkuPriceId", Text(|row| row.price().map(|price| price.id.into()))),
+        nullable("SkuPriceDetails", Text(|row| row.price_details())),
+        nullable("SkuPriceId", Text(|row| row.price_id())),
         column("SubAccountId", Text(|row| Some(row.charge.line.tenant_id.to_string().into()))),
         column("SubAccountName", Text(|row| text(&row.charge.line.tenant_name))),
     ]
 };
-
-/// An entry of a price list, as far as it does not change: without the price itself and its currency.
-struct SkuPrice {
-    id: String,
-    details: String,
-}
 
 impl TryFrom<proto::GetFocusCostsRequest> for FocusRequest {
     type Error = InvalidField;
@@ -288,22 +282,31 @@ impl<'a> Row<'a> {
         Some(format!("{}/{}/{}", self.charge.line.tenant_id, asset.asset_type, asset.id).into())
     }
 
-    fn price(self) -> Option<SkuPrice> {
-        let (name, details) = match (self.charge.kind, self.tier()) {
-            (ChargeKind::Trial, _) => ("trial".to_owned(), json!({ "x_Trial": true })),
-            (ChargeKind::Uncharged, _) => ("not-charged".to_owned(), json!({ "x_NotCharged": true })),
-            (_, Some(RatedTier { from, to: Some(to), .. })) => {
-                let (from, to) = (plain(from), plain(to));
-                (format!("{from}-{to}"), json!({ "x_TierFrom": from, "x_TierTo": to }))
-            }
-            (_, Some(RatedTier { from, to: None, .. })) => {
-                let from = plain(from);
-                (format!("{from}+"), json!({ "x_TierFrom": from }))
-            }
+    /// An entry of a price list, as far as it does not change: without the price itself and its currency.
+    fn price_id(self) -> Option<Cow<'a, str>> {
+        let name = match (self.charge.kind, self.tier()) {
+            (ChargeKind::Trial, _) => "trial".to_owned(),
+            (ChargeKind::Uncharged, _) => "not-charged".to_owned(),
+            (_, Some(RatedTier { from, to: Some(to), .. })) => format!("{}-{}", plain(from), plain(to)),
+            (_, Some(RatedTier { from, to: None, .. })) => format!("{}+", plain(from)),
             (_, None) => return None,
         };
         let line = &self.charge.line;
-        Some(SkuPrice { id: format!("{}/{}/{name}", line.meter.id, line.billing_region), details: details.to_string() })
+        Some(format!("{}/{}/{name}", line.meter.id, line.billing_region).into())
+    }
+
+    /// The same as JSON.
+    fn price_details(self) -> Option<Cow<'a, str>> {
+        let details = match (self.charge.kind, self.tier()) {
+            (ChargeKind::Trial, _) => json!({ "x_Trial": true }),
+            (ChargeKind::Uncharged, _) => json!({ "x_NotCharged": true }),
+            (_, Some(RatedTier { from, to: Some(to), .. })) => {
+                json!({ "x_TierFrom": plain(from), "x_TierTo": plain(to) })
+            }
+            (_, Some(RatedTier { from, to: None, .. })) => json!({ "x_TierFrom": plain(from) }),
+            (_, None) => return None,
+        };
+        Some(details.to_string().into())
     }
 }
 
