@@ -51,6 +51,10 @@ impl CopyReader {
 // === impl CopyColumns ===
 
 impl CopyColumns {
+    pub(crate) fn i16(&mut self) -> Result<i16, DatabaseError> {
+        self.fixed().map(i16::from_be_bytes)
+    }
+
     pub(crate) fn i32(&mut self) -> Result<i32, DatabaseError> {
         self.fixed().map(i32::from_be_bytes)
     }

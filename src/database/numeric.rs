@@ -14,7 +14,7 @@ const BASE: u128 = 10_000;
 const GROUP_DIGITS: u8 = 4;
 const POSITIVE: u16 = 0;
 
-/// A quantity of the database.
+/// A decimal of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numeric(pub(crate) Decimal);
 
@@ -23,8 +23,8 @@ pub(crate) fn parse_sum(text: &str) -> Result<BigDecimal, DatabaseError> {
     text.parse().map_err(|_| DatabaseError::Malformed(format!("{text:?} is not a sum")))
 }
 
-/// Writes a quantity in binary form; returns nothing, since every quantity fits.
-pub(crate) fn put_numeric(decimal: Decimal, out: &mut BytesMut) {
+/// Writes a decimal in binary form; returns nothing, since every one fits.
+fn put_numeric(decimal: Decimal, out: &mut BytesMut) {
     let scale = decimal.scale();
     // Whole groups behind the point: pad with zeros on the right.
     let padding = (GROUP_DIGITS - scale % GROUP_DIGITS) % GROUP_DIGITS;
@@ -65,8 +65,8 @@ fn group(value: u128) -> u16 {
     u16::try_from(value % BASE).unwrap_or(0)
 }
 
-/// Reads a quantity in binary form.
-pub(crate) fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
+/// Reads a decimal in binary form.
+fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
     let (words, rest) = raw.as_chunks::<2>();
     let [count, weight, sign, scale, groups @ ..] = words else {
         return Err("a numeric is cut short".into());
@@ -80,10 +80,6 @@ pub(crate) fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
     }
     let too_long = || BoxError::from("a quantity has more than 38 digits");
     let scale = u8::try_from(scale).map_err(|_| too_long())?;
-    // Numbers of 64 bits are much quicker, and nearly all quantities are such.
-    if let Some(decimal) = small(groups, weight.cast_signed(), scale) {
-        return Ok(decimal);
-    }
     let Some((&last, higher)) = groups.split_last() else {
         return Decimal::new(0, scale).ok_or_else(too_long);
     };
@@ -109,17 +105,6 @@ pub(crate) fn get_numeric(raw: &[u8]) -> Result<Decimal, BoxError> {
     };
     let coefficient = coefficient.ok_or_else(too_long)?;
     Decimal::new(coefficient, scale).ok_or_else(too_long)
-}
-
-/// A quantity of up to sixteen digits with one or two groups behind the point, as meters report them; `None`: another one.
-fn small(groups: &[[u8; 2]], weight: i16, scale: u8) -> Option<Decimal> {
-    let after = usize::from(scale).div_ceil(4);
-    if groups.is_empty() || groups.len() > 4 || after > 2 || groups.len() != usize::try_from(weight + 1).ok()? + after {
-        return None;
-    }
-    let padded = groups.iter().fold(0, |value, &group| value * 10_000 + u64::from(u16::from_be_bytes(group)));
-    let padding = 10_u64.pow(u32::try_from(after * 4).ok()? - u32::from(scale));
-    Decimal::new((padded / padding).into(), scale)
 }
 
 impl<'a> FromSql<'a> for Numeric {

@@ -146,7 +146,7 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         "DELETE FROM price",
         "DELETE FROM uncharged_meter",
         "DELETE FROM tenant",
-        "UPDATE usage_block SET quantities = NULL",
+        "UPDATE usage_block SET coefficients = NULL",
         "UPDATE usage_load SET published_at = now()",
         "UPDATE usage_total SET quantity = 0",
         "UPDATE asset SET asset_name = ''",

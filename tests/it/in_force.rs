@@ -16,9 +16,9 @@ const LOADS: &str = "
         WHERE hashtext(tenant_key || source || day || n) % 3 <> 0;
     SELECT ensure_usage_month(month) FROM unnest('{2022-01-01,2022-02-01}'::date[]) AS month;
     INSERT INTO asset (tenant_key, asset_key, asset_type, asset_id, asset_name) SELECT tenant_key, 1, 1, 'a', '' FROM tenant;
-    INSERT INTO usage_block (tenant_key, usage_month, load_id, block_number, asset_keys, kind_numbers, quantities, kind_codes,
-                             period_starts, period_ends)
-        SELECT l.tenant_key, l.usage_month, l.load_id, 1, '{1}', '{1}', ARRAY[l.load_id::numeric],
+    INSERT INTO usage_block (tenant_key, usage_month, load_id, block_number, record_count, first_asset_key, last_asset_key,
+                             asset_offsets, kind_indexes, coefficients, scales, kind_codes, period_starts, period_ends)
+        SELECT l.tenant_key, l.usage_month, l.load_id, 1, 1, 1, 1, '\\x00', '\\x00', int8send(l.load_id), '\\x00',
                ARRAY[(SELECT min(meter_key) FROM meter) * 512 + 64 + 24], ARRAY[l.usage_day::timestamptz],
                ARRAY[l.usage_day + interval '1 h']
         FROM usage_load l;

@@ -16,7 +16,7 @@ fn server_config(database: &Database) -> ServerConfig {
 }
 
 /// The version that this program knows.
-const NEWEST: u32 = 18;
+const NEWEST: u32 = 19;
 
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {
@@ -162,7 +162,7 @@ async fn every_column_is_described() {
     let sql = database.sql().await;
     let undescribed = "SELECT c.relname || '.' || a.attname
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
           AND c.relname <> 'refinery_schema_history' AND col_description(c.oid, a.attnum) IS NULL";
     let names: Vec<String> = sql.query(undescribed, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(names, [""; 0]);
@@ -222,9 +222,14 @@ async fn records_of_the_row_layout_are_carried_over_into_blocks() {
             FROM generate_series(1, 2) n;
         SELECT ensure_usage_month('2022-02-01');
         INSERT INTO usage_record
-            SELECT 1, load_id, n % 50 + 1, n % 3 + 1, usage_day + interval '1 h' * (n % 20), usage_day + interval '21 h',
+            SELECT 1, load_id, n % 50 + 1, n % 3 + 1, usage_day + interval '1 h' * (n % 20),
+                usage_day + interval '21 h' + interval '1 s' * CASE WHEN load_id = 2 THEN n % 500 ELSE 0 END,
                 CASE WHEN n = 1200 THEN usage_day + interval '1 s' END, '2022-02-01', n, n % 50 % 5 + 1, n % 4 + 1,
-                CASE WHEN n % 3 > 0 THEN n % 3 END, n % 7 = 0, (n % 977) * 0.0010
+                CASE WHEN n % 3 > 0 THEN n % 3 END, n % 7 = 0,
+                CASE WHEN load_id = 1 THEN (n % 977) * 0.0010
+                     ELSE (('{0,0.00,7,2.50,12345678901234567890123456789012345678,0.10000000000000000000000000000000000000,' ||
+                           '18446744073709551615,18446744073709551616.0,9223372036854775807,0.9223372036854775808}')::numeric[])
+                          [n % 10 + 1] END
             FROM usage_load, generate_series(1, record_count) n;",
     )
     .await
@@ -282,6 +287,36 @@ async fn records_of_the_row_layout_are_carried_over_into_blocks() {
     assert_eq!(after.get::<_, i64>(1), 4501);
     let blocks = sql.query_one("SELECT count(*), count(trial_expiries) FROM usage_block", &[]).await.unwrap();
     assert_eq!((blocks.get::<_, i64>(0), blocks.get::<_, i64>(1)), (5, 2));
+
+    // Neither does their packing change any, nor one of an asset whose key is far from the others.
+    sql.batch_execute(
+        "UPDATE usage_block SET asset_keys[7] = 9223372036854775807 WHERE load_id = 1 AND block_number = 1;
+         UPDATE usage_block SET asset_keys[7] = 70000 WHERE load_id = 2 AND block_number = 1",
+    )
+    .await
+    .unwrap();
+    let all =
+        async || -> Vec<String> { sql.query(&records, &[]).await.unwrap().iter().map(|row| row.get(0)).collect() };
+    let before = all().await;
+    for version in 10..=19 {
+        sql.batch_execute(&format!("BEGIN; {}; COMMIT", migration(&file_of(version)))).await.unwrap();
+    }
+    assert_eq!(all().await, before);
+    let widths = "SELECT string_agg(concat_ws(' ', load_id, block_number, record_count, octet_length(asset_offsets) / record_count,
+            octet_length(kind_indexes) / record_count, octet_length(coefficients) / record_count, octet_length(scales)), ', '
+            ORDER BY load_id, block_number) FROM usage_block";
+    let widths: String = sql.query_one(widths, &[]).await.unwrap().get(0);
+    assert_eq!(
+        widths,
+        "1 1 1024 8 1 2 1, 1 2 477 1 1 2 477, 2 1 1024 3 2 16 1024, 2 2 1024 1 2 16 1024, 2 3 952 1 2 16 952"
+    );
+}
+
+/// The file of a migration.
+fn file_of(version: u32) -> String {
+    let mut names =
+        std::fs::read_dir("migrations").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.find(|name| name.starts_with(&format!("V{version}__"))).unwrap()
 }
 
 #[tokio::test]

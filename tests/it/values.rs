@@ -103,3 +103,28 @@ async fn a_value_that_this_version_does_not_know_is_an_error() {
     let status = read(&server, one_asset()).await.expect_err("it must not be an empty report");
     assert_eq!(reason(&status), (Code::Internal, "INTERNAL".to_owned()));
 }
+
+#[tokio::test]
+async fn numbers_of_every_width_are_unpacked_by_sql() {
+    let database = Database::with_catalog().await;
+    let sql = database.sql().await;
+    // Bits are set in the highest and the lowest byte, and in none.
+    for width in 1..=16 {
+        let highest = u128::MAX >> (128 - 8 * width);
+        let numbers = [
+            0,
+            1,
+            highest >> 1,
+            0x8f_u128 << (8 * (width - 1)) >> 1,
+            0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10 & (highest >> 1),
+        ];
+        let packed: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()[16 - width..].to_vec()).collect();
+        for function in ["packed_number", "packed_wide_number"].into_iter().skip(usize::from(width > 8)) {
+            let found =
+                format!("SELECT {function}($1, index, $2)::text FROM generate_series(0, 4) index ORDER BY index");
+            let found = sql.query(&found, &[&packed, &i32::try_from(width).unwrap()]).await.unwrap();
+            let found: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+            assert_eq!(found, numbers.map(|number| number.to_string()), "{function} of {width} bytes");
+        }
+    }
+}

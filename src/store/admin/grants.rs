@@ -81,7 +81,7 @@ const APPENDED: &str = "price, price_tier, uncharged_meter, asset, usage_import,
 const DECLARED: &str = "organization, tenant, meter";
 const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
 /// What readers call. Everyone may, where the database does not say otherwise.
-const READ_FUNCTIONS: &str = "loads_in_force";
+const READ_FUNCTIONS: &str = "loads_in_force, packed_number, packed_wide_number";
 const SEQUENCES: &str = "tenant_key_seq, meter_key_seq, price_id_seq, usage_import_id_seq, asset_key_seq, \
     load_id_seq, statement_id_seq";
 

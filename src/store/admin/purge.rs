@@ -235,9 +235,7 @@ async fn purge_months(client: &mut Client, before: Month, months: &[(Month, Reco
 }
 
 /// The records of a tenant that are kept.
-const KEPT: &str = "usage_load l
-    JOIN usage_block b ON b.tenant_key = l.tenant_key AND b.usage_month = l.usage_month AND b.load_id = l.load_id
-    CROSS JOIN unnest(b.asset_keys) AS kept (asset_key)
+const KEPT: &str = "usage_load l JOIN usage_record kept USING (tenant_key, usage_month, load_id)
     WHERE l.tenant_key = $1 AND l.records_purged_at IS NULL";
 
 /// Deletes the assets of a tenant that no kept record refers to. They are found first, and only what was published since is

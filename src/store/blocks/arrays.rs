@@ -3,13 +3,12 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
+use super::damaged;
 use crate::{database::copy_in::put_sized, store::StoreError};
 
 // PostgreSQL's `pg_type.dat`.
 pub(super) const INT8: u32 = 20;
-pub(super) const INT2: u32 = 21;
 pub(super) const TIMESTAMPTZ: u32 = 1184;
-pub(super) const NUMERIC: u32 = 1700;
 
 /// Elements of eight bytes, each with its length before it.
 pub(super) type Fixed<'a> = &'a [[u8; 12]];
@@ -72,8 +71,4 @@ pub(super) fn element<'a>(elements: &mut &'a [u8]) -> Result<Option<&'a [u8]>, S
     let (element, rest) = elements.split_at_checked(length).ok_or_else(damaged)?;
     *elements = rest;
     Ok(Some(element))
-}
-
-pub(super) fn damaged() -> StoreError {
-    StoreError::corrupt("a block is not of arrays of one length without nulls")
 }

@@ -2,7 +2,10 @@
 
 use bytes::BytesMut;
 
-use super::arrays::{INT8, TIMESTAMPTZ, array, array_of, damaged, element, fixed, int, put_array};
+use super::{
+    arrays::{INT8, TIMESTAMPTZ, array, array_of, element, fixed, int, put_array},
+    damaged,
+};
 use crate::{
     database::{
         copy_in::{put_i64, put_null, time_to_micros},

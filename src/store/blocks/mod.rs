@@ -1,14 +1,16 @@
-//! Records as they are stored: in blocks, a column an array, so that a thousand records cost the database what one would.
-//! What records of a block have in common is there once.
+//! Records as they are stored: in blocks, a column a string of bytes, so that a thousand records cost the database what one
+//! would. What records of a block have in common is there once.
 //!
 //! Every block of a load but its last has [`BLOCK_ROWS`] records, so a row's number says which block it is in.
 
 mod arrays;
 mod dimensions;
 mod filter;
+mod packed;
 mod query;
 mod read;
 mod records;
+mod totals;
 mod write;
 
 pub use dimensions::StoredDimensions;
@@ -17,6 +19,8 @@ pub use query::BlockRange;
 pub use read::RecordBlock;
 pub use records::{BlockRecords, RecordColumns, RecordRow, RecordRows};
 pub(super) use write::{BlockWriter, LoadLocation, copy_blocks};
+
+use super::StoreError;
 
 /// How many records a block has.
 pub const BLOCK_ROWS: i32 = 1024;
@@ -40,6 +44,10 @@ impl AssetKey {
 /// The block of a load that a row is in.
 pub fn block_of(row_number: i32) -> i32 {
     (row_number - 1) / BLOCK_ROWS + 1
+}
+
+fn damaged() -> StoreError {
+    StoreError::corrupt("the columns of a block do not fit each other")
 }
 
 /// The last row before a block.

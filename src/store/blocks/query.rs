@@ -6,15 +6,12 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{
-    AssetKey, BLOCK_ROWS, RecordBlock, RecordFilter, block_of,
-    dimensions::{ASSET_TYPE, BILLING_REGION, METER_SHIFT},
-    read::block_columns,
-    rows_before,
+    AssetKey, BLOCK_ROWS, RecordBlock, RecordFilter, block_of, dimensions::ASSET_TYPE, read::block_columns, rows_before,
 };
 use crate::{
-    database::{Statements as _, copy_out::CopyReader},
+    database::{PooledConnection, Statements as _, copy_out::CopyReader},
     model::{Asset, AssetType, Month, composed},
-    store::{Load, Store, StoreError, StoredTotal, VisibleTenant, loads::load_ids},
+    store::{Load, Store, StoreError, VisibleTenant},
 };
 
 /// Blocks that follow each other in a load. Of a load with fewer, those that it has.
@@ -24,6 +21,51 @@ pub struct BlockRange {
     pub first: i32,
     /// The last one.
     pub last: i32,
+}
+
+/// The statement whose output [`read_copied`] reads: blocks of loads, all of them where no range is given. Where the filter
+/// names assets, only those that may have one of them.
+///
+/// By COPY, which hands rows over with less work on both sides than a query does. It takes no parameters, but all of
+/// them are numbers and dates here.
+pub(super) fn copy_sql(
+    name: &str,
+    (tenant, month): (&VisibleTenant, Month),
+    loads: &[Load],
+    range: Option<BlockRange>,
+    filter: &RecordFilter,
+) -> String {
+    let list =
+        |numbers: &mut dyn Iterator<Item = i64>| numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+    let range = range.map(|range| format!(" AND block_number >= {} AND block_number <= {}", range.first, range.last));
+    let assets = filter.asset_keys.as_ref().map(|keys| {
+        format!(
+            " AND EXISTS (SELECT FROM unnest('{{{}}}'::bigint[]) AS wanted (asset_key)
+                         WHERE asset_key BETWEEN first_asset_key AND last_asset_key)",
+            list(&mut keys.iter().copied())
+        )
+    });
+    format!(
+        "COPY (/* {name} */ SELECT load_id, {} FROM usage_block
+        WHERE tenant_key = {} AND usage_month = '{}' AND load_id = ANY ('{{{}}}'){}{}
+        ORDER BY load_id, block_number) TO STDOUT (FORMAT binary)",
+        block_columns(),
+        tenant.key(),
+        month.first_day(),
+        list(&mut loads.iter().map(|load| load.id)),
+        range.unwrap_or_default(),
+        assets.unwrap_or_default(),
+    )
+}
+
+/// Hands on blocks, each with the id of its load.
+pub(super) async fn read_copied(
+    client: &PooledConnection,
+    sql: &str,
+    mut block: impl FnMut(i64, RecordBlock) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut reader = CopyReader::default();
+    client.copy_out(sql, |piece| reader.read(piece, |columns| block(columns.i64()?, RecordBlock::read(columns)?))).await
 }
 
 // === impl BlockRange ===
@@ -46,10 +88,7 @@ impl BlockRange {
 
 impl Store {
     /// Blocks of loads, in order, each with the position of its load among these. Where the filter names assets, only those
-    /// with one of them.
-    ///
-    /// By COPY, which hands rows over with less work on both sides than a query does. It takes no parameters, but all of
-    /// them are numbers and dates here.
+    /// that may have one of them.
     pub async fn read_blocks(
         &self,
         tenant: &VisibleTenant,
@@ -58,37 +97,16 @@ impl Store {
         range: BlockRange,
         filter: &RecordFilter,
     ) -> Result<Vec<(usize, RecordBlock)>, StoreError> {
-        let assets = filter.asset_keys.as_ref().map_or_else(String::new, |keys| {
-            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-            format!(" AND asset_keys && '{{{}}}'", keys.join(","))
-        });
         let positions: HashMap<i64, usize> = loads.iter().enumerate().map(|(index, load)| (load.id, index)).collect();
-        let ids: Vec<String> = loads.iter().map(|load| load.id.to_string()).collect();
-        let sql = format!(
-            "COPY (/* read_blocks */ SELECT load_id, {} FROM usage_block
-            WHERE tenant_key = {} AND usage_month = '{}' AND load_id = ANY ('{{{}}}')
-              AND block_number >= {} AND block_number <= {}{assets}
-            ORDER BY load_id, block_number) TO STDOUT (FORMAT binary)",
-            block_columns(),
-            tenant.key(),
-            month.first_day(),
-            ids.join(","),
-            range.first,
-            range.last,
-        );
         let client = self.export().await?;
         let mut blocks: Vec<(usize, RecordBlock)> = Vec::new();
-        let mut reader = CopyReader::default();
-        client
-            .copy_out::<StoreError>(&sql, |piece| {
-                reader.read(piece, |columns| {
-                    let position = positions.get(&columns.i64()?);
-                    let position = *position.ok_or_else(|| StoreError::corrupt("blocks of another load"))?;
-                    blocks.push((position, RecordBlock::read(columns)?));
-                    Ok(())
-                })
-            })
-            .await?;
+        let sql = copy_sql("read_blocks", (tenant, month), loads, Some(range), filter);
+        read_copied(&client, &sql, |load_id, block| {
+            let position = *positions.get(&load_id).ok_or_else(|| StoreError::corrupt("blocks of another load"))?;
+            blocks.push((position, block));
+            Ok(())
+        })
+        .await?;
         // Loads come in the order of their ids; those of a report are in that of their days.
         blocks.sort_by_key(|(load, _)| *load);
         let mut found = blocks.as_slice();
@@ -145,69 +163,5 @@ impl Store {
         let types: Vec<i16> = (1..=ASSET_TYPE.mask()).filter_map(|code| i16::try_from(code).ok()).collect();
         let rows = client.fetch_all(statement, &[&tenant.key(), &forms, &types]).await?;
         rows.iter().map(|row| Ok(AssetKey(row.try_get("asset_key")?))).collect()
-    }
-
-    /// What the records of loads add up to, for filters that the stored totals cannot answer; `None` where some are missing.
-    pub async fn added_up_totals(
-        &self,
-        tenant: &VisibleTenant,
-        month: Month,
-        loads: &[Load],
-        filter: &RecordFilter,
-    ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
-        let client = self.export().await?;
-        let (region, asset_type) = (BILLING_REGION, ASSET_TYPE);
-        let statement = format!(
-            "-- added_up_totals
-            SELECT present.blocks, total.*
-            FROM (
-                SELECT count(*) AS blocks FROM usage_block
-                WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
-            ) AS present
-            LEFT JOIN (
-            SELECT meter_key, billing_region, trial, sum(quantity)::text AS quantity, count(*) AS record_count
-            FROM usage_block b,
-                 -- Out of its compressed form once for a block.
-                 LATERAL (SELECT b.kind_codes || '{{}}'::bigint[] OFFSET 0) AS c (codes),
-                 LATERAL unnest(asset_keys, kind_numbers, quantities) AS r (asset_key, kind_number, quantity),
-                 LATERAL (SELECT codes[kind_number]) AS p (code),
-                 LATERAL (SELECT code >> {METER_SHIFT}, (code >> {} & {})::smallint, (code >> {} & {})::smallint,
-                                 code & 1 = 1)
-                     AS k (meter_key, asset_type, billing_region, trial)
-            WHERE tenant_key = $1 AND usage_month = $2 AND load_id = ANY ($3)
-              AND ($4::bigint[] IS NULL OR meter_key = ANY ($4))
-              AND ($5::smallint[] IS NULL OR billing_region = ANY ($5))
-              AND ($6::boolean IS NULL OR trial = $6)
-              AND ($7::smallint[] IS NULL OR asset_type = ANY ($7))
-              AND ($8::bigint[] IS NULL OR asset_keys && $8 AND asset_key = ANY ($8))
-            GROUP BY meter_key, billing_region, trial
-            ) AS total ON true",
-            asset_type.shift,
-            asset_type.mask(),
-            region.shift,
-            region.mask(),
-        );
-        let rows = client
-            .fetch_all(
-                &statement,
-                &[
-                    &tenant.key(),
-                    &month.first_day(),
-                    &load_ids(loads),
-                    &filter.meter_keys,
-                    &filter.billing_regions,
-                    &filter.trial,
-                    &filter.asset_types,
-                    &filter.asset_keys,
-                ],
-            )
-            .await?;
-        let blocks: i64 = rows.first().map_or(Ok(0), |row| row.try_get("blocks"))?;
-        let expected = loads.iter().filter(|load| load.record_count > 0).map(|load| block_of(load.record_count));
-        if blocks != expected.map(i64::from).sum::<i64>() {
-            return Ok(None);
-        }
-        let there = rows.iter().filter(|row| !matches!(row.try_get::<_, Option<i64>>("meter_key"), Ok(None)));
-        there.map(StoredTotal::from_row).collect::<Result<_, _>>().map(Some)
     }
 }

@@ -3,20 +3,23 @@
 use bytes::Bytes;
 
 use super::{
-    AssetKey, BlockRecords, BlockWriter, LoadLocation, RecordRow, RecordRows, StoredDimensions,
-    arrays::{array, array_of, damaged, element, fixed, int},
+    AssetKey, BLOCK_ROWS, BlockRecords, BlockWriter, LoadLocation, RecordRow, RecordRows, StoredDimensions, damaged,
     dimensions::{self, DIMENSION_COLUMNS},
+    packed::Packed,
     rows_before,
 };
 use crate::{
     database::{
         copy_in::{put_header, put_trailer},
         copy_out::{CopyColumns, CopyReader},
-        numeric::get_numeric,
     },
     model::Decimal,
     store::{RecordFilter, StoreError},
 };
+
+/// The columns of the records, in order.
+pub(super) const RECORD_COLUMNS: [&str; 7] =
+    ["record_count", "first_asset_key", "last_asset_key", "asset_offsets", "kind_indexes", "coefficients", "scales"];
 
 /// Records that follow each other in a load, as the database sent them. They take less memory than rows do, so they become
 /// rows when they are needed.
@@ -24,15 +27,18 @@ use crate::{
 pub struct RecordBlock {
     number: i32,
     count: usize,
-    assets: Bytes,
-    kind_numbers: Bytes,
-    quantities: Bytes,
+    first_asset: i64,
+    asset_offsets: Packed,
+    dimension_indexes: Packed,
+    coefficients: Packed,
+    /// One, where it is that of all.
+    scales: Bytes,
     dimensions: Vec<StoredDimensions>,
 }
 
 /// What [`RecordBlock::read`] reads.
 pub(super) fn block_columns() -> String {
-    format!("block_number, asset_keys, kind_numbers, quantities, {}", DIMENSION_COLUMNS.join(", "))
+    format!("block_number, {}, {}", RECORD_COLUMNS.join(", "), DIMENSION_COLUMNS.join(", "))
 }
 
 // === impl RecordBlock ===
@@ -40,10 +46,26 @@ pub(super) fn block_columns() -> String {
 impl RecordBlock {
     pub(in crate::store) fn read(columns: &mut CopyColumns) -> Result<Self, StoreError> {
         let number = columns.i32()?;
-        let (count, assets) = array(columns.value()?)?;
-        let kind_numbers = array_of(count, columns.value()?)?;
-        let quantities = array_of(count, columns.value()?)?;
-        Ok(Self { number, count, assets, kind_numbers, quantities, dimensions: dimensions::read(columns)? })
+        let count = usize::try_from(columns.i16()?).map_err(|_| damaged())?;
+        if !(1..=BLOCK_ROWS as usize).contains(&count) {
+            return Err(damaged());
+        }
+        let (first_asset, last_asset) = (columns.i64()?, columns.i64()?);
+        let block = Self {
+            number,
+            count,
+            first_asset,
+            asset_offsets: Packed::read(columns, count, 8)?,
+            dimension_indexes: Packed::read(columns, count, 2)?,
+            coefficients: Packed::read(columns, count, 16)?,
+            scales: columns.value()?,
+            dimensions: dimensions::read(columns)?,
+        };
+        let is_sound = last_asset >= first_asset
+            && block.asset_offsets.numbers().all(|offset| offset <= last_asset.abs_diff(first_asset))
+            && block.dimension_indexes.numbers().all(|index| index < block.dimensions.len() as u64)
+            && [1, count].contains(&block.scales.len());
+        if is_sound { Ok(block) } else { Err(damaged()) }
     }
 
     /// Blocks as they come back from a database that was given these rows.
@@ -95,8 +117,8 @@ impl RecordBlock {
 
     /// Visits its records, in order: the asset, the position of the dimensions, and the quantity. No rows are made.
     pub fn visit(&self, mut record: impl FnMut(AssetKey, usize, Decimal)) -> Result<(), StoreError> {
-        self.each(|_, asset, dimensions, quantity| {
-            record(asset, dimensions, decimal(quantity)?);
+        self.each(|_, asset, dimensions, coefficient, scale| {
+            record(asset, dimensions, decimal(coefficient, scale)?);
             Ok(())
         })
     }
@@ -111,52 +133,38 @@ impl RecordBlock {
         let passes: Vec<bool> = self.dimensions.iter().map(|dimensions| filter.passes_dimensions(dimensions)).collect();
         // Where those of the dimensions that have a row are among the records' dimensions.
         let mut slots = vec![None; self.dimensions.len()];
-        self.each(|row_number, asset, index, quantity| {
+        self.each(|row_number, asset, index, coefficient, scale| {
             if row_number <= after || !passes[index] || !filter.passes_asset(asset) {
                 return Ok(());
             }
             let dimensions =
                 *slots[index].get_or_insert_with(|| records.add_dimensions(self.dimensions[index].clone()));
-            records.push(RecordRow { row_number, asset, dimensions, quantity: decimal(quantity)? });
+            records.push(RecordRow { row_number, asset, dimensions, quantity: decimal(coefficient, scale)? });
             Ok(())
         })
     }
 
-    /// Each record: its number in the load, its asset, the position of its dimensions, and its encoded quantity.
+    /// Each record: its number in the load, its asset, the position of its dimensions, its coefficient and its scale.
     #[inline]
     fn each(
         &self,
-        mut record: impl FnMut(i32, AssetKey, usize, &[u8]) -> Result<(), StoreError>,
+        mut record: impl FnMut(i32, AssetKey, usize, u128, u8) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let (kind_numbers, []) = self.kind_numbers.as_chunks() else { return Err(damaged()) };
-        if kind_numbers.len() != self.count {
-            return Err(damaged());
+        let assets =
+            self.asset_offsets.numbers().map(|offset| AssetKey(self.first_asset.wrapping_add_unsigned(offset)));
+        let scales = self.scales.iter().copied().cycle();
+        let records = (rows_before(self.number) + 1..).zip(assets).zip(self.dimension_indexes.numbers()).zip(scales);
+        let mut with = |(((row_number, asset), index), scale): (((i32, AssetKey), u64), u8), coefficient: u128| {
+            record(row_number, asset, index as usize, coefficient, scale)
+        };
+        // 64-bit numbers are much quicker to read, and nearly all quantities are such.
+        if self.coefficients.is_narrow() {
+            return records.zip(self.coefficients.numbers()).try_for_each(|(rest, number)| with(rest, number.into()));
         }
-        let mut quantities: &[u8] = &self.quantities;
-        let fixed = fixed(&self.assets, self.count)?.iter().zip(kind_numbers);
-        for (row_number, (asset, kind_number)) in (rows_before(self.number) + 1..).zip(fixed) {
-            let quantity = element(&mut quantities)?.ok_or_else(damaged)?;
-            let index = dimensions_index(kind_number)?;
-            if index >= self.dimensions.len() {
-                return Err(damaged());
-            }
-            record(row_number, AssetKey(int(asset)?), index, quantity)?;
-        }
-        Ok(())
+        records.zip(self.coefficients.wide_numbers()).try_for_each(|(rest, number)| with(rest, number))
     }
 }
 
-fn decimal(quantity: &[u8]) -> Result<Decimal, StoreError> {
-    get_numeric(quantity).map_err(|error| StoreError::corrupt(error.to_string()))
-}
-
-/// Which of the dimensions a number stands for.
-fn dimensions_index(element: &[u8; 6]) -> Result<usize, StoreError> {
-    match element {
-        [0, 0, 0, 2, value @ ..] => {
-            let number = usize::try_from(i16::from_be_bytes(*value)).ok();
-            number.and_then(|number| number.checked_sub(1)).ok_or_else(damaged)
-        }
-        _ => Err(damaged()),
-    }
+fn decimal(coefficient: u128, scale: u8) -> Result<Decimal, StoreError> {
+    Decimal::new(coefficient, scale).ok_or_else(|| StoreError::corrupt("a quantity has more than 38 digits"))
 }

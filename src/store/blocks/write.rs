@@ -6,23 +6,26 @@ use bytes::{BufMut as _, BytesMut};
 use chrono::NaiveDate;
 
 use super::{
-    AssetKey, BLOCK_ROWS, StoredDimensions,
-    arrays::{INT2, INT8, NUMERIC, put_array},
-    block_of,
+    AssetKey, BLOCK_ROWS, StoredDimensions, block_of,
     dimensions::{self, DIMENSION_COLUMNS},
+    packed::put_packed,
+    read::RECORD_COLUMNS,
 };
 use crate::{
-    database::copy_in::{put_date, put_i16, put_i32, put_i64, put_sized},
-    database::numeric::put_numeric,
+    database::copy_in::{put_date, put_i16, put_i32, put_i64},
     model::Decimal,
 };
+
+/// What stands before the columns of the records.
+const LOCATION_COLUMNS: [&str; 4] = ["tenant_key", "load_id", "usage_month", "block_number"];
 
 /// The statement whose input a [`BlockWriter`] writes; the columns are in the same order.
 pub(in crate::store) fn copy_blocks() -> String {
     format!(
         "-- copy_blocks
-        COPY usage_block (tenant_key, load_id, usage_month, block_number, asset_keys, kind_numbers, quantities, {})
-        FROM STDIN (FORMAT binary)",
+        COPY usage_block ({}, {}, {}) FROM STDIN (FORMAT binary)",
+        LOCATION_COLUMNS.join(", "),
+        RECORD_COLUMNS.join(", "),
         DIMENSION_COLUMNS.join(", ")
     )
 }
@@ -39,13 +42,11 @@ pub(in crate::store) struct LoadLocation {
 #[derive(Default)]
 pub(in crate::store) struct BlockWriter {
     number: i32,
-    count: i32,
-    assets: BytesMut,
-    kind_numbers: BytesMut,
-    quantities: BytesMut,
-    /// By their numbers, from 1.
+    /// Of each row the asset, the index of the dimensions, and the quantity.
+    rows: Vec<(i64, u16, Decimal)>,
+    /// By their indexes.
     dimensions: Vec<StoredDimensions>,
-    numbers: HashMap<StoredDimensions, i16>,
+    indexes: HashMap<StoredDimensions, u16>,
 }
 
 // === impl BlockWriter ===
@@ -59,50 +60,52 @@ impl BlockWriter {
         dimensions: StoredDimensions,
         quantity: Decimal,
     ) {
-        debug_assert!(self.count < BLOCK_ROWS, "a full block is to be finished");
-        if self.count == 0 {
+        debug_assert!(!self.is_full(), "a full block is to be finished");
+        if self.rows.is_empty() {
             self.number = block_of(row_number);
         }
-        self.count += 1;
-        put_i64(asset.0, &mut self.assets);
-        let number = match self.numbers.get(&dimensions) {
-            Some(number) => *number,
+        let index = match self.indexes.get(&dimensions) {
+            Some(index) => *index,
             None => {
                 // No more than there are rows.
-                let number = i16::try_from(self.dimensions.len() + 1).unwrap_or(i16::MAX);
+                let index = u16::try_from(self.dimensions.len()).unwrap_or(u16::MAX);
                 self.dimensions.push(dimensions.clone());
-                self.numbers.insert(dimensions, number);
-                number
+                self.indexes.insert(dimensions, index);
+                index
             }
         };
-        put_i16(number, &mut self.kind_numbers);
-        put_sized(&mut self.quantities, |out| put_numeric(quantity, out));
+        self.rows.push((asset.0, index, quantity));
     }
 
     pub(in crate::store) fn is_full(&self) -> bool {
-        self.count == BLOCK_ROWS
+        self.rows.len() >= BLOCK_ROWS as usize
     }
 
     /// Writes the block, if it has rows, and starts the next one.
     pub(in crate::store) fn finish_block(&mut self, location: &LoadLocation, out: &mut BytesMut) {
-        if self.count == 0 {
-            return;
-        }
-        // Those before the dimensions, and these.
-        out.put_i16(i16::try_from(7 + DIMENSION_COLUMNS.len()).unwrap_or(i16::MAX));
+        let assets = self.rows.iter().map(|row| row.0);
+        let (Some(first), Some(last)) = (assets.clone().min(), assets.clone().max()) else { return };
+        let columns = LOCATION_COLUMNS.len() + RECORD_COLUMNS.len() + DIMENSION_COLUMNS.len();
+        out.put_i16(i16::try_from(columns).unwrap_or(i16::MAX));
         put_i64(location.tenant_key, out);
         put_i64(location.load_id, out);
         put_date(location.usage_month, out);
         put_i32(self.number, out);
-        for (element_type, elements) in
-            [(INT8, &mut self.assets), (INT2, &mut self.kind_numbers), (NUMERIC, &mut self.quantities)]
-        {
-            put_array(element_type, self.count, out, |out| out.put_slice(elements));
-            elements.clear();
-        }
+        put_i16(i16::try_from(self.rows.len()).unwrap_or(i16::MAX), out);
+        put_i64(first, out);
+        put_i64(last, out);
+        let offset = |asset: i64| u128::from(asset.abs_diff(first));
+        put_packed(assets.map(offset), offset(last), out);
+        let highest_index = self.dimensions.len() as u128 - 1;
+        put_packed(self.rows.iter().map(|row| row.1.into()), highest_index, out);
+        let coefficients = self.rows.iter().map(|row| row.2.coefficient());
+        put_packed(coefficients.clone(), coefficients.max().unwrap_or(0), out);
+        let scales = self.rows.iter().map(|row| u128::from(row.2.scale()));
+        let is_one_scale = self.rows.iter().all(|row| row.2.scale() == self.rows[0].2.scale());
+        put_packed(scales.take(if is_one_scale { 1 } else { self.rows.len() }), 0, out);
         dimensions::put(&self.dimensions, out);
+        self.rows.clear();
         self.dimensions.clear();
-        self.numbers.clear();
-        self.count = 0;
+        self.indexes.clear();
     }
 }
