@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use arrow_array::{ArrayRef, Decimal128Array, Decimal256Array, DictionaryArray, StringArray, types::Int32Type};
 use arrow_buffer::i256;
 use bigdecimal::{BigDecimal, num_bigint::BigInt};
+use foldhash::fast::RandomState;
 
 use super::decimal;
 use crate::model::DecimalForm;
@@ -13,13 +14,19 @@ use crate::model::DecimalForm;
 #[derive(Default)]
 pub(crate) struct Texts<'a> {
     texts: Vec<&'a str>,
-    positions: HashMap<&'a str, i32>,
+    /// They are gone with their batch, so their hashes may be quick ones.
+    positions: HashMap<&'a str, i32, RandomState>,
     bytes: usize,
 }
 
 // === impl Texts ===
 
 impl<'a> Texts<'a> {
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        let positions = HashMap::with_capacity_and_hasher(count, RandomState::default());
+        Self { texts: Vec::with_capacity(count), positions, bytes: 0 }
+    }
+
     /// The position of a text, which is added if it is new.
     pub(crate) fn position(&mut self, text: &'a str) -> i32 {
         let (texts, bytes) = (&mut self.texts, &mut self.bytes);

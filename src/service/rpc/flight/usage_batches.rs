@@ -191,7 +191,8 @@ impl UsageBatches {
 
     /// Names and ids of the assets of records, of as many as a message has room for. `keys`: theirs, in order, each once.
     fn asset_columns(&self, of_records: &[AssetKey], keys: &[AssetKey]) -> Result<AssetColumns, StoreError> {
-        let (mut name_texts, mut id_texts) = (Texts::default(), Texts::default());
+        let count = keys.len().min(of_records.len());
+        let (mut name_texts, mut id_texts) = (Texts::with_capacity(count), Texts::with_capacity(count));
         let (mut names, mut ids) = (Vec::with_capacity(of_records.len()), Vec::with_capacity(of_records.len()));
         let mut known: Vec<Option<(i32, i32)>> = vec![None; keys.len()];
         let mut at = 0;
