@@ -10,7 +10,11 @@
 use prost::Message as _;
 
 use super::{
-    ClientError, checkpoint::CheckpointSum, exact::exact, report_check::RecordCheck, report_message::MAX_METERS,
+    ClientError,
+    checkpoint::CheckpointSum,
+    exact::exact,
+    report_check::RecordCheck,
+    report_message::{Encoded, MAX_METERS},
 };
 use crate::{
     contract::{
@@ -22,6 +26,8 @@ use crate::{
         Totals, UsageKey, UtcTime,
     },
 };
+
+mod packed;
 
 /// How many bits of a part's mixed bytes say where its memo is.
 const MEMO_BITS: u32 = 6;
@@ -128,6 +134,14 @@ impl CsvLines {
             let UsageKey { meter, billing_region, trial } = *key;
             (UsageKey { meter: &self.meters[meter].meter, billing_region, trial }, total)
         })
+    }
+
+    /// Adds the lines of records.
+    pub(super) fn write_all(&mut self, records: &Encoded<'_>, out: &mut Vec<u8>) -> Result<(), ClientError> {
+        match records {
+            Encoded::Record(record) => self.write(record, out),
+            Encoded::Packed(packed) => self.write_packed(packed, out),
+        }
     }
 
     /// Adds the line of an encoded record.

@@ -30,6 +30,7 @@ mod exact;
 mod loads;
 mod names;
 mod organizations;
+mod packed_records;
 mod pages;
 mod prices;
 mod raw_codec;

@@ -3,8 +3,8 @@
 
 use prost::Message as _;
 
-use super::ClientError;
-use crate::contract::{Fields, HEADER, RECORDS, RESUME_TOKEN, SUMMARY, WireValue, proto};
+use super::{ClientError, packed_records::PackedRecords};
+use crate::contract::{Fields, HEADER, PACKED_RECORDS, RECORDS, RESUME_TOKEN, SUMMARY, WireValue, proto};
 
 /// More meters than any price list has. What is added up by meter stays in memory.
 pub(super) const MAX_METERS: usize = 4096;
@@ -12,6 +12,12 @@ pub(super) const MAX_METERS: usize = 4096;
 pub(super) const MAX_SUMS: usize = 8 * MAX_METERS;
 /// The number of `ReportSummary.totals`.
 const TOTALS: u32 = 2;
+
+/// Records as they came.
+pub(super) enum Encoded<'a> {
+    Record(&'a [u8]),
+    Packed(PackedRecords<'a>),
+}
 
 /// A message without its records.
 #[derive(Default)]
@@ -22,19 +28,26 @@ pub(super) struct ReportMessage<'a> {
     pub(super) summary: Option<proto::ReportSummary>,
 }
 
+// === impl ReportMessage ===
+
 impl<'a> ReportMessage<'a> {
-    /// Reads a message. `see` gets its records, encoded.
+    /// Reads a message. `see` gets its records.
     pub(super) fn read(
         message: &'a [u8],
-        mut see: impl FnMut(&'a [u8]) -> Result<(), ClientError>,
+        mut see: impl FnMut(Encoded<'a>) -> Result<(), ClientError>,
     ) -> Result<Self, ClientError> {
         let mut read = Self::default();
         let mut fields = Fields::new(message);
         while let Some((number, value)) = fields.next() {
             match (number, value) {
                 (RECORDS, WireValue::Bytes(record)) => {
-                    see(record)?;
+                    see(Encoded::Record(record))?;
                     read.record_count += 1;
+                }
+                (PACKED_RECORDS, WireValue::Bytes(packed)) => {
+                    let packed = PackedRecords::read(packed)?;
+                    read.record_count += packed.records().len() as u64;
+                    see(Encoded::Packed(packed))?;
                 }
                 (HEADER, WireValue::Bytes(header)) if read.header.is_none() => read.header = Some(header),
                 (RESUME_TOKEN, WireValue::Bytes(token)) => read.resume_token = token,
@@ -49,6 +62,24 @@ impl<'a> ReportMessage<'a> {
             return Err(ClientError::Malformed("message".to_owned()));
         }
         Ok(read)
+    }
+}
+
+// === impl Encoded ===
+
+impl Encoded<'_> {
+    /// Hands on each record as it is without packing.
+    pub(super) fn each(&self, mut see: impl FnMut(&[u8]) -> Result<(), ClientError>) -> Result<(), ClientError> {
+        match self {
+            Self::Record(record) => see(record),
+            Self::Packed(packed) => {
+                let mut unpacked = Vec::new();
+                packed.records().iter().try_for_each(|record| {
+                    packed.unpack(*record, &mut unpacked);
+                    see(&unpacked)
+                })
+            }
+        }
     }
 }
 

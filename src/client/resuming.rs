@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 use super::{
     Client, ClientError, UsageQuery,
     report_check::{RecordCheck, check_header},
-    report_message::ReportMessage,
+    report_message::{Encoded, ReportMessage},
     retry::{Backoff, RETRYING, requested_delay},
 };
 use crate::{contract::proto, model::OrganizationId};
@@ -53,7 +53,7 @@ impl ResumingStream {
         resume_token: String,
         received: u64,
     ) -> Result<Self, ClientError> {
-        let request = proto::GetDetailedUsageRequest { resume_token, ..query.to_request() };
+        let request = proto::GetDetailedUsageRequest { resume_token, packed: true, ..query.to_request() };
         let mut backoff = Backoff::new(client.retry_for);
         loop {
             match backoff.call(open(&client, &request)).await {
@@ -102,10 +102,10 @@ impl ResumingStream {
         &self.request.resume_token
     }
 
-    /// Reads the next message. `see` gets its records, encoded. Must not be called after the summary.
+    /// Reads the next message. `see` gets its records. Must not be called after the summary.
     pub(super) async fn next(
         &mut self,
-        see: impl FnMut(&[u8]) -> Result<(), ClientError>,
+        see: impl FnMut(Encoded<'_>) -> Result<(), ClientError>,
     ) -> Result<Received, ClientError> {
         let (bytes, is_first) = self.message().await?;
         let message = ReportMessage::read(&bytes, see)?;

@@ -66,6 +66,7 @@ impl UsageQuery {
             }),
             as_of: self.as_of.map(Into::into),
             resume_token: String::new(),
+            packed: false,
         }
     }
 }
@@ -94,7 +95,7 @@ impl UsageDownload {
         while self.summary.is_none() {
             let mut records = Vec::new();
             let Self { stream, reader, check, day, totals, .. } = self;
-            let read = |encoded: &[u8]| {
+            let mut read = |encoded: &[u8]| {
                 let record = proto::UsageRecord::decode(encoded);
                 let record = record.map_err(|error| ClientError::malformed("record", error.to_string()))?;
                 let record = reader.read(record)?;
@@ -107,7 +108,7 @@ impl UsageDownload {
                 records.push(record);
                 check_sums(totals.iter().len())
             };
-            if let Received::Summary(_, summary) = stream.next(read).await? {
+            if let Received::Summary(_, summary) = stream.next(|records| records.each(&mut read)).await? {
                 self.summary = Some(summary);
             }
             if !records.is_empty() {

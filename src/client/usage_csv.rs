@@ -71,7 +71,7 @@ impl CsvDownload {
             return Ok(None);
         }
         let Self { stream, lines, .. } = self;
-        match stream.next(|record| lines.write(record, out)).await? {
+        match stream.next(|records| lines.write_all(&records, out)).await? {
             Received::Records(count) => Ok(Some(count)),
             Received::Summary(count, summary) => {
                 self.summary = Some(summary);

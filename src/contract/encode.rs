@@ -82,7 +82,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        contract::{HEADER, RECORDS, RESUME_TOKEN, SUMMARY, proto},
+        contract::{
+            HEADER, PACKED_ASSET_INDEXES, PACKED_ASSETS, PACKED_DIMENSION_INDEXES, PACKED_DIMENSIONS,
+            PACKED_QUANTITIES, PACKED_RECORDS, RECORDS, RESUME_TOKEN, SUMMARY, proto,
+        },
         model::{arbitrary, tenant_values},
     };
 
@@ -112,13 +115,31 @@ mod tests {
 
     #[test]
     fn the_numbers_of_the_response_are_those_of_the_contract() {
-        let fields = message("GetDetailedUsageResponse").field;
-        for (name, number) in
-            [("header", HEADER), ("records", RECORDS), ("resume_token", RESUME_TOKEN), ("summary", SUMMARY)]
-        {
-            let field = fields.iter().find(|field| field.name() == name).expect(name);
-            assert_eq!(field.number().unsigned_abs(), number, "{name}");
-        }
+        let numbers = |message_name: &str, expected: &[(&str, u32)]| {
+            let fields = message(message_name).field;
+            let found: Vec<_> = fields.iter().map(|field| (field.name(), field.number().unsigned_abs())).collect();
+            assert_eq!(found, expected, "{message_name}");
+        };
+        numbers(
+            "GetDetailedUsageResponse",
+            &[
+                ("header", HEADER),
+                ("records", RECORDS),
+                ("resume_token", RESUME_TOKEN),
+                ("summary", SUMMARY),
+                ("packed_records", PACKED_RECORDS),
+            ],
+        );
+        numbers(
+            "PackedRecords",
+            &[
+                ("assets", PACKED_ASSETS),
+                ("dimensions", PACKED_DIMENSIONS),
+                ("asset_indexes", PACKED_ASSET_INDEXES),
+                ("dimension_indexes", PACKED_DIMENSION_INDEXES),
+                ("quantities", PACKED_QUANTITIES),
+            ],
+        );
     }
 
     proptest! {

@@ -40,3 +40,14 @@ pub(crate) const RECORDS: u32 = 2;
 pub(crate) const RESUME_TOKEN: u32 = 3;
 #[cfg(feature = "client")]
 pub(crate) const SUMMARY: u32 = 4;
+pub(crate) const PACKED_RECORDS: u32 = 5;
+
+/// The most that `PackedRecords` may have.
+pub(crate) const MAX_PACKED_RECORDS: usize = 4096;
+
+// Numbers of its fields.
+pub(crate) const PACKED_ASSETS: u32 = 1;
+pub(crate) const PACKED_DIMENSIONS: u32 = 2;
+pub(crate) const PACKED_ASSET_INDEXES: u32 = 3;
+pub(crate) const PACKED_DIMENSION_INDEXES: u32 = 4;
+pub(crate) const PACKED_QUANTITIES: u32 = 5;

@@ -43,6 +43,13 @@ impl<'a> Fields<'a> {
         Some((number, self.next_if(number)?))
     }
 
+    /// The next of packed numbers, which have no fields.
+    #[cfg(feature = "client")]
+    #[inline]
+    pub(crate) fn next_number(&mut self) -> Option<u64> {
+        varint(&mut self.rest)
+    }
+
     /// The value of the next field, if it has this number.
     #[inline]
     pub(crate) fn next_if(&mut self, number: u32) -> Option<WireValue<'a>> {

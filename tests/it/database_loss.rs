@@ -37,7 +37,7 @@ const ROWS: usize = 60_000;
 const SLOW: Fate = Fate { cut_after: u64::MAX, pause: Duration::from_millis(1) };
 
 fn content(quantity: &str) -> String {
-    let rows: Vec<Row> = (0..ROWS).map(|n| Row::on("2022-02-01", quantity).asset(&format!("{n:05}"))).collect();
+    let rows: Vec<Row> = (0..ROWS).map(|n| Row::on("2022-02-01", quantity).bulky(n)).collect();
     csv_rows(&rows)
 }
 

@@ -1,5 +1,6 @@
 //! `GetDetailedUsage`: the stream, its order, its filters, and going on after a cut.
 
+mod packed;
 mod small_loads;
 
 use prost_types::Timestamp;

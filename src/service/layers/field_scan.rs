@@ -222,7 +222,7 @@ mod tests {
             let filter = UsageFilter { asset_types: types, asset_ids: names.clone(), ..Default::default() };
             let usage = GetDetailedUsageRequest {
                 tenant_id: source.clone(), month: Some(YearMonth { year: 2022, month: 2 }), filter: Some(filter),
-                as_of: None, statement_number: String::new(), resume_token: source,
+                as_of: None, statement_number: String::new(), resume_token: source, packed: true,
             };
             let expected = match (bytes > 3, names.len() > 3) {
                 (true, _) => Err(Refused::TooMany(&FILTER[0])),

@@ -23,7 +23,9 @@ pub(super) async fn handle(
     request: Request<proto::GetDetailedUsageRequest>,
 ) -> Result<UsageStream, Status> {
     let caller = Caller::of(&request)?;
-    let request = UsageRequest::try_from(request.into_inner())?;
+    let message = request.into_inner();
+    let packed = message.packed;
+    let request = UsageRequest::try_from(message)?;
     caller.notes.tenant(request.tenant_id);
     caller.notes.months(request.month, request.month);
     // A stream goes on to its end when the token expires meanwhile: what it reads was fixed when it began.
@@ -34,7 +36,7 @@ pub(super) async fn handle(
     }
     // The first records are read before the answer begins: what fails until then is a status without a stream,
     // which clients try again by themselves.
-    Ok(UsageStream::start(report, caller.notes, Arc::clone(&reports.assets)).await?)
+    Ok(UsageStream::start(report, packed, caller.notes, Arc::clone(&reports.assets)).await?)
 }
 
 impl TryFrom<proto::GetDetailedUsageRequest> for UsageRequest {

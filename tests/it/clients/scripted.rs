@@ -145,6 +145,7 @@ fn message(header: Option<(&str, i64)>, records: &[UsageRecord], summary: Option
         records: records.to_vec(),
         resume_token: if records.is_empty() { String::new() } else { "token".to_owned() },
         summary: summary.map(|record_count| ReportSummary { record_count, ..Default::default() }),
+        ..Default::default()
     })
 }
 

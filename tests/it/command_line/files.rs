@@ -119,7 +119,7 @@ async fn formulas_are_neutralised_on_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_was_cut_is_not_there() {
-    let rows: Vec<Row> = (0..5000).map(|n| Row::on("2022-02-01", "1").asset(&n.to_string())).collect();
+    let rows: Vec<Row> = (0..5000).map(|n| Row::on("2022-02-01", "1").bulky(n)).collect();
     let (_database, server) = served(&rows).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.csv");

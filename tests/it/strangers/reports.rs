@@ -11,6 +11,7 @@ use tonic::Status;
 use super::server::{Ended, Messages, Script, limited, run, serve, streams};
 use crate::support::{
     builder::{ORG, ORG_EUR, TENANT, TENANT_2},
+    packing::packed,
     rounds,
 };
 
@@ -204,18 +205,24 @@ async fn a_report_that_was_not_asked_for_is_not_kept() {
     // What is changed below is sound as it is; so is the same with every filter that it passes.
     let same = ["--asset-type", "USER", "--meter", "user_hours_essentials", "--region", "EU", "--trial", "false"];
     for more in [&[][..], &same, &["--asset-id", "a", "--asset-id", "b", "--as-of", "2022-03-13T00:00:00Z"]] {
-        let ended = ask(streams(vec![sound()]), folder.path(), more).await;
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert_eq!(std::fs::read_to_string(folder.path().join("report.csv")).unwrap().lines().count(), 4);
-        std::fs::remove_file(folder.path().join("report.csv")).unwrap();
+        let mut files = Vec::new();
+        for report in [sound(), packed(&sound())] {
+            let ended = ask(streams(vec![report]), folder.path(), more).await;
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            files.push(std::fs::read_to_string(folder.path().join("report.csv")).unwrap());
+            std::fs::remove_file(folder.path().join("report.csv")).unwrap();
+        }
+        assert_eq!((files[0].lines().count(), &files[1]), (4, &files[0]));
     }
     for _ in 0..rounds(1) {
         for (more, change, expected) in ANSWERS {
             let mut report = sound();
             change(&mut report);
-            let ended = ask(streams(vec![report]), folder.path(), more).await;
-            ended.assert_error(expected, expected);
-            assert!(is_empty(folder.path()), "{expected}");
+            for report in [packed(&report), report] {
+                let ended = ask(streams(vec![report]), folder.path(), more).await;
+                ended.assert_error(expected, expected);
+                assert!(is_empty(folder.path()), "{expected}");
+            }
         }
     }
 }

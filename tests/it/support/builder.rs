@@ -89,6 +89,11 @@ impl Row {
         self.with("assetId", id)
     }
 
+    /// Of an asset with a long name, so that a report of such rows is large on the wire, too, where little else repeats.
+    pub(crate) fn bulky(self, asset: usize) -> Self {
+        self.asset(&format!("asset-{asset:05}")).with("assetName", &format!("{asset:0200}"))
+    }
+
     pub(crate) fn bandwidth(self) -> Self {
         self.with("meterName", GIB).with("meterId", GIB_ID)
     }

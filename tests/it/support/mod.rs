@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod columns;
 pub(crate) mod issuer;
+pub(crate) mod packing;
 pub(crate) mod pki;
 pub(crate) mod pooler;
 pub(crate) mod port;

@@ -60,11 +60,17 @@ impl RecordEncoder {
             let meter = self.meters.iter().find(|(key, _)| *key == dimensions.meter);
             let mut front = meter.map(|(_, meter)| meter.clone()).unwrap_or_default();
             put_part(Part::Period, &dimensions.period(), &mut front);
-            put_key(Column::Quantity, &mut front);
             let mut back = Vec::new();
             put_part(Part::Attributes, &dimensions.attributes(), &mut back);
             self.dimensions.push(EncodedDimensions { front, back });
         }
+    }
+
+    /// What records of their dimensions have in common, without the asset.
+    pub(super) fn put_common(&self, dimensions: usize, out: &mut Vec<u8>) -> Option<()> {
+        let EncodedDimensions { front, back } = self.dimensions.get(dimensions)?;
+        [&self.tenant, front, back].into_iter().for_each(|part| out.extend_from_slice(part));
+        Some(())
     }
 
     /// Adds a record to the bytes of a message, as an element of its `records`. `false`: its asset or its dimensions are not known, and
@@ -75,12 +81,13 @@ impl RecordEncoder {
         self.quantity.clear();
         row.quantity.write_to(&mut self.quantity);
         // At most 40 digits, whose length is one byte.
-        let length = self.tenant.len() + asset.len() + front.len() + 1 + self.quantity.len() + back.len();
+        let length = self.tenant.len() + asset.len() + front.len() + 2 + self.quantity.len() + back.len();
         put_varint((RECORDS << 3 | LENGTH_DELIMITED).into(), out);
         put_varint(length as u64, out);
         out.extend_from_slice(&self.tenant);
         out.extend_from_slice(asset);
         out.extend_from_slice(front);
+        put_key(Column::Quantity, out);
         put_varint(self.quantity.len() as u64, out);
         out.extend_from_slice(&self.quantity);
         out.extend_from_slice(back);

@@ -2,6 +2,7 @@
 
 mod asset_cache;
 mod encoder;
+mod packing;
 mod stream;
 
 pub(in crate::service) use asset_cache::fetch_assets;

@@ -37,7 +37,7 @@ const MONTHS: [&str; 3] = ["2022-02", "2022-03", "2022-04"];
 
 fn large(quantity: &str) -> String {
     let of_month = |month: &str| {
-        let row = |n: usize| Row::on(&format!("{month}-0{}", 1 + n % 5), quantity).asset(&format!("asset-{n:05}"));
+        let row = |n: usize| Row::on(&format!("{month}-0{}", 1 + n % 5), quantity).bulky(n);
         (0..ROWS).flat_map(move |n| [row(n), row(n).of(ORG, TENANT_2)]).collect::<Vec<_>>()
     };
     csv(&MONTHS.iter().flat_map(|month| of_month(month)).collect::<Vec<_>>())
