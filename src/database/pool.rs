@@ -13,7 +13,7 @@ use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{ConnectOptions, DatabaseError, PooledConnection, session};
+use super::{ConnectOptions, DatabaseError, PooledConnection, pooled::PLAN_ANEW, session};
 use crate::telemetry::metrics::PoolState;
 
 /// How many connections, and how long what they do may take.
@@ -44,11 +44,7 @@ impl Pool {
     pub(crate) fn new(target: &ConnectOptions, options: PoolOptions) -> Result<Self, DatabaseError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(target.config.clone(), target.hosts.clone(), fast);
-        // Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one.
-        let settings = format!(
-            "SET statement_timeout = {}; SET plan_cache_mode = force_custom_plan;",
-            options.statement_timeout.as_millis()
-        );
+        let settings = format!("SET statement_timeout = {}; {PLAN_ANEW};", options.statement_timeout.as_millis());
         let identity = Arc::new(AtomicU64::new(0));
         let newest = Arc::clone(&identity);
         let pool = deadpool_postgres::Pool::builder(manager)

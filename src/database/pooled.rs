@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use deadpool_postgres::Object;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::join3};
 use tokio_postgres::Row;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::Instrument as _;
@@ -21,6 +21,10 @@ use super::{Binds, DatabaseError, Statements};
 use crate::telemetry::traces;
 
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Searches and filters differ by orders of magnitude in what they find, so one plan for all would be a bad one.
+pub(super) const PLAN_ANEW: &str = "SET plan_cache_mode = force_custom_plan";
+const KEEP_PLAN: &str = "SET plan_cache_mode = force_generic_plan";
 
 pub(crate) struct PooledConnection {
     /// There until the connection is given back.
@@ -80,6 +84,24 @@ impl PooledConnection {
         // Not reached when this future is dropped before the answer.
         self.pending.fetch_sub(1, Ordering::Relaxed);
         Ok(result?)
+    }
+
+    /// Rows of a statement for which one plan is as good as another. To plan one that finds a few rows by its key takes several
+    /// times as long as to run it.
+    pub(crate) async fn fetch_all_by_kept_plan(&self, sql: &str, binds: Binds<'_>) -> Result<Vec<Row>, DatabaseError> {
+        let object = self.object()?;
+        let fetch = async {
+            let statement = object.prepare_cached(sql).await?;
+            // They are sent in this order, without waiting for answers.
+            let (kept, rows, anew) = join3(
+                object.batch_execute(KEEP_PLAN),
+                object.query(&statement, binds),
+                object.batch_execute(PLAN_ANEW),
+            )
+            .await;
+            kept.and(anew).and(rows)
+        };
+        self.finish(sql, fetch).await
     }
 
     /// From the next statement on, the database stays as it is then, for this connection.

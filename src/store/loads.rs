@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant, columns, usage_key::usage_key};
 use crate::{
-    database::{Statements as _, numeric::parse_sum},
+    database::{Binds, Statements as _, numeric::parse_sum},
     model::{Month, UsageKey, UtcTime},
 };
 
@@ -79,8 +79,8 @@ impl Store {
             FROM publication_clock clock
             LEFT JOIN loads_in_force($1, $2, ($2::date + interval '1 month')::date - 1, $3) l ON true
             ORDER BY l.usage_day, l.source";
-        let rows =
-            client.fetch_all(statement, &[&tenant.key(), &month.first_day(), &snapshot.time().as_chrono()]).await?;
+        let binds: Binds<'_> = &[&tenant.key(), &month.first_day(), &snapshot.time().as_chrono()];
+        let rows = client.fetch_all_by_kept_plan(statement, binds).await?;
         // The snapshot may be that of another standby.
         if rows.first().map_or(Ok(false), |row| row.try_get("is_behind"))? {
             return Err(StoreError::unavailable("this standby is behind another one"));
@@ -120,7 +120,7 @@ impl Store {
             FROM usage_total
             WHERE tenant_key = $1 AND load_id = ANY ($2)
             GROUP BY meter_key, billing_region, trial";
-        let rows = client.fetch_all(statement, &[&tenant.key(), &load_ids(loads)]).await?;
+        let rows = client.fetch_all_by_kept_plan(statement, &[&tenant.key(), &load_ids(loads)]).await?;
         let mut totals: Vec<StoredTotal> = rows.iter().map(StoredTotal::from_row).collect::<Result<_, _>>()?;
         let found: i64 = totals.iter().map(|total| total.record_count).sum();
         if found != loads.iter().map(|load| i64::from(load.record_count)).sum::<i64>() {
