@@ -14,10 +14,12 @@ RETURN CASE width
     WHEN 3 THEN get_byte(numbers, index * 3) * 65536 + get_byte(numbers, index * 3 + 1) * 256 + get_byte(numbers, index * 3 + 2)
     WHEN 4 THEN get_byte(numbers, index * 4) * 16777216::bigint + get_byte(numbers, index * 4 + 1) * 65536
         + get_byte(numbers, index * 4 + 2) * 256 + get_byte(numbers, index * 4 + 3)
-    ELSE ('x' || lpad(encode(substr(numbers, index * width + 1, width), 'hex'), 16, '0'))::bit(64)::bigint
+    ELSE CASE WHEN width <= 8 THEN
+        ('x' || lpad(encode(substr(numbers, index * width + 1, width), 'hex'), 16, '0'))::bit(64)::bigint
+    END
 END;
 COMMENT ON FUNCTION packed_number IS
-    'One of the numbers that stand one after the other with so many bytes each, the highest first. The index is from 0, the width up to 8.';
+    'One of the numbers that stand one after the other with so many bytes each, the highest first. The index is from 0. Of eight bytes each, numbers from 2^63 on are below zero; null: of more.';
 
 CREATE FUNCTION packed_wide_number(numbers bytea, index integer, width integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -153,10 +155,10 @@ COMMENT ON COLUMN usage_block.record_count IS 'How many records it has.';
 COMMENT ON COLUMN usage_block.first_asset_key IS 'The lowest key of the assets that generated its records.';
 COMMENT ON COLUMN usage_block.last_asset_key IS 'The highest one.';
 COMMENT ON COLUMN usage_block.asset_offsets IS
-    'Of each record, the key of its asset less first_asset_key: numbers of one width, the highest byte first, as in the next columns (packed_number).';
+    'Of each record, the key of its asset less first_asset_key: numbers of one width, the highest byte first (packed_number).';
 COMMENT ON COLUMN usage_block.kind_indexes IS
-    'Which kind each record is of: the place of the kind in kind_codes, period_starts, period_ends and trial_expiries, from 0.';
-COMMENT ON COLUMN usage_block.coefficients IS 'The amount measured of each record: its digits, without the point.';
+    'Which kind each record is of: the place of the kind in kind_codes, period_starts, period_ends and trial_expiries, from 0 (packed_number).';
+COMMENT ON COLUMN usage_block.coefficients IS 'The amount measured of each record: its digits, without the point (packed_number up to 7 bytes each, packed_wide_number for more).';
 COMMENT ON COLUMN usage_block.scales IS
     'The decimal places of each amount, with its digits as delivered, a byte each; one byte alone: all have so many.';
 COMMENT ON TABLE usage_block IS

@@ -9,6 +9,9 @@ use crate::{
     model::Column,
 };
 
+/// A part is read once for each record where it is not as usual, so it may not be long. The longest of today have 1600 bytes.
+const MAX_PART_BYTES: usize = 4 << 10;
+
 /// A message of `PackedRecords`. All of its indexes are in range.
 pub(super) struct PackedRecords<'a> {
     /// Encoded, as the next ones.
@@ -49,6 +52,11 @@ impl<'a> PackedRecords<'a> {
                 }
                 (PACKED_ASSET_INDEXES | PACKED_DIMENSION_INDEXES, _) => return Err(malformed("indexes in pieces")),
                 _ => {}
+            }
+            if matches!(number, PACKED_ASSETS | PACKED_DIMENSIONS)
+                && matches!(value, WireValue::Bytes(part) if part.len() > MAX_PART_BYTES)
+            {
+                return Err(malformed("a part of more than 4 KiB"));
             }
             if assets.len().max(dimensions.len()).max(quantities.len()) > MAX_PACKED_RECORDS {
                 return Err(malformed("too many"));
@@ -122,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_is_an_error() {
-        let cases: [(fn(&mut proto::PackedRecords), &str); 8] = [
+        let cases: [(fn(&mut proto::PackedRecords), &str); 10] = [
             (|packed| packed.asset_indexes[2] = 2, "an index without an element"),
             (|packed| packed.dimension_indexes[0] = 300, "an index without an element"),
             (|packed| packed.asset_indexes[0] = u32::MAX, "an index without an element"),
@@ -131,6 +139,8 @@ mod tests {
             (|packed| packed.asset_indexes.push(0), "more indexes than quantities"),
             (|packed| packed.quantities.truncate(2), "more indexes than quantities"),
             (|packed| packed.assets = vec![proto::UsageRecord::default(); 4097], "too many"),
+            (|packed| packed.assets[1].asset_name = "n".repeat(4096), "a part of more than 4 KiB"),
+            (|packed| packed.dimensions[7].meter_name = "m".repeat(4096), "a part of more than 4 KiB"),
         ];
         for (change, expected) in cases {
             let mut packed = sound();

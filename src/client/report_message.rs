@@ -37,14 +37,16 @@ impl<'a> ReportMessage<'a> {
         mut see: impl FnMut(Encoded<'a>) -> Result<(), ClientError>,
     ) -> Result<Self, ClientError> {
         let mut read = Self::default();
+        let mut is_packed = false;
         let mut fields = Fields::new(message);
         while let Some((number, value)) = fields.next() {
             match (number, value) {
-                (RECORDS, WireValue::Bytes(record)) => {
+                (RECORDS, WireValue::Bytes(record)) if !is_packed => {
                     see(Encoded::Record(record))?;
                     read.record_count += 1;
                 }
-                (PACKED_RECORDS, WireValue::Bytes(packed)) => {
+                (PACKED_RECORDS, WireValue::Bytes(packed)) if !is_packed && read.record_count == 0 => {
+                    is_packed = true;
                     let packed = PackedRecords::read(packed)?;
                     read.record_count += packed.records().len() as u64;
                     see(Encoded::Packed(packed))?;
@@ -53,6 +55,9 @@ impl<'a> ReportMessage<'a> {
                 (RESUME_TOKEN, WireValue::Bytes(token)) => read.resume_token = token,
                 (SUMMARY, WireValue::Bytes(summary)) if read.summary.is_none() => {
                     read.summary = Some(read_summary(summary)?);
+                }
+                (RECORDS | PACKED_RECORDS, WireValue::Bytes(_)) => {
+                    return Err(ClientError::wrong("a message has packed records and others"));
                 }
                 (HEADER | SUMMARY, _) => return Err(ClientError::wrong("a message has two headers or summaries")),
                 _ => {}
@@ -93,4 +98,40 @@ fn read_summary(summary: &[u8]) -> Result<proto::ReportSummary, ClientError> {
         return Err(ClientError::wrong(format!("its summary has {totals} sums")));
     }
     proto::ReportSummary::decode(summary).map_err(|error| ClientError::malformed("summary", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_bounded_by_being_there_once() {
+        let record = proto::UsageRecord { asset_id: "a".to_owned(), ..Default::default() };
+        let records = proto::GetDetailedUsageResponse { records: vec![record.clone()], ..Default::default() };
+        let packed = proto::PackedRecords {
+            assets: vec![record],
+            dimensions: vec![proto::UsageRecord::default()],
+            asset_indexes: vec![0; 4096],
+            dimension_indexes: vec![0; 4096],
+            quantities: vec!["1".to_owned(); 4096],
+        };
+        let packed = proto::GetDetailedUsageResponse { packed_records: Some(packed), ..Default::default() };
+        let (records, packed) = (records.encode_to_vec(), packed.encode_to_vec());
+        let count = |message: &[u8]| {
+            let mut seen = 0;
+            let read = ReportMessage::read(message, |records| {
+                records.each(|_| {
+                    seen += 1;
+                    Ok(())
+                })
+            });
+            read.map(|read| (read.record_count, seen)).map_err(|error| error.to_string())
+        };
+        assert_eq!(count(&[records.as_slice(), &records].concat()), Ok((2, 2)));
+        assert_eq!(count(&packed), Ok((4096, 4096)));
+        for more in [[packed.as_slice(), &packed], [&records, &packed], [&packed, &records]] {
+            let error = count(&more.concat()).expect_err("more than may be");
+            assert!(error.contains("a message has packed records and others"), "{error}");
+        }
+    }
 }

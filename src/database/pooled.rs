@@ -93,15 +93,23 @@ impl PooledConnection {
         let fetch = async {
             let statement = object.prepare_cached(sql).await?;
             // They are sent in this order, without waiting for answers.
-            let (kept, rows, anew) = join3(
+            let statements = join3(
                 object.batch_execute(KEEP_PLAN),
                 object.query(&statement, binds),
                 object.batch_execute(PLAN_ANEW),
-            )
-            .await;
-            kept.and(anew).and(rows)
+            );
+            Ok::<_, tokio_postgres::Error>(statements.await)
         };
-        self.finish(sql, fetch).await
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        let fetched = fetch.instrument(traces::statement(sql)).await;
+        // A connection that goes on keeping plans is not given back.
+        if !matches!(fetched, Ok((_, _, Err(_)))) || object.is_closed() {
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+        }
+        let (kept, rows, anew) = fetched?;
+        let rows = rows?;
+        kept.and(anew)?;
+        Ok(rows)
     }
 
     /// From the next statement on, the database stays as it is then, for this connection.

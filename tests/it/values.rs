@@ -126,5 +126,10 @@ async fn numbers_of_every_width_are_unpacked_by_sql() {
             let found: Vec<String> = found.iter().map(|row| row.get(0)).collect();
             assert_eq!(found, numbers.map(|number| number.to_string()), "{function} of {width} bytes");
         }
+        if width > 8 {
+            let found =
+                sql.query_one("SELECT packed_number($1, 1, $2)", &[&packed, &i32::try_from(width).unwrap()]).await;
+            assert_eq!(found.unwrap().get::<_, Option<i64>>(0), None, "no number rather than a wrong one");
+        }
     }
 }

@@ -25,15 +25,15 @@ pub(super) struct Packing {
 // === impl Packing ===
 
 impl Packing {
-    /// Adds records to the bytes of a message until there are so many bytes; returns how many there were, and `None` where the asset
-    /// or the dimensions of one are not known.
+    /// Adds records to the bytes of a message until there are so many bytes, at least one; returns how many there were, or the asset of
+    /// one that is not known.
     pub(super) fn pack(
         &mut self,
         rows: &[RecordRow],
         encoder: &mut RecordEncoder,
         max_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Option<usize> {
+    ) -> Result<usize, AssetKey> {
         self.clear();
         let (mut assets, mut dimensions, mut count) = (0_u32, 0_u32, 0);
         let mut last: Option<AssetKey> = None;
@@ -41,7 +41,7 @@ impl Packing {
             // Records of an asset follow each other.
             if last != Some(row.asset) {
                 last = Some(row.asset);
-                put_bytes(PACKED_ASSETS, encoder.assets().get(row.asset)?, &mut self.common);
+                put_bytes(PACKED_ASSETS, encoder.assets().get(row.asset).ok_or(row.asset)?, &mut self.common);
                 assets += 1;
             }
             if self.positions.len() <= row.dimensions {
@@ -51,7 +51,7 @@ impl Packing {
                 Some(position) => position,
                 None => {
                     self.part.clear();
-                    encoder.put_common(row.dimensions, &mut self.part)?;
+                    encoder.put_common(row.dimensions, &mut self.part).ok_or(row.asset)?;
                     put_bytes(PACKED_DIMENSIONS, &self.part, &mut self.common);
                     dimensions += 1;
                     *self.positions[row.dimensions].insert(dimensions - 1)
@@ -75,7 +75,7 @@ impl Packing {
         put_varint((packed.len() + self.quantities.len()) as u64, out);
         out.extend_from_slice(packed);
         out.extend_from_slice(&self.quantities);
-        Some(count)
+        Ok(count)
     }
 
     fn clear(&mut self) {

@@ -24,16 +24,17 @@ use super::{
     packing::Packing,
 };
 use crate::{
-    contract::proto,
+    contract::{MAX_PACKED_RECORDS, proto},
     reports::{ReportError, UsageChunk, UsageReport},
     service::{layers::Notes, rpc::produce::produce},
-    store::{RecordRow, StoreError},
+    store::{AssetKey, RecordRow, StoreError},
 };
 
 /// Records in a message, at most: fewer cost throughput in every client language, more cost memory and latency.
 const MESSAGE_RECORDS: usize = 512;
 /// Packed records in a message, at most; they take a tenth of the bytes.
 const PACKED_MESSAGE_RECORDS: usize = 1024;
+const _: () = assert!(PACKED_MESSAGE_RECORDS <= MAX_PACKED_RECORDS);
 /// Bytes of a message, about: clients refuse more than 4 MiB by default.
 const MESSAGE_BYTES: usize = 256 << 10;
 /// Messages that wait for the transport.
@@ -201,7 +202,8 @@ impl Producer {
             }
             None => encode(&rows[..rows.len().min(MESSAGE_RECORDS)], &mut self.encoder, &mut message),
         };
-        let count = count.ok_or_else(|| StoreError::corrupt("a record names an asset that is not there"))?;
+        let count = count
+            .map_err(|asset| StoreError::corrupt(format!("a record names an asset that is not there ({asset:?})")))?;
         let end = start + count;
         let resume_token = self.report.resume_token(chunk, end - 1);
         let token = proto::GetDetailedUsageResponse { resume_token, ..Default::default() };
@@ -210,15 +212,17 @@ impl Producer {
     }
 }
 
-/// Adds records until there are enough bytes; returns how many there were, and `None` where the asset of one is not known.
-fn encode(rows: &[RecordRow], encoder: &mut RecordEncoder, message: &mut Vec<u8>) -> Option<usize> {
-    for (index, row) in rows.iter().enumerate() {
-        if message.len() >= MESSAGE_BYTES {
-            return Some(index);
+/// Adds records until there are enough bytes, at least one; returns how many there were, or the asset of one that is not known.
+fn encode(rows: &[RecordRow], encoder: &mut RecordEncoder, message: &mut Vec<u8>) -> Result<usize, AssetKey> {
+    for (row, count) in rows.iter().zip(1..) {
+        if !encoder.encode(row, message) {
+            return Err(row.asset);
         }
-        encoder.encode(row, message).then_some(())?;
+        if message.len() >= MESSAGE_BYTES {
+            return Ok(count);
+        }
     }
-    Some(rows.len())
+    Ok(rows.len())
 }
 
 /// A message, encoded, with room for its prefix.
