@@ -45,7 +45,7 @@ impl<'a> PackedRecords<'a> {
                 (PACKED_DIMENSIONS, WireValue::Bytes(common)) => dimensions.push(common),
                 (PACKED_QUANTITIES, WireValue::Bytes(quantity)) => quantities.push(quantity),
                 (PACKED_ASSET_INDEXES, WireValue::Bytes(indexes)) if asset_indexes.is_empty() => {
-                    asset_indexes = indexes
+                    asset_indexes = indexes;
                 }
                 (PACKED_DIMENSION_INDEXES, WireValue::Bytes(indexes)) if dimension_indexes.is_empty() => {
                     dimension_indexes = indexes;
@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_is_an_error() {
-        let cases: [(fn(&mut proto::PackedRecords), &str); 10] = [
+        type Change = fn(&mut proto::PackedRecords);
+        let cases: [(Change, &str); 10] = [
             (|packed| packed.asset_indexes[2] = 2, "an index without an element"),
             (|packed| packed.dimension_indexes[0] = 300, "an index without an element"),
             (|packed| packed.asset_indexes[0] = u32::MAX, "an index without an element"),

@@ -36,7 +36,7 @@ impl Store {
             .map(|(key, total)| {
                 let record_count =
                     i64::try_from(total.record_count).map_err(|_| StoreError::corrupt("too many records"))?;
-                Ok(StoredTotal { key: key.clone(), quantity: total.quantity.total(), record_count })
+                Ok(StoredTotal { key: *key, quantity: total.quantity.total(), record_count })
             })
             .collect::<Result<_, _>>()
             .map(Some)
