@@ -81,7 +81,7 @@ async fn a_download_outlives_the_backends_it_is_read_by() {
     database.import(&content("0.25")).await;
     let server = database.serve();
     let mut rng = rng();
-    let sql = database.sql().await;
+    let (sql, lock) = (database.sql().await, database.sql().await);
     for round in 0..rounds(3) {
         let undisturbed = server.february().await;
         let pauses: Vec<u64> = (0..40).map(|_| rng.u64(5..60)).collect();
@@ -93,8 +93,16 @@ async fn a_download_outlives_the_backends_it_is_read_by() {
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                      WHERE datname = current_database() AND application_name = 'secure-connect-reports' AND {which}"
                 );
+                // A statement takes a moment only, so that it waits for this one.
+                let hold = n % 2 == 1;
+                if hold {
+                    lock.batch_execute("BEGIN; LOCK TABLE usage_block IN ACCESS EXCLUSIVE MODE").await.unwrap();
+                }
                 let began = Instant::now();
                 while sql.execute(&kill, &[]).await.unwrap() == 0 && began.elapsed() < Duration::from_millis(100) {}
+                if hold {
+                    lock.batch_execute("COMMIT").await.unwrap();
+                }
                 if n == 5 {
                     // It may be one of the victims, too.
                     while database.try_import(&content(&format!("{round}.5")), "default", false).await.is_err() {}
