@@ -30,7 +30,7 @@ use crate::support::{
     rng, rounds, to_csv,
 };
 
-/// Three times what the network and the windows between server and client hold: there is something to be lost.
+/// Some 14 MB on the wire, which the slow network below takes seconds for: there is something to be lost.
 const ROWS: usize = 60_000;
 
 /// Seconds for a download, so that something can happen meanwhile.
