@@ -134,8 +134,8 @@ impl Hot {
     pub(crate) fn write_records(&mut self) -> usize {
         self.out.clear();
         let mut csv = CsvWriter::new(&mut self.out, CsvFormat::default());
-        self.records.iter().filter(|record| csv.write(record).is_ok()).count();
-        drop(csv);
+        let written = self.records.iter().try_for_each(|record| csv.write(record)).and_then(|()| csv.flush());
+        assert!(written.is_ok(), "a vector has room");
         self.out.len()
     }
 }

@@ -23,13 +23,15 @@ pub struct CsvFormat {
     pub byte_order_mark: bool,
 }
 
-/// Writes records as CSV: UTF-8, quoted by RFC 4180 where needed.
+/// How many bytes are handed to the inner writer at once.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Writes records as CSV: UTF-8, quoted by RFC 4180 where needed. What is not flushed is lost.
 pub struct CsvWriter<W: Write> {
-    out: csv::Writer<W>,
+    out: W,
     format: CsvFormat,
     columns: &'static [Column],
-    /// The current field. The buffer is reused.
-    field: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 // === impl LineEnd ===
@@ -80,21 +82,19 @@ impl<W: Write> CsvWriter<W> {
 
     /// Writes these columns only, which must be the first ones of the report.
     pub(crate) fn of_columns(out: W, format: CsvFormat, columns: &'static [Column]) -> Self {
-        let terminator = match format.line_end {
-            LineEnd::Lf => csv::Terminator::Any(b'\n'),
-            LineEnd::Crlf => csv::Terminator::CRLF,
-        };
-        let out = csv::WriterBuilder::new().terminator(terminator).buffer_capacity(64 << 10).from_writer(out);
-        Self { out, format, columns, field: Vec::new() }
+        Self { out, format, columns, buffer: Vec::new() }
     }
 
     /// Writes the header line, after a byte order mark if the format has one.
     pub fn write_header(&mut self) -> io::Result<()> {
-        let mark = if self.format.byte_order_mark { "\u{feff}" } else { "" };
-        let Some((first, others)) = self.columns.split_first() else { return Ok(()) };
-        let first = first.name();
-        self.out.write_field(format!("{mark}{first}")).map_err(io::Error::from)?;
-        self.out.write_record(others.iter().map(|column| column.name())).map_err(io::Error::from)
+        if self.format.byte_order_mark {
+            self.buffer.extend_from_slice("\u{feff}".as_bytes());
+        }
+        for column in self.columns {
+            self.buffer.extend_from_slice(column.name().as_bytes());
+            self.buffer.push(b',');
+        }
+        self.end_line()
     }
 
     pub fn write(&mut self, record: &UsageRecord) -> io::Result<()> {
@@ -104,30 +104,39 @@ impl<W: Write> CsvWriter<W> {
     /// Writes a record by the values of its columns.
     pub(crate) fn write_values(&mut self, values: &[Value<'_>; Column::COUNT]) -> io::Result<()> {
         for value in &values[..self.columns.len()] {
-            let is_formula =
-                matches!(value, Value::Text(text) if self.format.neutralize_formulas && runs_as_formula(text));
-            if !is_formula && let Some(text) = value.as_text() {
-                self.out.write_field(text).map_err(io::Error::from)?;
-                continue;
+            match value {
+                Value::Text(text) => self.format.write_text(text, &mut self.buffer),
+                // Nothing else needs quotes.
+                value => value.write_to(&mut self.buffer),
             }
-            self.field.clear();
-            if is_formula {
-                self.field.push(b'\'');
-            }
-            value.write_to(&mut self.field);
-            self.out.write_field(&self.field).map_err(io::Error::from)?;
+            self.buffer.push(b',');
         }
-        self.out.write_record(None::<&[u8]>).map_err(io::Error::from)
+        self.end_line()
+    }
+
+    /// Puts the end of a line in the place of the last comma.
+    fn end_line(&mut self) -> io::Result<()> {
+        self.buffer.pop();
+        self.buffer.extend_from_slice(self.format.line_end.as_bytes());
+        if self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(()) }
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
 
     /// Flushes to the inner writer.
     pub fn flush(&mut self) -> io::Result<()> {
+        self.write_out()?;
         self.out.flush()
     }
 
     /// Flushes, and returns the inner writer.
-    pub fn into_inner(self) -> io::Result<W> {
-        self.out.into_inner().map_err(|error| io::Error::other(error.to_string()))
+    pub fn into_inner(mut self) -> io::Result<W> {
+        self.flush()?;
+        Ok(self.out)
     }
 }
 
@@ -147,7 +156,47 @@ fn runs_as_formula(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// By another program's rules, and as it reads them.
+        #[test]
+        fn texts_are_quoted_as_rfc_4180_has_it(texts in prop::collection::vec("[a\",;\r\n '=é]{0,6}", Column::COUNT), crlf in any::<bool>()) {
+            let format = CsvFormat { line_end: if crlf { LineEnd::Crlf } else { LineEnd::Lf }, ..CsvFormat::default() };
+            let mut writer = CsvWriter::new(Vec::new(), format);
+            let values: Vec<Value<'_>> = texts.iter().map(|text| Value::Text(text)).collect();
+            let values: &[Value<'_>; Column::COUNT] = values.as_slice().try_into().expect("as many");
+            for _ in 0..2 {
+                writer.write_values(values).expect("room");
+            }
+            let written = writer.into_inner().expect("room");
+            let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+            let mut other = csv::WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
+            for _ in 0..2 {
+                other.write_record(&texts).expect("room");
+            }
+            prop_assert_eq!(&written, &other.into_inner().expect("room"));
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(written.as_slice());
+            let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().expect("sound CSV");
+            prop_assert_eq!(rows.len(), 2);
+            prop_assert!(rows.iter().all(|row| row.iter().eq(texts.iter().map(String::as_str))));
+        }
+    }
+
+    #[test]
+    fn long_outputs_are_handed_over_in_parts_and_none_is_lost() {
+        let text = "x".repeat(BUFFER_BYTES / 3);
+        let mut values = [Value::Unset; Column::COUNT];
+        values[0] = Value::Text(&text);
+        let mut writer = CsvWriter::new(Vec::new(), CsvFormat::default());
+        for lines in 1..=7 {
+            writer.write_values(&values).expect("room");
+            assert_eq!(writer.out.len(), lines / 3 * 3 * (text.len() + Column::COUNT), "{lines}");
+        }
+        assert_eq!(writer.into_inner().expect("room").len(), 7 * (text.len() + Column::COUNT));
+    }
 
     #[test]
     fn formulas_are_told_from_numbers() {

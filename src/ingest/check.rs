@@ -1,20 +1,19 @@
 //! A row whose values are of their types, and whether it is sound against itself and the catalog.
 
-use std::collections::HashMap;
-
 use super::{
     codec::CheckedRow,
     findings::WarningKind,
     limits::ImportMonths,
     record_location::RecordLocation,
     row::{RawRecord, RowReader},
+    tenants::Tenants,
 };
 use crate::{
     model::{
         AssetType, BillingRegion, Column, Decimal, MeterId, Month, OrganizationId, Platform, RecordDimensions,
         TenantId, UtcTime,
     },
-    store::{ImportTenant, Meters},
+    store::Meters,
 };
 
 /// The longest period of a record: a local day on which clocks are put back.
@@ -40,10 +39,9 @@ pub struct Row<'a> {
     pub trial_expiry: Option<Option<UtcTime>>,
 }
 
-/// What rows are checked against.
+/// What rows are checked against, besides the tenants that they name.
 #[derive(Debug)]
 pub struct Checker {
-    tenants: HashMap<TenantId, ImportTenant>,
     meters: Meters,
     months: ImportMonths,
 }
@@ -72,16 +70,12 @@ impl<'a> Row<'a> {
 }
 
 impl Checker {
-    pub(super) fn new(tenants: HashMap<TenantId, ImportTenant>, meters: Meters, months: ImportMonths) -> Self {
-        Self { tenants, meters, months }
+    pub(super) fn new(meters: Meters, months: ImportMonths) -> Self {
+        Self { meters, months }
     }
 
     pub(super) fn meters(&self) -> &Meters {
         &self.meters
-    }
-
-    pub(super) fn tenant(&self, id: TenantId) -> Option<ImportTenant> {
-        self.tenants.get(&id).copied()
     }
 
     /// Checks a row and reports all of its problems; `None` if it has any.
@@ -89,9 +83,10 @@ impl Checker {
         &self,
         location: RecordLocation,
         row: &Row<'r>,
+        tenants: &Tenants,
         reader: &mut RowReader<'_, '_>,
     ) -> Option<CheckedRow<'r>> {
-        let tenant_id = row.tenant_id.and_then(|id| self.check_tenant(row.organization_id, id, reader));
+        let tenant_id = row.tenant_id.and_then(|id| check_tenant(row.organization_id, id, tenants, reader));
         let meter = row.meter_name.and_then(|name| self.check_meter(name, row.meter_id, reader));
         let is_in_months = row.start.is_some_and(|start| self.check_month(start, reader));
         let period = row.start.zip(row.end).and_then(|(start, end)| check_period(start, end, reader));
@@ -135,25 +130,6 @@ impl Checker {
         checked.map_err(|refused| reader.refuse(Column::Start, start, refused)).is_ok()
     }
 
-    fn check_tenant(
-        &self,
-        organization_id: Option<OrganizationId>,
-        tenant_id: TenantId,
-        reader: &mut RowReader<'_, '_>,
-    ) -> Option<TenantId> {
-        let Some(tenant) = self.tenants.get(&tenant_id) else {
-            reader.refuse(Column::TenantId, tenant_id, "there is no such tenant; declare it in the catalog");
-            return None;
-        };
-        let organization_id = organization_id?;
-        if tenant.organization_id != organization_id {
-            let reason = format!("tenant {tenant_id} belongs to another organization");
-            reader.refuse(Column::OrganizationId, organization_id, reason);
-            return None;
-        }
-        Some(tenant_id)
-    }
-
     fn check_meter(&self, name: &str, id: Option<MeterId>, reader: &mut RowReader<'_, '_>) -> Option<usize> {
         let Some(position) = self.meters.find(name) else {
             reader.refuse(Column::MeterName, name, "there is no such meter; declare it in the catalog");
@@ -167,6 +143,25 @@ impl Checker {
         }
         Some(position)
     }
+}
+
+fn check_tenant(
+    organization_id: Option<OrganizationId>,
+    tenant_id: TenantId,
+    tenants: &Tenants,
+    reader: &mut RowReader<'_, '_>,
+) -> Option<TenantId> {
+    let Some(tenant) = tenants.get(tenant_id) else {
+        reader.refuse(Column::TenantId, tenant_id, "there is no such tenant; declare it in the catalog");
+        return None;
+    };
+    let organization_id = organization_id?;
+    if tenant.organization_id != organization_id {
+        let reason = format!("tenant {tenant_id} belongs to another organization");
+        reader.refuse(Column::OrganizationId, organization_id, reason);
+        return None;
+    }
+    Some(tenant_id)
 }
 
 fn check_period(start: UtcTime, end: UtcTime, reader: &mut RowReader<'_, '_>) -> Option<(UtcTime, UtcTime)> {

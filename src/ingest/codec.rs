@@ -20,7 +20,7 @@ pub(super) struct CheckedRow<'a> {
 }
 
 /// The length of the part of a key that identifies the load: tenant and day.
-const LOAD_BYTES: usize = 16 + 4;
+pub(super) const LOAD_BYTES: usize = 16 + 4;
 /// Encodes an unset time. Far outside the calendar.
 const NO_TIME: i64 = i64::MIN;
 

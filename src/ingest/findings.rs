@@ -102,6 +102,19 @@ impl Findings {
         }
     }
 
+    /// Adds those of rows that come later.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.total += later.total;
+        let room = SHOWN.saturating_sub(self.first.len());
+        self.first.extend(later.first.into_iter().take(room));
+        for warning in later.warnings {
+            match self.warnings.iter_mut().find(|known| known.kind == warning.kind) {
+                Some(known) => known.count += warning.count,
+                None => self.warnings.push(warning),
+            }
+        }
+    }
+
     /// The warnings, if there are no problems.
     pub(super) fn into_result(mut self) -> Result<Vec<UsageWarning>, InvalidUsage> {
         if self.total == 0 {

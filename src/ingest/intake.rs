@@ -7,17 +7,21 @@ use std::{
 
 use super::{
     Checker, InvalidUsage, Prepared, Progress, Row,
+    csv::Piece,
     findings::Findings,
     limits::{ImportLimits, ImportTooLarge},
     plan::Planner,
     record_location::{LocationNames, RecordLocation},
     row::{RawRecord, RowReader},
     sort::Sorter,
+    tenants::Tenants,
 };
+use crate::model::Column;
 
 /// Collects the rows of a delivery, from files or from a stream.
 pub struct Intake {
     checker: Arc<Checker>,
+    tenants: Tenants,
     sorter: Sorter,
     findings: Findings,
     progress: Arc<Progress>,
@@ -32,12 +36,14 @@ pub struct Intake {
 impl Intake {
     pub(super) fn new(
         checker: Arc<Checker>,
+        tenants: Tenants,
         progress: Arc<Progress>,
         location_names: LocationNames,
         limits: ImportLimits,
     ) -> Self {
         Self {
             checker,
+            tenants,
             sorter: Sorter::new(limits.disk_bytes),
             findings: Findings::default(),
             progress,
@@ -49,16 +55,16 @@ impl Intake {
         }
     }
 
-    /// The following rows are from this input.
-    pub(super) fn begin_input(&mut self, input: usize) {
-        self.input = input;
+    /// Gets ready for records of a stream that name these tenants. Waits for the database.
+    ///
+    /// # Errors
+    ///
+    /// The database did not answer.
+    pub fn look_up_tenants<'t>(&mut self, ids: impl Iterator<Item = &'t str>) -> io::Result<()> {
+        self.tenants.look_up(ids)
     }
 
-    pub(super) fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.progress)
-    }
-
-    /// Adds the record of a stream with this number. `read` converts it to a row.
+    /// Adds the record of a stream with this number, whose tenant was looked up. `read` converts it to a row.
     ///
     /// # Errors
     ///
@@ -67,9 +73,21 @@ impl Intake {
         self.take_in(number, None, read)
     }
 
-    /// Adds a line of a file.
-    pub(super) fn add_texts<'r>(&mut self, line: u64, texts: &RawRecord<'r>) -> io::Result<()> {
-        self.take_in(line, Some(texts), |reader| Row::of_texts(texts, reader))
+    /// Adds a part of an input.
+    pub(super) fn add_piece(&mut self, input: usize, piece: Piece) -> io::Result<()> {
+        self.input = input;
+        match piece {
+            Piece::Lines(lines) => {
+                self.tenants.look_up(lines.iter().map(|(_, texts)| texts[Column::TenantId.index()]))?;
+                for (number, texts) in lines.iter() {
+                    self.take_in(number, Some(&texts), |reader| Row::of_texts(&texts, reader))?;
+                }
+            }
+            Piece::Problem { line, column, value, reason } => {
+                self.findings.refuse(RecordLocation::new(input, line), column, &value, &reason);
+            }
+        }
+        Ok(())
     }
 
     fn take_in<'r>(
@@ -87,7 +105,7 @@ impl Intake {
         let location = RecordLocation::new(self.input, number);
         let mut reader = RowReader::new(location, &mut self.findings, texts);
         let row = read(&mut reader);
-        match self.checker.check(location, &row, &mut reader) {
+        match self.checker.check(location, &row, &self.tenants, &mut reader) {
             Some(row) => self.sorter.push(&row),
             // A row that is neither stored nor refused would be lost silently.
             None if self.findings.total() == refused => Err(io::Error::other(format!("row {number} was lost"))),
@@ -95,21 +113,17 @@ impl Intake {
         }
     }
 
-    /// Adds a problem of input that is not a row.
-    pub fn refuse(&mut self, number: u64, column: &'static str, value: &str, reason: &dyn std::fmt::Display) {
-        self.findings.refuse(RecordLocation::new(self.input, number), column, value, reason);
-    }
-
     /// Sorts the rows, finds duplicates, and adds up; gives up when nobody waits for it any more.
-    pub(super) fn finish(mut self, is_wanted: impl Fn() -> bool) -> io::Result<Result<Prepared, InvalidUsage>> {
-        let mut sorted = self.sorter.finish()?;
+    pub(super) fn finish(mut self, is_wanted: impl Fn() -> bool + Sync) -> io::Result<Result<Prepared, InvalidUsage>> {
+        let sorted = self.sorter.finish()?;
         let planner = Planner {
             checker: &self.checker,
+            tenants: &self.tenants,
             location_names: &self.location_names,
             max_loads: self.max_loads,
             is_wanted: &is_wanted,
         };
-        let plan = planner.plan(&mut sorted, &mut self.findings)?;
+        let plan = planner.plan(&sorted, &mut self.findings)?;
         let record_count = self.record_count;
         Ok(self.findings.into_result().map(|warnings| Prepared { sorted, plan, record_count, warnings }))
     }

@@ -8,6 +8,7 @@ mod digest;
 mod findings;
 mod intake;
 mod limits;
+mod lines;
 mod plan;
 mod publish;
 mod record_location;
@@ -16,6 +17,7 @@ mod row;
 mod runs;
 mod sort;
 mod temporary;
+mod tenants;
 mod unicode_ids;
 
 use std::{
@@ -44,13 +46,18 @@ use limits::ImportMonths;
 use plan::Plan;
 use record_location::LocationNames;
 use sort::Sorted;
+use tenants::{Tenants, store_error};
 
 /// The number of rows per batch to the database.
 const BATCH_ROWS: usize = 4096;
+/// How many pieces of an input are read ahead.
+const PIECES: usize = 2;
 
 /// An import that reads rows, and then publishes them.
 pub struct Import {
+    store: Store,
     config: StoreConfig,
+    scope: TenantScope,
     checker: Arc<Checker>,
     source: Source,
     imported_by: String,
@@ -119,9 +126,17 @@ pub struct Prepared {
 
 impl ImportError {
     fn io(context: String, error: io::Error) -> Self {
-        match ImportTooLarge::of(&error) {
-            Some(too_large) => Self::TooLarge(too_large),
-            None => Self::Io { context, error },
+        match (ImportTooLarge::of(&error), store_error(error)) {
+            (Some(too_large), _) => Self::TooLarge(too_large),
+            (None, Ok(error)) => Self::Store(error),
+            (None, Err(error)) => Self::Io { context, error },
+        }
+    }
+
+    fn reading(input: &Input, error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => Self::io(input.name(), error),
+            ReadError::UnsupportedFormat(error) => Self::UnsupportedFormat { file: input.name(), error },
         }
     }
 
@@ -134,7 +149,7 @@ impl ImportError {
 // === impl Import ===
 
 impl Import {
-    /// Reads what rows are checked against: the tenants in scope, and the meters. It has the default limits.
+    /// Reads the meters that rows are checked against. It has the default limits.
     pub async fn new(
         store: &Store,
         config: StoreConfig,
@@ -153,11 +168,12 @@ impl Import {
         (imported_by, source): (&str, Source),
         limits: ImportLimits,
     ) -> Result<Self, ImportError> {
-        let tenants = store.import_tenants(scope).await?;
         let meters = store.meters().await?;
         Ok(Self {
+            store: store.clone(),
             config,
-            checker: Arc::new(Checker::new(tenants, meters, ImportMonths::new(&limits))),
+            scope: scope.clone(),
+            checker: Arc::new(Checker::new(meters, ImportMonths::new(&limits))),
             source,
             imported_by: imported_by.to_owned(),
             progress: Arc::new(Progress::default()),
@@ -169,9 +185,14 @@ impl Import {
         Arc::clone(&self.progress)
     }
 
-    /// A new intake for the records of a stream.
+    fn new_intake(&self, names: LocationNames) -> Intake {
+        let tenants = Tenants::new(self.store.clone(), self.scope.clone());
+        Intake::new(Arc::clone(&self.checker), tenants, self.progress(), names, self.limits)
+    }
+
+    /// A new intake for the records of a stream. Call it on a runtime.
     pub fn intake(&self) -> Intake {
-        Intake::new(Arc::clone(&self.checker), self.progress(), LocationNames::Records, self.limits)
+        self.new_intake(LocationNames::Records)
     }
 
     /// Reads files as one delivery.
@@ -181,16 +202,22 @@ impl Import {
     /// [`ImportError::Invalid`] with the first problems of all files, or the first file that cannot be read at all.
     pub async fn read(&self, inputs: Vec<Input>) -> Result<Prepared, ImportError> {
         let names = inputs.iter().map(Input::name).collect();
-        let names = LocationNames::Lines(names);
-        let mut intake = Intake::new(Arc::clone(&self.checker), self.progress(), names, self.limits);
+        let mut intake = self.new_intake(LocationNames::Lines(names));
+        let progress = self.progress();
         blocking("reading", move || {
-            for (number, input) in inputs.iter().enumerate() {
-                intake.begin_input(number);
-                csv::read(input, &mut intake).map_err(|error| match error {
-                    ReadError::Io(error) => ImportError::io(input.name(), error),
-                    ReadError::UnsupportedFormat(error) => ImportError::UnsupportedFormat { file: input.name(), error },
-                })?;
+            // While some lines are checked, the next ones are read. Who refuses lines does not wait for more of them.
+            let (send, pieces) = std::sync::mpsc::sync_channel(PIECES);
+            let names: Vec<String> = inputs.iter().map(Input::name).collect();
+            let reader = std::thread::spawn(move || {
+                inputs.iter().enumerate().try_for_each(|(number, input)| {
+                    let read = csv::read(input, Arc::clone(&progress), |piece| send.send((number, piece)).is_ok());
+                    read.map_err(|error| ImportError::reading(input, error))
+                })
+            });
+            for (number, piece) in pieces {
+                intake.add_piece(number, piece).map_err(|error| ImportError::io(names[number].clone(), error))?;
             }
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             finish(intake, || true)
         })
         .await
@@ -205,7 +232,7 @@ impl Import {
     }
 }
 
-fn finish(intake: Intake, is_wanted: impl Fn() -> bool) -> Result<Prepared, ImportError> {
+fn finish(intake: Intake, is_wanted: impl Fn() -> bool + Sync) -> Result<Prepared, ImportError> {
     Ok(intake.finish(is_wanted).map_err(ImportError::sorting)??)
 }
 

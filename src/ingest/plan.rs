@@ -1,6 +1,6 @@
 //! Groups sorted rows into loads, and reads the records of a load.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, panic::resume_unwind, sync::Arc, thread::ScopedJoinHandle};
 
 use bigdecimal::BigDecimal;
 
@@ -11,7 +11,8 @@ use super::{
     findings::Findings,
     limits::ImportTooLarge,
     record_location::{LocationNames, RecordLocation},
-    sort::Sorted,
+    sort::{Part, Sorted},
+    tenants::Tenants,
     unicode_ids::UnicodeIds,
 };
 use crate::{
@@ -19,15 +20,20 @@ use crate::{
     store::{LoadKey, MeterKey, Meters, NewLoad, NewTotal, RecordToWrite, StoreError},
 };
 
+/// So many rows are planned in two parts.
+const WORTH_A_THREAD: usize = 10_000;
+
 /// The loads of an import, ordered by tenant id and day.
+#[derive(Default)]
 pub(super) struct Plan {
     pub(super) loads: Vec<PlannedLoad>,
     pub(super) unicode_ids: UnicodeIds,
 }
 
-/// A load, with the tenant's id besides its key.
+/// A load, with what its tenant is besides a key.
 pub(super) struct PlannedLoad {
     pub(super) tenant_id: TenantId,
+    pub(super) organization_id: OrganizationId,
     pub(super) load: NewLoad,
 }
 
@@ -68,23 +74,44 @@ impl LastAsset {
 /// What loads are planned with.
 pub(super) struct Planner<'a> {
     pub(super) checker: &'a Checker,
+    pub(super) tenants: &'a Tenants,
     pub(super) location_names: &'a LocationNames,
     pub(super) max_loads: usize,
     /// Whether somebody waits for the plan.
-    pub(super) is_wanted: &'a dyn Fn() -> bool,
+    pub(super) is_wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
 // === impl Planner ===
 
 impl Planner<'_> {
-    /// Adds up every load, and finds duplicate rows.
-    pub(super) fn plan(&self, sorted: &mut Sorted, findings: &mut Findings) -> io::Result<Plan> {
-        let mut loads = Vec::new();
-        let mut unicode_ids = UnicodeIds::default();
+    /// Adds up every load, and finds duplicate rows: in two parts at once.
+    pub(super) fn plan(&self, sorted: &Sorted, findings: &mut Findings) -> io::Result<Plan> {
+        let parts = sorted.halves(WORTH_A_THREAD, load_of);
+        let planned: Vec<io::Result<(Plan, Findings)>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = parts.iter().map(|part| scope.spawn(|| self.plan_part(part))).collect();
+            let joined = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            threads.into_iter().map(joined).collect()
+        });
+        let mut plan = Plan::default();
+        for part in planned {
+            let (Plan { loads, unicode_ids }, found) = part?;
+            plan.loads.extend(loads);
+            plan.unicode_ids.extend(unicode_ids);
+            findings.extend(found);
+        }
+        if plan.loads.len() > self.max_loads {
+            return Err(ImportTooLarge::Loads(self.max_loads).into());
+        }
+        Ok(plan)
+    }
+
+    fn plan_part(&self, part: &Part<'_>) -> io::Result<(Plan, Findings)> {
+        let mut findings = Findings::default();
+        let mut plan = Plan::default();
         let mut open: Option<OpenLoad> = None;
         let mut assets = LastAsset::default();
         let mut previous = Previous::default();
-        sorted.scan(|key, rest| {
+        part.scan(|key, rest| {
             if !(self.is_wanted)() {
                 return Err(io::Error::other("nobody waits for it any more"));
             }
@@ -99,22 +126,22 @@ impl Planner<'_> {
                 return Ok(true);
             }
             if load_of(&previous.key) != load_of(key) {
-                loads.extend(open.take().map(|load| load.close(self.checker)).transpose()?);
-                if loads.len() == self.max_loads {
+                plan.loads.extend(open.take().map(|load| load.close(self.checker)).transpose()?);
+                if plan.loads.len() == self.max_loads {
                     return Err(ImportTooLarge::Loads(self.max_loads).into());
                 }
             }
             previous.set(key, row.location);
             let load = match &mut open {
                 Some(load) => load,
-                none => none.insert(OpenLoad::new(&row, self.checker)?),
+                none => none.insert(OpenLoad::new(&row, self.tenants)?),
             };
             load.add(&row, assets.of(&row), self.checker)?;
-            unicode_ids.add(&row);
+            plan.unicode_ids.add(&row);
             Ok(true)
         })?;
-        loads.extend(open.map(|load| load.close(self.checker)).transpose()?);
-        Ok(Plan { loads, unicode_ids })
+        plan.loads.extend(open.map(|load| load.close(self.checker)).transpose()?);
+        Ok((plan, findings))
     }
 }
 
@@ -137,19 +164,20 @@ impl Previous {
 
 impl PlannedLoad {
     /// A load without records, for a day that is withdrawn.
-    pub(super) fn empty(tenant_id: TenantId, key: LoadKey) -> Option<Self> {
+    pub(super) fn empty(tenant_id: TenantId, organization_id: OrganizationId, key: LoadKey) -> Option<Self> {
         let digest = Digester::default().finish().ok()?;
         let month = Month::of(key.usage_day)?;
-        Some(Self { tenant_id, load: NewLoad { key, month, digest, record_count: 0, totals: Vec::new() } })
+        let load = NewLoad { key, month, digest, record_count: 0, totals: Vec::new() };
+        Some(Self { tenant_id, organization_id, load })
     }
 }
 
 // === impl OpenLoad ===
 
 impl OpenLoad {
-    fn new(row: &CheckedRow<'_>, checker: &Checker) -> io::Result<Self> {
+    fn new(row: &CheckedRow<'_>, tenants: &Tenants) -> io::Result<Self> {
         let usage_day = row.dimensions.start.day();
-        let tenant = checker.tenant(row.tenant_id).ok_or_else(broken)?;
+        let tenant = tenants.get(row.tenant_id).ok_or_else(broken)?;
         Ok(Self {
             tenant_id: row.tenant_id,
             organization_id: tenant.organization_id,
@@ -192,6 +220,7 @@ impl OpenLoad {
         totals.sort_by_key(|total| total.key);
         Ok(PlannedLoad {
             tenant_id: self.tenant_id,
+            organization_id: self.organization_id,
             load: NewLoad {
                 key: self.key,
                 month: self.month,
@@ -205,7 +234,7 @@ impl OpenLoad {
 
 /// Hands the records of the loads at the positions `wanted` (in order) to `send` in batches, until it says `false`.
 pub(super) fn records(
-    sorted: &mut Sorted,
+    sorted: &Sorted,
     checker: &Checker,
     wanted: &[usize],
     mut send: impl FnMut(Vec<RecordToWrite>) -> bool,

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     model::{OrganizationId, TenantId, UtcTime},
     store::{
-        Coverage, ImportSession, LoadKey, NewLoad, Preconditions, Publication, PublishedLoad, StoreError, UnicodeAsset,
+        Coverage, ImportSession, ImportTenant, LoadKey, NewLoad, Preconditions, Publication, PublishedLoad, StoreError,
+        UnicodeAsset,
     },
 };
 
@@ -36,15 +37,16 @@ impl Import {
         let Prepared { sorted, plan, record_count, mut warnings } = prepared;
         let Plan { loads, unicode_ids } = plan;
         let session = ImportSession::open(&self.config, self.source.clone()).await?;
-        warnings.extend(self.normal_form_warning(&session, &unicode_ids).await?);
-        let mut coverage = self.coverage(&loads, delivery.is_complete);
+        warnings.extend(normal_form_warning(&session, &loads, &unicode_ids).await?);
+        let mut coverage = coverage(&loads, delivery.is_complete);
         let limit = (!delivery.is_complete).then_some(MAX_OMITTED);
         let (omitted, omitted_count) = session.omitted(&coverage, limit).await?;
         let with_records = loads.len();
         let mut planned = loads;
         let mut left_in_force = (Vec::new(), 0);
         if delivery.is_complete {
-            let empty = omitted.iter().filter_map(|load| PlannedLoad::empty(load.tenant_id, load.key));
+            let empty =
+                omitted.iter().filter_map(|load| PlannedLoad::empty(load.tenant_id, load.organization_id, load.key));
             planned.extend(empty);
             coverage.omitted = omitted.iter().map(|load| load.key).collect();
         } else {
@@ -74,14 +76,15 @@ impl Import {
         usage_day: NaiveDate,
         delivery: &Delivery<'_>,
     ) -> Result<ImportReport, ImportError> {
-        let tenant = self.checker.tenant(tenant_id).ok_or(ImportError::UnknownTenant)?;
+        let tenants = self.store.import_tenants(&self.scope, &[tenant_id]).await?;
+        let tenant = tenants.get(&tenant_id).ok_or(ImportError::UnknownTenant)?;
         let key = LoadKey { tenant: tenant.key, usage_day };
         let nothing = || ImportError::NothingToWithdraw { source_name: self.source.clone(), usage_day };
         let session = ImportSession::open(&self.config, self.source.clone()).await?;
         if session.in_force(&[key]).await?.is_empty() {
             return Err(nothing());
         }
-        let planned = vec![PlannedLoad::empty(tenant_id, key).ok_or_else(nothing)?];
+        let planned = vec![PlannedLoad::empty(tenant_id, tenant.organization_id, key).ok_or_else(nothing)?];
         let sorted = Sorter::new(self.limits.disk_bytes).finish().map_err(ImportError::sorting)?;
         let (loads, published_at) = self.publish_planned(session, sorted, (planned, 0), None, delivery).await?;
         let (omitted, warnings) = (Vec::new(), Vec::new());
@@ -134,7 +137,7 @@ impl Import {
     async fn write(
         &self,
         session: &mut ImportSession,
-        (mut sorted, wanted): (Sorted, Vec<usize>),
+        (sorted, wanted): (Sorted, Vec<usize>),
         loads: &[NewLoad],
         preconditions: &Preconditions,
         name: &str,
@@ -144,7 +147,7 @@ impl Import {
         let (sender, receiver) = mpsc::channel(4);
         let checker = Arc::clone(&self.checker);
         let reader = tokio::task::spawn_blocking(move || {
-            plan::records(&mut sorted, &checker, &wanted, |batch| sender.blocking_send(batch).is_ok())
+            plan::records(&sorted, &checker, &wanted, |batch| sender.blocking_send(batch).is_ok())
         });
         let progress = &self.progress;
         let publication = session
@@ -164,7 +167,11 @@ impl Import {
     /// What the import relies on, to be checked again when it publishes.
     fn preconditions(&self, planned: &[PlannedLoad], changed: &[usize]) -> Preconditions {
         let unchanged = planned.iter().enumerate().filter(|(index, _)| changed.binary_search(index).is_err());
-        let mut tenants: Vec<_> = planned.iter().filter_map(|planned| self.checker.tenant(planned.tenant_id)).collect();
+        let tenant = |planned: &PlannedLoad| ImportTenant {
+            key: planned.load.key.tenant,
+            organization_id: planned.organization_id,
+        };
+        let mut tenants: Vec<_> = planned.iter().map(tenant).collect();
         tenants.sort_by_key(|tenant| tenant.key);
         tenants.dedup_by_key(|tenant| tenant.key);
         Preconditions {
@@ -174,38 +181,35 @@ impl Import {
             coverage: None,
         }
     }
+}
 
-    /// Which days of organizations a delivery speaks of: those that it has records of. A complete one speaks of all its days
-    /// for all its organizations.
-    fn coverage(&self, loads: &[PlannedLoad], is_complete: bool) -> Coverage {
-        let mut days: Vec<(OrganizationId, NaiveDate)> = loads
-            .iter()
-            .filter_map(|planned| {
-                let tenant = self.checker.tenant(planned.tenant_id)?;
-                Some((tenant.organization_id, planned.load.key.usage_day))
-            })
-            .collect();
-        days.sort_unstable();
-        days.dedup();
-        if is_complete {
-            let organizations: BTreeSet<OrganizationId> = days.iter().map(|&(organization, _)| organization).collect();
-            let all_days: BTreeSet<NaiveDate> = days.iter().map(|&(_, day)| day).collect();
-            let of = |organization| all_days.iter().map(move |&day| (organization, day));
-            days = organizations.into_iter().flat_map(of).collect();
-        }
-        Coverage { days, delivered: loads.iter().map(|planned| planned.load.key).collect(), omitted: Vec::new() }
+/// Which days of organizations a delivery speaks of: those that it has records of. A complete one speaks of all its days
+/// for all its organizations.
+fn coverage(loads: &[PlannedLoad], is_complete: bool) -> Coverage {
+    let mut days: Vec<(OrganizationId, NaiveDate)> =
+        loads.iter().map(|planned| (planned.organization_id, planned.load.key.usage_day)).collect();
+    days.sort_unstable();
+    days.dedup();
+    if is_complete {
+        let organizations: BTreeSet<OrganizationId> = days.iter().map(|&(organization, _)| organization).collect();
+        let all_days: BTreeSet<NaiveDate> = days.iter().map(|&(_, day)| day).collect();
+        let of = |organization| all_days.iter().map(move |&day| (organization, day));
+        days = organizations.into_iter().flat_map(of).collect();
     }
+    Coverage { days, delivered: loads.iter().map(|planned| planned.load.key).collect(), omitted: Vec::new() }
+}
 
-    async fn normal_form_warning(
-        &self,
-        session: &ImportSession,
-        ids: &UnicodeIds,
-    ) -> Result<Option<UsageWarning>, StoreError> {
-        let assets = ids.iter().filter_map(|id| {
-            let tenant = self.checker.tenant(id.tenant_id)?.key;
-            Some(UnicodeAsset { tenant, asset_type: id.asset_type, id: &id.id, composed: &id.composed })
-        });
-        let present = session.alike_assets(&assets.collect::<Vec<_>>()).await?;
-        Ok(ids.warning(&present))
-    }
+/// The loads are ordered by tenant id.
+async fn normal_form_warning(
+    session: &ImportSession,
+    loads: &[PlannedLoad],
+    ids: &UnicodeIds,
+) -> Result<Option<UsageWarning>, StoreError> {
+    let assets = ids.iter().filter_map(|id| {
+        let position = loads.binary_search_by_key(&id.tenant_id, |planned| planned.tenant_id).ok()?;
+        let tenant = loads[position].load.key.tenant;
+        Some(UnicodeAsset { tenant, asset_type: id.asset_type, id: &id.id, composed: &id.composed })
+    });
+    let present = session.alike_assets(&assets.collect::<Vec<_>>()).await?;
+    Ok(ids.warning(&present))
 }

@@ -22,9 +22,15 @@ pub(super) struct Sorted {
     runs: Runs,
 }
 
+/// Some of the rows, in order.
+pub(super) enum Part<'s> {
+    Memory { bytes: &'s [u8], entries: &'s [Entry] },
+    Runs(&'s Runs),
+}
+
 /// The position of a row in the buffer: the key, followed by the rest.
 #[derive(Clone, Copy)]
-struct Entry {
+pub(super) struct Entry {
     start: u32,
     rest: u32,
     end: u32,
@@ -96,20 +102,54 @@ impl Entry {
     }
 }
 
+// === impl Part ===
+
+impl Part<'_> {
+    /// Calls `each` with the key and the rest of every row, until it returns `false`.
+    pub(super) fn scan(&self, mut each: impl FnMut(&[u8], &[u8]) -> io::Result<bool>) -> io::Result<()> {
+        match self {
+            Self::Memory { bytes, entries } => {
+                for entry in *entries {
+                    if !each(entry.key(bytes), entry.rest(bytes))? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Self::Runs(runs) => runs.scan(each),
+        }
+    }
+}
+
 // === impl Sorted ===
 
 impl Sorted {
     /// Calls `each` with the key and the rest of every row, until it returns `false`.
-    pub(super) fn scan(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> io::Result<bool>) -> io::Result<()> {
+    pub(super) fn scan(&self, each: impl FnMut(&[u8], &[u8]) -> io::Result<bool>) -> io::Result<()> {
+        self.all().scan(each)
+    }
+
+    fn all(&self) -> Part<'_> {
         if self.runs.is_empty() {
-            for entry in &self.entries {
-                if !each(entry.key(&self.bytes), entry.rest(&self.bytes))? {
-                    break;
-                }
-            }
-            return Ok(());
+            Part::Memory { bytes: &self.bytes, entries: &self.entries }
+        } else {
+            Part::Runs(&self.runs)
         }
-        self.runs.scan(each)
+    }
+
+    /// The rows in two parts of about the same size, for a thread each; all in one, where they are fewer than `worth_it` or in
+    /// files. Rows are in one part where `together` makes the same of their keys.
+    pub(super) fn halves(&self, worth_it: usize, together: impl Fn(&[u8]) -> &[u8]) -> Vec<Part<'_>> {
+        if !self.runs.is_empty() || self.entries.len() < worth_it {
+            return vec![self.all()];
+        }
+        let key = |entry: &Entry| together(entry.key(&self.bytes));
+        let middle = self.entries.len() / 2;
+        let rest = &self.entries[middle..];
+        let before = self.entries[..middle].last();
+        let same = before.map_or(0, |last| rest.iter().take_while(|entry| key(entry) == key(last)).count());
+        let (first, second) = self.entries.split_at(middle + same);
+        [first, second].into_iter().map(|entries| Part::Memory { bytes: &self.bytes, entries }).collect()
     }
 }
 
@@ -118,7 +158,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ingest::record_location::RecordLocation;
+    use crate::ingest::{codec::LOAD_BYTES, record_location::RecordLocation};
     use crate::model::{AssetType, BillingRegion, Decimal, RecordDimensions, TenantId, UtcTime};
 
     proptest! {
@@ -136,7 +176,7 @@ mod tests {
                     quantity: Decimal::new(1, 0).expect("in range"),
                 }).expect("room");
             }
-            let mut sorted = sorter.finish().expect("room");
+            let sorted = sorter.finish().expect("room");
             prop_assert!(sorted.runs.count() <= 3);
             let mut expected: Vec<(String, u64)> = ids.into_iter().zip(0..).collect();
             expected.sort();
@@ -149,6 +189,21 @@ mod tests {
                 }).expect("readable");
                 prop_assert_eq!(&found, &expected);
             }
+            // In parts, too, and those with the same first letter are in one. A key begins with tenant, day and type.
+            let letter = |key: &[u8]| &key[..LOAD_BYTES + 2];
+            let mut found = Vec::new();
+            let mut letters = Vec::new();
+            for part in sorted.halves(2, letter) {
+                letters.push(std::collections::BTreeSet::new());
+                part.scan(|key, rest| {
+                    letters.last_mut().expect("one").insert(letter(key).to_vec());
+                    let row = CheckedRow::read(key, rest).expect("a row");
+                    found.push((row.asset_id.to_owned(), row.location.to_bits()));
+                    Ok(true)
+                }).expect("readable");
+            }
+            prop_assert_eq!(&found, &expected);
+            prop_assert!(letters.len() <= 2 && (letters.len() < 2 || letters[0].is_disjoint(&letters[1])));
         }
     }
 }

@@ -58,6 +58,16 @@ impl UnicodeIds {
         self.last = Some(id);
     }
 
+    /// Adds those of later loads.
+    pub(super) fn extend(&mut self, later: Self) {
+        for (id, location) in later.first_locations {
+            if self.first_locations.len() < MAX_IDS || self.first_locations.contains_key(&id) {
+                let first = self.first_locations.entry(id).or_insert(location);
+                *first = location.min(*first);
+            }
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &UnicodeId> {
         self.first_locations.keys()
     }

@@ -29,7 +29,7 @@ impl std::fmt::Debug for Revision {
 }
 
 /// The revision of loads, which are ordered by day and source. It knows their contents and nothing of when or how often
-/// they were delivered. The database computes the same for bills (`add_usage_months`).
+/// they were delivered. The database computes the same for bills (`store/publication/months.rs`).
 pub(super) fn revision(tenant: TenantId, month: Month, loads: &[Load]) -> Revision {
     let mut digest = Sha256::new();
     digest.update(format!("{tenant} {month}\n"));

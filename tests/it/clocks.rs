@@ -139,7 +139,6 @@ async fn what_was_published_in_the_future_is_brought_back_in_its_order() {
         UPDATE usage_import SET published_at = published_at + interval '30 years' WHERE published_at > now();
         UPDATE usage_load SET published_at = published_at + interval '30 years' WHERE published_at > now();
         UPDATE usage_month SET published_at = published_at + interval '30 years' WHERE published_at > now();
-        UPDATE usage_month_total SET published_at = published_at + interval '30 years' WHERE published_at > now();
         UPDATE price SET superseded_at = superseded_at + interval '30 years' WHERE superseded_at > now();
         UPDATE price SET applied_at = applied_at + interval '30 years' WHERE applied_at > now();
         UPDATE uncharged_meter SET applied_at = applied_at + interval '30 years',

@@ -83,7 +83,8 @@ async fn a_reader_serves_every_report_and_can_change_nothing() {
         ] {
             let error = reader.batch_execute(&format!("BEGIN; {statement}")).await.unwrap_err();
             let code = [SqlState::WRONG_OBJECT_TYPE, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE];
-            let view = ["detailed_usage_report", "usage_record"].contains(&name.as_str())
+            let view = ["detailed_usage_report", "usage_record", "usage_total", "usage_month_total"]
+                .contains(&name.as_str())
                 && error.code().is_some_and(|found| code.contains(found));
             assert!(view || error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error:?}");
             reader.batch_execute("ROLLBACK").await.unwrap();
@@ -141,14 +142,15 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         OWNERS_TRIGGER,
         "DELETE FROM usage_block",
         "DELETE FROM usage_load",
-        "DELETE FROM usage_total",
+        "DELETE FROM usage_month",
         "DELETE FROM asset",
         "DELETE FROM price",
         "DELETE FROM uncharged_meter",
         "DELETE FROM tenant",
         "UPDATE usage_block SET coefficients = NULL",
         "UPDATE usage_load SET published_at = now()",
-        "UPDATE usage_total SET quantity = 0",
+        "UPDATE usage_load SET totals = '{}'",
+        "UPDATE usage_month SET totals = '{}'",
         "UPDATE asset SET asset_name = ''",
         "UPDATE price_tier SET unit_price = 0",
         "UPDATE price SET currency = 'EUR'",

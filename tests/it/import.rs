@@ -315,3 +315,48 @@ async fn the_view_shows_the_report_under_its_columns() {
         rows.iter().map(|row| (0..14).map(|column| row.get::<_, String>(column)).collect()).collect();
     assert_eq!(found, [row.0.to_vec()]);
 }
+
+/// Lines are checked some thousands at a time, with the tenants that they name.
+#[tokio::test]
+async fn problems_come_in_the_order_of_lines_however_many_there_are() {
+    const ROWS: u64 = 9_000;
+    let database = Database::with_catalog().await;
+    let mut rows: Vec<Row> = (2..ROWS + 2)
+        .map(|line| {
+            Row::on("2022-02-01", "1").asset(&format!("{line:05}")).of(ORG, [TENANT, TENANT_2][(line % 2) as usize])
+        })
+        .collect();
+    let sound = csv(&rows);
+    let nowhere = |n: u64| format!("eeeeeeee-0000-4000-8000-{n:012}");
+    for line in [4_095_u64, 4_096, 4_097, 4_098, 8_193, 8_194, 9_001] {
+        rows[line as usize - 2] = rows[line as usize - 2].clone().of(ORG, &nowhere(line));
+    }
+    let foreign = rows[100].clone().with("organizationId", &nowhere(1));
+    rows[100] = foreign;
+    let mut lines: Vec<String> = csv(&rows).lines().map(str::to_owned).collect();
+    // A quote in a text, between the two.
+    lines[4_199] = lines[4_199].replacen("Joe", "J\"oe", 1);
+    let invalid = refused(&database, &(lines.join("\n") + "\n")).await;
+    let places: Vec<(u64, &str)> = invalid.first.iter().map(|problem| (problem.number, problem.column)).collect();
+    let expected = [
+        (102, "organizationId"),
+        (4_095, "tenantId"),
+        (4_096, "tenantId"),
+        (4_097, "tenantId"),
+        (4_098, "tenantId"),
+        (4_200, "assetName"),
+        (8_193, "tenantId"),
+        (8_194, "tenantId"),
+        (9_001, "tenantId"),
+    ];
+    assert_eq!((places.as_slice(), invalid.total), (expected.as_slice(), 9));
+    assert_eq!(count(&database, "usage_load").await, 0);
+
+    // Only the first ones are shown, and all are counted.
+    let nobody = csv(&(0..ROWS).map(|n| Row::on("2022-02-01", "1").of(ORG, &nowhere(n))).collect::<Vec<_>>());
+    let invalid = refused(&database, &nobody).await;
+    let numbers: Vec<u64> = invalid.first.iter().map(|problem| problem.number).collect();
+    assert_eq!((numbers, invalid.total), ((2..22).collect(), ROWS));
+    let report = database.import(&sound).await;
+    assert_eq!((report.record_count, outcomes(&report)), (ROWS, vec!["published"; 2]));
+}

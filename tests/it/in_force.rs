@@ -8,9 +8,9 @@ use crate::support::Database;
 /// only record is the number of the load.
 const LOADS: &str = "
     INSERT INTO usage_import (source, file_name, imported_by, published_at) VALUES ('s', 'f', 'me', now());
-    INSERT INTO usage_load (tenant_key, usage_month, usage_day, source, import_id, digest, record_count, published_at)
+    INSERT INTO usage_load (tenant_key, usage_month, usage_day, source, import_id, digest, record_count, published_at, totals)
         SELECT tenant_key, date_trunc('month', day)::date, day, source, 1, sha256(''), 1,
-               timestamptz '2022-04-01Z' + interval '1 s' * n
+               timestamptz '2022-04-01Z' + interval '1 s' * n, '{}'
         FROM tenant, unnest('{2022-01-31,2022-02-01,2022-02-28}'::date[]) AS day, unnest('{a,b,ä}'::text[]) AS source,
              generate_series(1, 4) n
         WHERE hashtext(tenant_key || source || day || n) % 3 <> 0;

@@ -282,7 +282,7 @@ async fn every_query_for_tenants_keeps_to_the_scope() {
     let hidden =
         async |id: &str| store.find_organization(scope, id.parse().unwrap()).await.unwrap().visible().unwrap_err();
     assert_eq!((hidden(ORG).await, hidden(NOBODY).await), (Hidden::OutOfScope, Hidden::Unknown));
-    let importable = store.import_tenants(scope).await.unwrap();
+    let importable = store.import_tenants(scope, &[own, foreign, nowhere]).await.unwrap();
     assert_eq!(importable.keys().copied().collect::<Vec<_>>(), [own]);
 }
 

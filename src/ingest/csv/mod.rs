@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Intake, Progress};
+use super::{Progress, lines::Lines};
 use columns::{Columns, Header, RowContent};
 use envelope::Envelope;
 pub use envelope::UnsupportedFormat;
@@ -81,36 +81,68 @@ impl From<PathBuf> for Input {
     }
 }
 
-pub(super) fn read(input: &Input, intake: &mut Intake) -> Result<(), ReadError> {
-    let Envelope { text, encoding } = envelope::open(input.open(intake.progress())?)?;
+/// A part of an input.
+pub(super) enum Piece {
+    Lines(Lines),
+    /// A problem of something that is not a row.
+    Problem {
+        line: u64,
+        column: &'static str,
+        value: String,
+        reason: String,
+    },
+}
+
+/// Reads an input, and hands over its pieces in order, until one is not wanted any more.
+pub(super) fn read(
+    input: &Input,
+    progress: Arc<Progress>,
+    mut send: impl FnMut(Piece) -> bool,
+) -> Result<(), ReadError> {
+    let Envelope { text, encoding } = envelope::open(input.open(progress)?)?;
     let mut rows = Rows::new(text);
     let columns = match Columns::read(&mut rows, encoding)? {
         Header::Columns(columns) => columns,
         Header::Refused(problems) => {
             for (line, column, value, reason) in problems {
-                intake.refuse(line, column, &value, &reason);
+                send(Piece::Problem { line, column, value, reason });
             }
             return Ok(());
         }
     };
+    let mut lines = Lines::default();
     loop {
-        let row = match rows.next() {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(()),
+        let problem = match rows.next() {
+            Ok(Some(row)) => match columns.record(&row) {
+                RowContent::Record(raw) => {
+                    lines.push(row.line, &raw);
+                    if lines.is_full() && !send(Piece::Lines(std::mem::take(&mut lines))) {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                RowContent::Skipped => continue,
+                RowContent::Problem { column, value, reason } => {
+                    Piece::Problem { line: row.line, column, value, reason }
+                }
+            },
+            Ok(None) => {
+                send(Piece::Lines(lines));
+                return Ok(());
+            }
             Err(RowError::Io(error)) => return Err(error.into()),
             Err(RowError::TooLong { line }) => {
-                intake.refuse(line, "", "", &"the row is longer than 1 MiB");
-                continue;
+                let reason = "the row is longer than 1 MiB".to_owned();
+                Piece::Problem { line, column: "", value: String::new(), reason }
             }
             Err(RowError::Quoting { line, field, value, fault }) => {
-                intake.refuse(line, columns.name_of(field), &value, &fault);
-                continue;
+                Piece::Problem { line, column: columns.name_of(field), value, reason: fault.to_string() }
             }
         };
-        match columns.record(&row) {
-            RowContent::Record(raw) => intake.add_texts(row.line, &raw)?,
-            RowContent::Skipped => {}
-            RowContent::Problem { column, value, reason } => intake.refuse(row.line, column, &value, &reason),
+        // The first problems are shown, so those of the lines before it come first.
+        let before = std::mem::take(&mut lines);
+        if (!before.is_empty() && !send(Piece::Lines(before))) || !send(problem) {
+            return Ok(());
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 
 /// Takes the records of a message in, the first of which has this number in the stream.
 pub(super) fn take_in(mut intake: Intake, first: u64, records: &[proto::UsageRecord]) -> std::io::Result<Intake> {
+    intake.look_up_tenants(records.iter().map(|record| record.tenant_id.as_str()))?;
     for (record, number) in records.iter().zip(first..) {
         intake.add(number, |reader| row(record, reader))?;
     }

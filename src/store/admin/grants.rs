@@ -76,8 +76,8 @@ const TABLES: &str = "organization, tenant, tenant_name_suffix, organization_nam
     uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, \
     statement, statement_line, statement_report, statement_key, publication_clock, refinery_schema_history, usage_record, detailed_usage_report";
 /// What is written once, and what declarations change.
-const APPENDED: &str = "price, price_tier, uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, \
-    usage_month, usage_month_total, statement, statement_line, statement_report, statement_key";
+const APPENDED: &str = "price, price_tier, uncharged_meter, asset, usage_import, usage_load, usage_block, usage_month, \
+    statement, statement_line, statement_report, statement_key";
 const DECLARED: &str = "organization, tenant, meter";
 const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
 /// What readers call. Everyone may, where the database does not say otherwise.

@@ -224,8 +224,7 @@ pub(super) async fn month_usage(
             ORDER BY m.published_at DESC
             LIMIT 1
         ) m
-        LEFT JOIN usage_month_total t ON t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month
-                                     AND t.published_at = m.published_at
+        LEFT JOIN LATERAL unnest(m.totals) AS t ON true
         ORDER BY m.usage_month, m.tenant_key";
     let (keys, first_days): (Vec<i64>, Vec<NaiveDate>) =
         months.iter().map(|(tenant, month)| (tenant.0, month.first_day())).unzip();

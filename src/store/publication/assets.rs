@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use foldhash::fast::RandomState;
 use tokio_postgres::Client;
 
 use crate::{
@@ -19,9 +20,11 @@ const MAX_CACHED: usize = 100_000;
 pub(super) struct AssetKeys<'a> {
     client: &'a Client,
     find: PreparedStatement<'a>,
+    draw: PreparedStatement<'a>,
     make: PreparedStatement<'a>,
-    /// Of the tenants of the last records.
-    tenants: HashMap<TenantKey, HashMap<Arc<Asset>, AssetKey>>,
+    /// The tenant of the last record, and its assets: records come sorted by tenant.
+    tenant: Option<TenantKey>,
+    known: HashMap<Arc<Asset>, AssetKey, RandomState>,
 }
 
 impl<'a> AssetKeys<'a> {
@@ -33,59 +36,65 @@ impl<'a> AssetKeys<'a> {
             .await?;
         let find = PreparedStatement::new(
             client,
+            // One array, and not a row for each: most of the time would be theirs.
             "-- assets: find
-                SELECT w.n, a.asset_key
-                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])
-                     WITH ORDINALITY AS w (tenant_key, asset_type, asset_id, asset_name, n)
-                CROSS JOIN LATERAL (
+                SELECT array_agg((
                     SELECT asset_key FROM asset
                     WHERE tenant_key = w.tenant_key AND asset_type = w.asset_type AND asset_id = w.asset_id
                       AND asset_name = w.asset_name
-                    OFFSET 0
-                ) a",
+                ) ORDER BY n) AS keys
+                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])
+                     WITH ORDINALITY AS w (tenant_key, asset_type, asset_id, asset_name, n)",
+        )
+        .await?;
+        let draw = PreparedStatement::new(
+            client,
+            "-- assets: draw keys
+                SELECT array_agg(nextval('asset_key_seq')) AS keys FROM generate_series(1, $1::bigint)",
         )
         .await?;
         let make = PreparedStatement::new(
             client,
             "-- assets: make
-                INSERT INTO asset (tenant_key, asset_type, asset_id, asset_name)
-                SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])
+                INSERT INTO asset (tenant_key, asset_type, asset_id, asset_name, asset_key)
+                SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], $5::bigint[])
                 ON CONFLICT DO NOTHING",
         )
         .await?;
-        Ok(Self { client, find, make, tenants: HashMap::new() })
+        Ok(Self { client, find, draw, make, tenant: None, known: HashMap::default() })
     }
 
-    /// Makes sure that the keys of these records' assets are known.
+    /// The keys of these records' assets, in their order.
     pub(super) async fn resolve(
         &mut self,
         records: &[RecordToWrite],
         tenant_of: impl Fn(&RecordToWrite) -> TenantKey,
-    ) -> Result<(), StoreError> {
-        let Some(first) = records.first() else { return Ok(()) };
-        let (first, mut missing) = (tenant_of(first), Vec::<TenantAsset>::new());
-        self.tenants.retain(|tenant, keys| *tenant == first && keys.len() <= MAX_CACHED);
-        for record in records {
-            let tenant = tenant_of(record);
-            // Records of one asset follow each other.
-            let is_last =
-                missing.last().is_some_and(|last| last.tenant == tenant && Arc::ptr_eq(&last.asset, &record.asset));
-            if !is_last && !self.tenants.get(&tenant).is_some_and(|keys| keys.contains_key(&record.asset)) {
-                missing.push(TenantAsset { tenant, asset: Arc::clone(&record.asset) });
+    ) -> Result<Vec<AssetKey>, StoreError> {
+        let mut keys = Vec::with_capacity(records.len());
+        let mut wanted: Vec<TenantAsset> = Vec::new();
+        let mut places = Vec::new();
+        // Records of one asset follow each other.
+        for run in records.chunk_by(|a, b| tenant_of(a) == tenant_of(b) && Arc::ptr_eq(&a.asset, &b.asset)) {
+            let (tenant, asset) = (tenant_of(&run[0]), &run[0].asset);
+            let known = if self.tenant == Some(tenant) { self.known.get(asset).copied() } else { None };
+            if known.is_none() {
+                wanted.push(TenantAsset { tenant, asset: Arc::clone(asset) });
+                places.push(keys.len()..keys.len() + run.len());
+            }
+            keys.resize(keys.len() + run.len(), known.unwrap_or(AssetKey(0)));
+        }
+        let last = records.last().map(tenant_of);
+        if self.tenant != last || self.known.len() > MAX_CACHED {
+            self.known.clear();
+            self.tenant = last;
+        }
+        for ((wanted, place), key) in wanted.iter().zip(places).zip(self.find_or_make(&wanted).await?) {
+            keys[place].fill(key);
+            if Some(wanted.tenant) == last {
+                self.known.insert(Arc::clone(&wanted.asset), key);
             }
         }
-        // Imports that make the same assets at once wait for each other in one order.
-        missing.sort();
-        missing.dedup();
-        let new = self.find(missing).await?;
-        if new.is_empty() {
-            return Ok(());
-        }
-        let (tenants, types, ids, names) = columns(&new);
-        self.make.run(&[&tenants, &types, &ids, &names]).await?;
-        // Asked again rather than returned: another import may have made some of them meanwhile.
-        let lost = self.find(new).await?;
-        if lost.is_empty() { Ok(()) } else { Err(StoreError::corrupt("an asset that was made is not there")) }
+        Ok(keys)
     }
 
     /// Gives the connection back as it was.
@@ -93,31 +102,53 @@ impl<'a> AssetKeys<'a> {
         Ok(self.client.run_script("-- assets: plan\nRESET plan_cache_mode; RESET enable_seqscan").await?)
     }
 
-    /// The keys of a tenant's assets, as far as records with them were resolved.
-    pub(super) fn of(&self, tenant: TenantKey) -> Result<&HashMap<Arc<Asset>, AssetKey>, StoreError> {
-        self.tenants.get(&tenant).ok_or_else(|| StoreError::corrupt("a tenant's assets were not resolved"))
+    async fn find_or_make(&self, wanted: &[TenantAsset]) -> Result<Vec<AssetKey>, StoreError> {
+        let mut found = self.find(wanted).await?;
+        let missing = wanted.iter().zip(&found).filter(|(_, key)| key.is_none()).map(|(wanted, _)| wanted);
+        let mut missing: Vec<TenantAsset> = missing.cloned().collect();
+        if !missing.is_empty() {
+            // Imports that make the same assets at once wait for each other in one order.
+            missing.sort();
+            missing.dedup();
+            match self.make(&missing).await? {
+                Some(made) => {
+                    let made: HashMap<&TenantAsset, i64, RandomState> = missing.iter().zip(made).collect();
+                    for (wanted, key) in wanted.iter().zip(&mut found).filter(|(_, key)| key.is_none()) {
+                        *key = made.get(wanted).copied();
+                    }
+                }
+                None => found = self.find(wanted).await?,
+            }
+        }
+        let made = |key: Option<i64>| {
+            key.map(AssetKey).ok_or_else(|| StoreError::corrupt("an asset that was made is not there"))
+        };
+        found.into_iter().map(made).collect()
     }
 
-    /// Looks assets up; returns those that are not there.
-    async fn find(&mut self, mut assets: Vec<TenantAsset>) -> Result<Vec<TenantAsset>, StoreError> {
+    /// Makes assets, and returns their keys in their order; `None` where another import has made some of them meanwhile.
+    async fn make(&self, assets: &[TenantAsset]) -> Result<Option<Vec<i64>>, StoreError> {
+        let count = i64::try_from(assets.len()).unwrap_or(i64::MAX);
+        let rows = self.draw.fetch_all(&[&count]).await?;
+        let keys: Vec<i64> = rows.first().map(|row| row.try_get("keys")).transpose()?.unwrap_or_default();
+        let (tenants, types, ids, names) = columns(assets);
+        let made = self.make.run(&[&tenants, &types, &ids, &names, &keys]).await?;
+        Ok((made == assets.len() as u64).then_some(keys))
+    }
+
+    /// The keys of assets, in their order, as far as they are there.
+    async fn find(&self, assets: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
         if assets.is_empty() {
-            return Ok(assets);
+            return Ok(Vec::new());
         }
-        let (tenants, types, ids, names) = columns(&assets);
+        let (tenants, types, ids, names) = columns(assets);
         let rows = self.find.fetch_all(&[&tenants, &types, &ids, &names]).await?;
-        for row in &rows {
-            let position: i64 = row.try_get("n")?;
-            let found = usize::try_from(position - 1).ok().and_then(|index| assets.get(index));
-            let found = found.ok_or_else(|| StoreError::corrupt("an asset has no position"))?;
-            let keys = self.tenants.entry(found.tenant).or_default();
-            keys.insert(Arc::clone(&found.asset), AssetKey(row.try_get("asset_key")?));
-        }
-        assets.retain(|wanted| !self.tenants.get(&wanted.tenant).is_some_and(|keys| keys.contains_key(&wanted.asset)));
-        Ok(assets)
+        let found: Vec<Option<i64>> = rows.first().map(|row| row.try_get("keys")).transpose()?.unwrap_or_default();
+        if found.len() == assets.len() { Ok(found) } else { Err(StoreError::corrupt("assets have no position")) }
     }
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct TenantAsset {
     tenant: TenantKey,
     asset: Arc<Asset>,

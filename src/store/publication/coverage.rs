@@ -24,6 +24,7 @@ pub struct Coverage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OmittedDay {
     pub tenant_id: TenantId,
+    pub organization_id: OrganizationId,
     pub key: LoadKey,
     /// How many records are in force.
     pub record_count: i32,
@@ -61,7 +62,7 @@ pub(super) async fn omitted(
                 EXCEPT
                 SELECT * FROM unnest($3::bigint[], $4::date[])
             )
-            SELECT t.tenant_id, missing.tenant_key, missing.usage_day, present.record_count, count(*) OVER () AS total
+            SELECT t.tenant_id, t.organization_id, missing.tenant_key, missing.usage_day, present.record_count, count(*) OVER () AS total
             FROM missing
             CROSS JOIN LATERAL loads_in_force(missing.tenant_key, missing.usage_day, missing.usage_day, 'infinity')
                 AS present
@@ -78,6 +79,7 @@ pub(super) async fn omitted(
         .map(|row| {
             Ok(OmittedDay {
                 tenant_id: TenantId::from_uuid(row.try_get("tenant_id")?),
+                organization_id: OrganizationId::from_uuid(row.try_get("organization_id")?),
                 key: LoadKey { tenant: TenantKey(row.try_get("tenant_key")?), usage_day: row.try_get("usage_day")? },
                 record_count: row.try_get("record_count")?,
             })

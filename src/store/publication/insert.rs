@@ -1,4 +1,6 @@
-//! Writes loads, their totals, and what they make of their months.
+//! Writes loads with their totals.
+
+use std::fmt::Write as _;
 
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Transaction};
@@ -6,7 +8,7 @@ use tokio_postgres::{Client, Transaction};
 use crate::{
     database::Statements as _,
     model::UtcTime,
-    store::{NewLoad, StoreError},
+    store::{NewLoad, NewTotal, StoreError},
 };
 
 /// Makes partitions for the months of the loads: outside the transaction, so that its locks are short.
@@ -67,28 +69,52 @@ pub(super) async fn insert_import(
     Ok(row.try_get("import_id")?)
 }
 
+/// A load that is published, with its totals as [`totals_text`] writes them.
+pub(super) struct ChangedLoad<'a> {
+    pub(super) id: i64,
+    pub(super) load: &'a NewLoad,
+    pub(super) totals: &'a str,
+}
+
+/// Totals as PostgreSQL writes an array of `usage_sum`.
+pub(super) fn totals_text(totals: &[NewTotal]) -> String {
+    let mut text = "{".to_owned();
+    for NewTotal { key, quantity, record_count } in totals {
+        let comma = if text.len() > 1 { "," } else { "" };
+        let (meter, region, quantity) = (key.meter.0, key.billing_region.code(), quantity.to_plain_string());
+        let written = write!(text, "{comma}\"({meter},{region},{},{record_count},{quantity})\"", key.trial);
+        // Writing to a String cannot fail.
+        debug_assert!(written.is_ok());
+    }
+    text.push('}');
+    text
+}
+
 pub(super) async fn insert_loads(
     transaction: &Transaction<'_>,
-    loads: &[(i64, &NewLoad)],
+    loads: &[ChangedLoad<'_>],
     source: &str,
     import_id: i64,
     published_at: UtcTime,
 ) -> Result<(), StoreError> {
-    let tenants: Vec<i64> = loads.iter().map(|(_, load)| load.key.tenant.0).collect();
-    let ids: Vec<i64> = loads.iter().map(|&(id, _)| id).collect();
-    let months: Vec<NaiveDate> = loads.iter().map(|(_, load)| load.month.first_day()).collect();
-    let days: Vec<NaiveDate> = loads.iter().map(|(_, load)| load.key.usage_day).collect();
-    let digests: Vec<&[u8]> = loads.iter().map(|(_, load)| load.digest.sha256.as_slice()).collect();
-    let versions: Vec<i16> = loads.iter().map(|(_, load)| load.digest.version.number()).collect();
-    let counts: Vec<i32> = loads.iter().map(|(_, load)| load.record_count).collect();
+    let tenants: Vec<i64> = loads.iter().map(|changed| changed.load.key.tenant.0).collect();
+    let ids: Vec<i64> = loads.iter().map(|changed| changed.id).collect();
+    let months: Vec<NaiveDate> = loads.iter().map(|changed| changed.load.month.first_day()).collect();
+    let days: Vec<NaiveDate> = loads.iter().map(|changed| changed.load.key.usage_day).collect();
+    let digests: Vec<&[u8]> = loads.iter().map(|changed| changed.load.digest.sha256.as_slice()).collect();
+    let versions: Vec<i16> = loads.iter().map(|changed| changed.load.digest.version.number()).collect();
+    let counts: Vec<i32> = loads.iter().map(|changed| changed.load.record_count).collect();
+    let totals: Vec<&str> = loads.iter().map(|changed| changed.totals).collect();
     transaction
         .run(
             "-- insert_loads
             INSERT INTO usage_load (tenant_key, load_id, usage_month, usage_day, source, import_id, digest_version,
-                                    digest, record_count, published_at)
-            SELECT tenant_key, load_id, usage_month, usage_day, $8, $9, digest_version, digest, record_count, $10
-            FROM unnest($1::bigint[], $2::bigint[], $3::date[], $4::date[], $5::smallint[], $6::bytea[], $7::integer[])
-                 AS new (tenant_key, load_id, usage_month, usage_day, digest_version, digest, record_count)",
+                                    digest, record_count, published_at, totals)
+            SELECT tenant_key, load_id, usage_month, usage_day, $9, $10, digest_version, digest, record_count, $11,
+                   totals::usage_sum[]
+            FROM unnest($1::bigint[], $2::bigint[], $3::date[], $4::date[], $5::smallint[], $6::bytea[], $7::integer[],
+                        $8::text[])
+                 AS new (tenant_key, load_id, usage_month, usage_day, digest_version, digest, record_count, totals)",
             &[
                 &tenants,
                 &ids,
@@ -97,60 +123,12 @@ pub(super) async fn insert_loads(
                 &versions,
                 &digests,
                 &counts,
+                &totals,
                 &source,
                 &import_id,
                 &published_at.as_chrono(),
             ],
         )
         .await?;
-    Ok(())
-}
-
-pub(super) async fn insert_totals(transaction: &Transaction<'_>, loads: &[(i64, &NewLoad)]) -> Result<(), StoreError> {
-    let mut tenants: Vec<i64> = Vec::new();
-    let mut load_ids: Vec<i64> = Vec::new();
-    let mut meters: Vec<i64> = Vec::new();
-    let mut regions: Vec<i16> = Vec::new();
-    let mut trials: Vec<bool> = Vec::new();
-    let mut counts: Vec<i32> = Vec::new();
-    let mut quantities: Vec<String> = Vec::new();
-    for &(id, load) in loads {
-        for total in &load.totals {
-            tenants.push(load.key.tenant.0);
-            load_ids.push(id);
-            meters.push(total.key.meter.0);
-            regions.push(total.key.billing_region.code());
-            trials.push(total.key.trial);
-            counts.push(total.record_count);
-            quantities.push(total.quantity.to_plain_string());
-        }
-    }
-    transaction
-        .run(
-            "-- insert_totals
-            INSERT INTO usage_total (tenant_key, load_id, meter_key, billing_region, trial, record_count, quantity)
-            SELECT tenant_key, load_id, meter_key, billing_region, trial, record_count, quantity::numeric
-            FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::boolean[], $6::integer[],
-                        $7::text[])
-                 AS new (tenant_key, load_id, meter_key, billing_region, trial, record_count, quantity)",
-            &[&tenants, &load_ids, &meters, &regions, &trials, &counts, &quantities],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Adds up the months that the loads belong to, as they stand now.
-pub(super) async fn add_months(
-    transaction: &Transaction<'_>,
-    loads: &[(i64, &NewLoad)],
-    published_at: UtcTime,
-) -> Result<(), StoreError> {
-    let mut months: Vec<(i64, NaiveDate)> =
-        loads.iter().map(|(_, load)| (load.key.tenant.0, load.month.first_day())).collect();
-    months.sort_unstable();
-    months.dedup();
-    let (tenants, months): (Vec<i64>, Vec<NaiveDate>) = months.into_iter().unzip();
-    let statement = "-- add_months\nSELECT add_usage_months($1, $2, $3)";
-    transaction.run(statement, &[&tenants, &months, &published_at.as_chrono()]).await?;
     Ok(())
 }

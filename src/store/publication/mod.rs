@@ -7,6 +7,7 @@ mod copy;
 mod coverage;
 mod in_force;
 mod insert;
+mod months;
 mod new_load;
 mod preconditions;
 mod publish;

@@ -46,8 +46,12 @@ impl Preconditions {
                 "-- moved_tenants
             SELECT count(*) AS moved
             FROM unnest($1::bigint[], $2::uuid[]) AS expected (tenant_key, organization_id)
-            LEFT JOIN tenant t USING (tenant_key, organization_id)
-            WHERE t.tenant_id IS NULL",
+            WHERE NOT EXISTS (
+                SELECT FROM tenant t
+                WHERE t.tenant_key = expected.tenant_key AND t.organization_id = expected.organization_id
+                -- One by one: a catalog may have a million others.
+                OFFSET 0
+            )",
                 &[&tenants, &organizations],
             )
             .await?;

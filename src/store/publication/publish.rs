@@ -1,14 +1,13 @@
 //! The transaction that publishes: records first, without any lock; then, under the publish lock, the loads.
 
 use tokio::sync::mpsc;
-use tokio_postgres::Transaction;
 use tracing::Instrument as _;
 
 use super::{
-    assets::AssetKeys,
     copy::copy_records,
     in_force::in_force,
-    insert::{add_months, allocate_ids, delete_records, ensure_months, insert_import, insert_loads, insert_totals},
+    insert::{ChangedLoad, allocate_ids, delete_records, ensure_months, insert_import, insert_loads, totals_text},
+    months::add_months,
 };
 use crate::{
     database::DatabaseError,
@@ -53,10 +52,8 @@ impl ImportSession {
         let transaction = self.publisher.transaction().await?;
         locks::share_assets(&transaction, &self.lookups).await?;
         let ids = allocate_ids(&transaction, loads.len()).await?;
-        let mut assets = AssetKeys::new(&self.lookups).await?;
-        let copy = copy_records(&transaction, loads, &ids, records, &mut assets, written);
+        let copy = copy_records(&transaction, &self.lookups, loads, &ids, records, written);
         let count = step("copy_blocks", copy).await?;
-        assets.finish().await?;
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
             return Err(DatabaseError::Failed(format!(
@@ -65,19 +62,23 @@ impl ImportSession {
             .into());
         }
 
+        let totals: Vec<String> = loads.iter().map(|load| totals_text(&load.totals)).collect();
         locks::lock_publishing(&transaction, &self.lookups).await?;
         // From here on neither loads nor the catalog change.
-        step("check_preconditions", preconditions.check(&transaction, &self.source)).await?;
         let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
-        let mut in_force = in_force(&transaction, &self.source, &keys).await?;
+        let check = step("check_preconditions", preconditions.check(&transaction, &self.source));
+        let ((), mut in_force) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys))?;
         let outcomes: Vec<PublishedLoad> =
             loads.iter().map(|load| PublishedLoad::of(load, in_force.remove(&load.key))).collect();
-        let mut changed = Vec::new();
-        for ((load, &id), outcome) in loads.iter().zip(&ids).zip(&outcomes) {
+        let (mut changed, mut superseded) = (Vec::new(), Vec::new());
+        for (((load, &id), totals), outcome) in loads.iter().zip(&ids).zip(&totals).zip(&outcomes) {
             if *outcome == PublishedLoad::Unchanged {
                 delete_records(&transaction, load, id).await?;
-            } else {
-                changed.push((id, load));
+                continue;
+            }
+            changed.push(ChangedLoad { id, load, totals });
+            if let PublishedLoad::Superseded(present) = outcome {
+                superseded.push((load.key, present.id));
             }
         }
         if changed.is_empty() {
@@ -86,7 +87,8 @@ impl ImportSession {
         }
         let published_at = clock::tick(&transaction, self.max_clock_skew).await?;
         let import_id = insert_import(&transaction, self.source.as_str(), file_name, imported_by, published_at).await?;
-        write_loads(&transaction, &changed, self.source.as_str(), (import_id, published_at)).await?;
+        insert_loads(&transaction, &changed, self.source.as_str(), import_id, published_at).await?;
+        add_months(&transaction, &changed, &superseded, published_at).await?;
         step("commit", async { Ok(transaction.commit().await?) }).await?;
         Ok(Publication { published_at: Some(published_at), loads: outcomes })
     }
@@ -102,18 +104,6 @@ impl PublishedLoad {
             Some(present) => Self::Superseded(present),
         }
     }
-}
-
-/// Writes loads of an import at its moment of the publication clock. The caller holds the publish lock.
-async fn write_loads(
-    transaction: &Transaction<'_>,
-    loads: &[(i64, &NewLoad)],
-    source: &str,
-    (import_id, published_at): (i64, UtcTime),
-) -> Result<(), StoreError> {
-    insert_loads(transaction, loads, source, import_id, published_at).await?;
-    insert_totals(transaction, loads).await?;
-    add_months(transaction, loads, published_at).await
 }
 
 /// A part of the publication, as a span of its own in traces.

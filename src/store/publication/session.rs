@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use crate::{
     auth::TenantScope,
@@ -27,14 +28,20 @@ pub struct ImportSession {
 }
 
 impl Store {
-    /// The tenants that a caller may import for.
-    pub async fn import_tenants(&self, scope: &TenantScope) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
+    /// Those of these tenants that a caller may import for.
+    pub async fn import_tenants(
+        &self,
+        scope: &TenantScope,
+        ids: &[TenantId],
+    ) -> Result<HashMap<TenantId, ImportTenant>, StoreError> {
         let client = self.short().await?;
         let statement = format!(
-            "-- import_tenants\nSELECT tenant_key, tenant_id, organization_id FROM tenant WHERE {}",
+            "-- import_tenants
+            SELECT tenant_key, tenant_id, organization_id FROM tenant WHERE tenant_id = ANY ($2) AND {}",
             scope::condition("organization_id", "$1")
         );
-        let rows = client.fetch_all(&statement, &[&scope::bind(scope)]).await?;
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        let rows = client.fetch_all(&statement, &[&scope::bind(scope), &ids]).await?;
         rows.iter()
             .map(|row| {
                 let tenant = ImportTenant {
@@ -53,7 +60,7 @@ impl ImportSession {
     /// Connects for an import of a source.
     pub async fn open(config: &StoreConfig, source: Source) -> Result<Self, StoreError> {
         let open = || connect(&config.database_url, config.connect_timeout);
-        let (publisher, lookups) = (open().await?, open().await?);
+        let (publisher, lookups) = tokio::try_join!(open(), open())?;
         // Again when it publishes; here, so that hours of work are not for nothing.
         clock::check(&lookups, config.max_clock_skew).await?;
         Ok(Self { publisher, lookups, source, max_clock_skew: config.max_clock_skew })

@@ -117,19 +117,13 @@ fn matches() -> String {
     )
 }
 
-/// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none. OFFSET
-/// keeps the planner from joining all months: nearly always the first one that is looked at is the one.
+/// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none.
 fn usage_month(order: &str) -> String {
     format!(
         "SELECT m.usage_month FROM usage_month m
-            WHERE m.tenant_key = t.tenant_key AND EXISTS (
-                SELECT FROM usage_month_total total
-                WHERE total.tenant_key = m.tenant_key AND total.usage_month = m.usage_month
-                  AND total.published_at = (
-                      SELECT max(newest.published_at) FROM usage_month newest
-                      WHERE newest.tenant_key = m.tenant_key AND newest.usage_month = m.usage_month
-                  )
-                OFFSET 0
+            WHERE m.tenant_key = t.tenant_key AND cardinality(m.totals) > 0 AND m.published_at = (
+                SELECT max(newest.published_at) FROM usage_month newest
+                WHERE newest.tenant_key = m.tenant_key AND newest.usage_month = m.usage_month
             )
             ORDER BY m.usage_month {order} LIMIT 1"
     )

@@ -41,8 +41,7 @@ impl Store {
                    m.usage_month <= newest.billing_month AS is_closed
             FROM usage_month m
             CROSS JOIN LATERAL (
-                SELECT sum(t.record_count)::bigint AS record_count FROM usage_month_total t
-                WHERE t.tenant_key = m.tenant_key AND t.usage_month = m.usage_month AND t.published_at = m.published_at
+                SELECT sum(record_count)::bigint AS record_count FROM unnest(m.totals)
             ) AS total
             CROSS JOIN (
                 SELECT max(billing_month) AS billing_month FROM statement

@@ -54,13 +54,16 @@ async fn records_that_do_not_add_up_to_the_bill_are_an_error() {
     let database = Database::with_catalog().await;
     database.import(&csv(&[Row::on("2022-02-01", "7").asset("a")])).await;
     let sql = database.sql().await;
-    for (column, value) in [("quantity", "quantity + 0.000001"), ("record_count", "record_count + 1")] {
-        sql.batch_execute(&format!("BEGIN; UPDATE usage_month_total SET {column} = {value}; COMMIT")).await.unwrap();
+    for (column, difference) in [("quantity", "0.000001"), ("record_count", "1")] {
+        let change = async |sign: &str| {
+            let value = format!("(totals[1]).{column} {sign} {difference}");
+            sql.batch_execute(&format!("UPDATE usage_month SET totals[1].{column} = {value}")).await.unwrap();
+        };
+        change("+").await;
         let server = database.serve();
         let refusal = refused(&server, cost_breakdown(ORG, &[1])).await;
         assert_eq!(reason(&refusal), (Code::Internal, "INTERNAL".to_owned()), "{column}");
-        let undo = value.replace('+', "-");
-        sql.batch_execute(&format!("UPDATE usage_month_total SET {column} = {undo}")).await.unwrap();
+        change("-").await;
     }
     // A bill of another revision than the detail.
     sql.batch_execute("UPDATE usage_month SET revision = sha256('x')").await.unwrap();

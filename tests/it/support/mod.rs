@@ -189,6 +189,13 @@ impl Database {
         import.publish(prepared, &Delivery { name: "test.csv", is_complete: false, dry_run }).await
     }
 
+    pub(crate) async fn withdraw(&self, tenant: &str, day: &str) -> Result<ImportReport, ImportError> {
+        let store = Store::new(&self.config()).expect("a store");
+        let import = Import::new(&store, self.config(), &TenantScope::operator(), "test", Source::default()).await?;
+        let delivery = Delivery { name: "test", is_complete: false, dry_run: false };
+        import.withdraw(tenant.parse().expect("an id"), day.parse().expect("a day"), &delivery).await
+    }
+
     /// A server for everyone.
     pub(crate) fn serve(&self) -> Server {
         Server::start(ServerConfig::new(self.config(), AuthConfig { insecure_no_auth: true, ..AuthConfig::default() }))
