@@ -161,6 +161,10 @@ mod tests {
     use crate::ingest::{codec::LOAD_BYTES, record_location::RecordLocation};
     use crate::model::{AssetType, BillingRegion, Decimal, RecordDimensions, TenantId, UtcTime};
 
+    fn letter(key: &[u8]) -> &[u8] {
+        &key[..LOAD_BYTES + 2]
+    }
+
     proptest! {
         #[test]
         fn spilling_changes_nothing(ids in prop::collection::vec("[a-z]{1,8}", 0..200), limit in 64_usize..4000) {
@@ -190,7 +194,6 @@ mod tests {
                 prop_assert_eq!(&found, &expected);
             }
             // In parts, too, and those with the same first letter are in one. A key begins with tenant, day and type.
-            let letter = |key: &[u8]| &key[..LOAD_BYTES + 2];
             let mut found = Vec::new();
             let mut letters = Vec::new();
             for part in sorted.halves(2, letter) {
