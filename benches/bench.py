@@ -121,7 +121,7 @@ class Bench:
             ours.append(self.own("imported", "import", str(file)))
             if self.compares:
                 theirs.append(self.copy_in("imported", file))
-        for table in ("usage_block", "usage_load", "usage_total", "asset", "flat"):
+        for table in ("usage_block", "usage_load", "usage_month", "asset", "flat"):
             self.postgres.query("imported", f"VACUUM ANALYZE {table}")
         self.grows("import", f"{median(ours):.2f} s")
         self.say("\nImport, with all its checks, and psql into a flat table with a key:")

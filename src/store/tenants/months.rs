@@ -2,7 +2,7 @@
 
 use super::{TenantSummary, VisibleTenant};
 use crate::{
-    database::{Binds, Statements as _},
+    database::Binds,
     model::{Month, StatementNumber, UtcTime},
     store::{SnapshotTime, Store, StoreError, columns},
 };
@@ -25,8 +25,9 @@ impl Store {
     pub async fn tenant_summary(&self, tenant: &VisibleTenant) -> Result<TenantSummary, StoreError> {
         let client = self.short().await?;
         let statement = TenantSummary::statement_of_one();
-        let row = client.fetch_one(&statement, &[&tenant.key()]).await?;
-        TenantSummary::from_row(&row)
+        let rows = client.fetch_all_by_kept_plan(&statement, &[&tenant.key()]).await?;
+        let row = rows.first().ok_or_else(|| StoreError::corrupt("a tenant that was found is gone"))?;
+        TenantSummary::from_row(row)
     }
 
     /// The months of a tenant that have usage at a snapshot, in order.
@@ -55,7 +56,7 @@ impl Store {
             ORDER BY m.usage_month";
         let organization = tenant.organization_id().as_uuid();
         let binds: Binds<'_> = &[&tenant.key(), &snapshot.time().as_chrono(), &organization];
-        let rows = client.fetch_all(statement, binds).await?;
+        let rows = client.fetch_all_by_kept_plan(statement, binds).await?;
         let months = rows.iter().map(|row| {
             let month = columns::month(row, "usage_month")?;
             let sequence: Option<i64> = row.try_get("sequence_number")?;
