@@ -117,15 +117,17 @@ fn matches() -> String {
     )
 }
 
-/// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none.
+/// The first or the last month of a tenant `t` that has usage: months of which all days were withdrawn have none. Nearly
+/// always it is the first one that is looked at, and no other is read.
 fn usage_month(order: &str) -> String {
     format!(
-        "SELECT m.usage_month FROM usage_month m
-            WHERE m.tenant_key = t.tenant_key AND cardinality(m.totals) > 0 AND m.published_at = (
-                SELECT max(newest.published_at) FROM usage_month newest
-                WHERE newest.tenant_key = m.tenant_key AND newest.usage_month = m.usage_month
-            )
-            ORDER BY m.usage_month {order} LIMIT 1"
+        "SELECT month.usage_month FROM (
+                SELECT DISTINCT ON (m.usage_month) m.usage_month, m.totals FROM usage_month m
+                WHERE m.tenant_key = t.tenant_key
+                ORDER BY m.usage_month {order}, m.published_at DESC
+            ) AS month
+            WHERE cardinality(month.totals) > 0
+            ORDER BY month.usage_month {order} LIMIT 1"
     )
 }
 
