@@ -1,8 +1,11 @@
 -- What a load adds up to stands in its row, and what a month adds up to in the row of the month: a row of their own for each
 -- of a few numbers took longer to write than the records of a small tenant, and most of its disk (docs/decisions/058).
 
--- Imports that are running end first, and reports go on meanwhile. From the next statement on they wait.
-LOCK TABLE usage_load, usage_total, usage_month, usage_month_total IN SHARE MODE;
+-- Imports that are running end first, and reports go on meanwhile.
+LOCK TABLE usage_block IN SHARE MODE;
+-- From here on everyone waits. In the order of those who read: dropping a foreign key locks both of its tables.
+LOCK TABLE tenant, meter, usage_import, asset, usage_load, usage_total, usage_month, usage_month_total
+    IN ACCESS EXCLUSIVE MODE;
 
 CREATE TYPE usage_sum_parts AS (
     meter_key bigint,
@@ -12,8 +15,9 @@ CREATE TYPE usage_sum_parts AS (
     quantity numeric
 );
 CREATE DOMAIN usage_sum AS usage_sum_parts CHECK (
-    (VALUE).meter_key IS NOT NULL AND (VALUE).billing_region BETWEEN 1 AND 4 AND (VALUE).trial IS NOT NULL
-    AND (VALUE).record_count > 0 AND (VALUE).quantity >= 0
+    (VALUE).meter_key IS NOT NULL AND (VALUE).trial IS NOT NULL
+    -- What is unknown would pass.
+    AND coalesce((VALUE).billing_region BETWEEN 1 AND 4 AND (VALUE).record_count > 0 AND (VALUE).quantity >= 0, false)
 );
 COMMENT ON DOMAIN usage_sum IS
     'How many records of a meter, a billing region and of trial or not there are, and the exact sum of their quantities, in the meter''s unit.';
@@ -68,13 +72,18 @@ CREATE FUNCTION keep_what_usage_is_of() RETURNS trigger
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     key bigint := (to_jsonb(OLD) ->> TG_ARGV[0])::bigint;
-    is_used boolean := CASE TG_TABLE_NAME
+    is_used boolean;
+BEGIN
+    -- Nothing is published meanwhile, and no import is between finding a tenant and making its assets. The locks of assets and
+    -- of publishing, in the order of imports (src/store/locks.rs).
+    PERFORM pg_advisory_xact_lock(x'0053435200000005'::bigint);
+    PERFORM pg_advisory_xact_lock(x'0053435200000001'::bigint);
+    is_used := CASE TG_TABLE_NAME
         WHEN 'tenant' THEN EXISTS (SELECT FROM usage_load WHERE tenant_key = key)
                         OR EXISTS (SELECT FROM asset WHERE tenant_key = key)
         WHEN 'meter' THEN EXISTS (SELECT FROM usage_total WHERE meter_key = key)
         ELSE EXISTS (SELECT FROM usage_load WHERE import_id = key)
     END;
-BEGIN
     IF is_used THEN
         RAISE EXCEPTION 'there is usage of % %', TG_TABLE_NAME, key USING ERRCODE = 'foreign_key_violation';
     END IF;

@@ -1,6 +1,9 @@
 //! The tenants that a delivery names, looked up as it names them: the catalog may have a million others.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use tokio::runtime::Handle;
 
@@ -10,12 +13,16 @@ use crate::{
     store::{ImportTenant, Store, StoreError},
 };
 
+/// So many ids that the catalog does not have are remembered.
+const MAX_UNKNOWN: usize = 100_000;
+
 /// The tenants that were found.
 pub(super) struct Tenants {
     store: Store,
     scope: TenantScope,
     runtime: Handle,
     found: HashMap<TenantId, ImportTenant>,
+    unknown: HashSet<TenantId>,
 }
 
 // === impl Tenants ===
@@ -23,7 +30,7 @@ pub(super) struct Tenants {
 impl Tenants {
     /// Looks tenants up on the runtime that runs this.
     pub(super) fn new(store: Store, scope: TenantScope) -> Self {
-        Self { store, scope, runtime: Handle::current(), found: HashMap::new() }
+        Self { store, scope, runtime: Handle::current(), found: HashMap::new(), unknown: HashSet::new() }
     }
 
     /// Looks up those that are not known yet, and waits for the database: the runtime runs on other threads. The texts are
@@ -37,7 +44,8 @@ impl Tenants {
         let mut last = "";
         for text in texts.filter(|text| std::mem::replace(&mut last, text) != *text) {
             // Blanks around it are no part of it.
-            ids.extend(text.trim_ascii().parse().ok().filter(|id| !self.found.contains_key(id)));
+            let id = text.trim_ascii().parse().ok();
+            ids.extend(id.filter(|id| !self.found.contains_key(id) && !self.unknown.contains(id)));
         }
         if ids.is_empty() {
             return Ok(());
@@ -46,6 +54,8 @@ impl Tenants {
         ids.dedup();
         let found = self.runtime.block_on(self.store.import_tenants(&self.scope, &ids)).map_err(io::Error::other)?;
         self.found.extend(found);
+        let room = MAX_UNKNOWN.saturating_sub(self.unknown.len());
+        self.unknown.extend(ids.into_iter().filter(|id| !self.found.contains_key(id)).take(room));
         Ok(())
     }
 

@@ -319,7 +319,7 @@ async fn the_view_shows_the_report_under_its_columns() {
 /// Lines are checked some thousands at a time, with the tenants that they name.
 #[tokio::test]
 async fn problems_come_in_the_order_of_lines_however_many_there_are() {
-    const ROWS: u64 = 9_000;
+    const ROWS: u64 = 12_000;
     let database = Database::with_catalog().await;
     let mut rows: Vec<Row> = (2..ROWS + 2)
         .map(|line| {
@@ -357,6 +357,12 @@ async fn problems_come_in_the_order_of_lines_however_many_there_are() {
     let invalid = refused(&database, &nobody).await;
     let numbers: Vec<u64> = invalid.first.iter().map(|problem| problem.number).collect();
     assert_eq!((numbers, invalid.total), ((2..22).collect(), ROWS));
+    // Two rows that are there twice, of tenants that are planned apart.
+    let mut twice: Vec<&str> = sound.lines().collect();
+    twice.extend([twice[2_000], twice[2_001]]);
+    let invalid = refused(&database, &(twice.join("\n") + "\n")).await;
+    let places: Vec<(u64, &str)> = invalid.first.iter().map(|problem| (problem.number, problem.column)).collect();
+    assert_eq!((places, invalid.total), (vec![(ROWS + 2, "assetId"), (ROWS + 3, "assetId")], 2));
     let report = database.import(&sound).await;
     assert_eq!((report.record_count, outcomes(&report)), (ROWS, vec!["published"; 2]));
 }

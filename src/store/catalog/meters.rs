@@ -24,7 +24,7 @@ struct PresentMeter {
     key: i64,
 }
 
-/// Meters to write, under the publish lock: an import that has it refers to meters, and would wait for those that change.
+/// Meters to write, under the publish lock: those that an import relies on must not change until it commits.
 pub(super) struct PlannedMeters<'a> {
     changes: Changes,
     write: Vec<&'a Meter>,
