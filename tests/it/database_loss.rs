@@ -14,7 +14,7 @@ use secure_connect_reports::{
         usage_import_service_client::UsageImportServiceClient,
     },
     embedded::EphemeralServer,
-    ingest::{Delivery, Import, Input},
+    ingest::{Delivery, Import, ImportError, Input},
     model::Source,
     service::ServerConfig,
     store::{self, Store, StoreConfig},
@@ -201,6 +201,24 @@ async fn a_standby_serves_reports_and_takes_over() {
     };
     assert_eq!(import.await.expect("the new primary takes imports").loads.len(), 1);
     assert_eq!(server.february().await, csv(&[Row::on("2022-02-01", "8")]));
+}
+
+/// Tenants are looked up as lines name them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_while_lines_are_read_is_what_the_import_fails_by() {
+    let postgres = EphemeralServer::start_with(&[("synchronous_commit", "on")], &[]).expect("a database server");
+    let database = set_up(&postgres.database_url("postgres")).await;
+    let config = StoreConfig { connect_timeout: Duration::from_secs(1), ..StoreConfig::new(&database.url) };
+    let store = Store::new(&config).unwrap();
+    let import = Import::new(&store, config, &TenantScope::operator(), "test", Source::default()).await.unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), csv(&[Row::on("2022-02-01", "8")])).unwrap();
+    let read = async || import.read(vec![Input::File(file.path().to_owned())]).await;
+    postgres.crash().unwrap();
+    let error = read().await.err().expect("no tenant can be looked up");
+    assert!(matches!(error, ImportError::Store(_)), "{error:?}");
+    postgres.recover().unwrap();
+    assert!(read().await.is_ok());
 }
 
 /// It accepts connections, and then says nothing: a machine that hangs, say.

@@ -363,6 +363,15 @@ async fn problems_come_in_the_order_of_lines_however_many_there_are() {
     let invalid = refused(&database, &(twice.join("\n") + "\n")).await;
     let places: Vec<(u64, &str)> = invalid.first.iter().map(|problem| (problem.number, problem.column)).collect();
     assert_eq!((places, invalid.total), (vec![(ROWS + 2, "assetId"), (ROWS + 3, "assetId")], 2));
-    let report = database.import(&sound).await;
-    assert_eq!((report.record_count, outcomes(&report)), (ROWS, vec!["published"; 2]));
+    // Ids that look alike, of both tenants.
+    let alike = [TENANT, TENANT_2]
+        .into_iter()
+        .flat_map(|tenant| ["caf\u{e9}", "cafe\u{301}"].map(|id| Row::on("2022-02-01", "1").asset(id).of(ORG, tenant)));
+    let alike = csv(&alike.collect::<Vec<_>>());
+    let (_, alike) = alike.split_once('\n').unwrap();
+    let report = database.import(&(sound + alike)).await;
+    assert_eq!((report.record_count, outcomes(&report)), (ROWS + 4, vec!["published"; 2]));
+    let warnings: Vec<(u64, (usize, u64))> =
+        report.warnings.iter().map(|warning| (warning.count, warning.first)).collect();
+    assert_eq!(warnings, [(2, (0, ROWS + 3))]);
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Writes the months that loads belong to as they stand now. Totals are added to those of before, and those of superseded
-/// loads are taken away, so that a day costs as much at the end of a month as at its beginning.
+/// loads are taken away; only the revision goes over all loads in force.
 pub(super) async fn add_months(
     transaction: &Transaction<'_>,
     loads: &[ChangedLoad<'_>],
