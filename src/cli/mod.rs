@@ -22,6 +22,7 @@ mod report_name;
 mod serve;
 mod signals;
 mod statement;
+mod synced;
 mod tenants;
 mod text_columns;
 mod token;

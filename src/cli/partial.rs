@@ -12,7 +12,7 @@ use std::{
 use nix::{fcntl::OFlag, unistd::geteuid};
 use serde::{Deserialize, Serialize};
 
-use super::{CommandError, background::Output};
+use super::{CommandError, background::Checkpointed, synced::Output};
 use crate::client::Checkpoint;
 
 const PART: &str = ".part";
@@ -164,7 +164,9 @@ impl Output for PartialFile {
     fn file_to_sync(&self) -> io::Result<Option<File>> {
         self.file.try_clone().map(Some)
     }
+}
 
+impl Checkpointed for PartialFile {
     /// The state is replaced in one step. It need not reach the disk before the file does: what is read back is held
     /// against the sum.
     fn checkpoint(&mut self, download: &Checkpoint) -> io::Result<()> {

@@ -11,7 +11,7 @@ use bigdecimal::BigDecimal;
 
 use super::{
     CommandError,
-    encoder::{Encoding, Piece},
+    encoder::{Content, Encoding, Piece},
     output::{Lines, Rows, STDOUT},
     report_form::{Compression, FileFormat, ReportForm},
 };
@@ -49,14 +49,14 @@ fn cell<'a>(name: &str, text: &'a str) -> Option<&'a str> {
 pub(super) async fn print(rows: &Rows, format: FileFormat) -> Result<(), CommandError> {
     let out = io::stdout();
     format.check_output(out.is_terminal())?;
-    let (schema, piece) = if format == FileFormat::Jsonl {
-        (None, Piece::Lines(lines(rows)))
+    let (content, piece) = if format == FileFormat::Jsonl {
+        (Content::Lines, Piece::Lines(lines(rows)))
     } else {
         let batch = batch(rows)?;
-        (Some(batch.schema()), Piece::Batch(batch))
+        (Content::Batches(batch.schema()), Piece::Batch(batch))
     };
     let form = ReportForm { format, compression: Compression::None };
-    let encoding = Encoding::start(form, schema, Lines::new(out));
+    let encoding = Encoding::start(form, content, Lines::new(out));
     encoding.write(piece).await;
     let (_, written) = encoding.finish(true).await?;
     Ok(written.map_err(|error| format!("{STDOUT}: {error}"))?)

@@ -1,5 +1,7 @@
 //! Downloads a detailed usage report as columns, by Arrow Flight: the same report and the same checks, a batch at a time.
 
+mod batch;
+mod batches;
 mod check;
 mod focus;
 mod metadata;
@@ -9,7 +11,7 @@ mod sound;
 use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
-use arrow_flight::Ticket;
+use arrow_flight::{FlightInfo, Ticket};
 use arrow_schema::{Schema, SchemaRef};
 use tonic::Status;
 
@@ -18,7 +20,12 @@ use super::{
     report_check::{RecordCheck, check_header},
     retry::{self, Backoff, requested_delay},
 };
-use crate::contract::proto::ReportHeader;
+use crate::{
+    contract::proto::ReportHeader,
+    model::{DecimalForm, OrganizationId},
+};
+pub use batch::{BatchRecord, UsageBatch};
+pub use batches::{BatchesDownload, UsageColumns};
 use check::ColumnCheck;
 pub use focus::{FocusDownload, FocusGaps, FocusQuery};
 use slice::{GET, Next, Slice, StreamError};
@@ -41,23 +48,14 @@ pub struct ColumnsDownload {
 
 impl ColumnsDownload {
     pub(super) async fn start(client: Client, query: &UsageQuery) -> Result<Self, ClientError> {
-        let info = slice::info(&client, "GetDetailedUsageRequest", &query.to_request()).await?;
-        let (record_count, endpoints) = (info.total_records, info.endpoint.clone());
-        let schema = info.try_decode_schema();
-        let schema = schema.map_err(|error| ClientError::malformed("schema", error.to_string()))?;
-        check::schema(&schema)?;
-        let header = metadata::header(&schema)?;
-        let organization = check_header(&header, query)?;
-        if record_count >= 0 && header.record_count != record_count {
-            return Err(ClientError::malformed("total_records", record_count));
-        }
-        let tickets = endpoints.into_iter().map(|endpoint| endpoint.ticket);
+        let Announced { schema, header, organization, info, .. } = announced(&client, query).await?;
+        let tickets = info.endpoint.into_iter().map(|endpoint| endpoint.ticket);
         let tickets: Option<VecDeque<Ticket>> = tickets.collect();
         let tickets = tickets.filter(|tickets| !tickets.is_empty());
         let tickets = tickets.ok_or_else(|| ClientError::wrong("a slice has no ticket"))?;
         let check = ColumnCheck::new(organization, query, RecordCheck::new(organization, query));
         let backoff = Backoff::new(client.retry_for);
-        Ok(Self { client, header, schema: schema.into(), tickets, slice: None, check, received: 0, backoff })
+        Ok(Self { client, header, schema, tickets, slice: None, check, received: 0, backoff })
     }
 
     /// What the report is about. Its `record_count` is known at the end, where a filter names assets.
@@ -145,6 +143,30 @@ impl ColumnsDownload {
         self.header.record_count = received;
         Ok(())
     }
+}
+
+/// What is known of a report before its records are there.
+struct Announced {
+    schema: SchemaRef,
+    /// The form of its quantities.
+    quantities: DecimalForm,
+    header: ReportHeader,
+    organization: OrganizationId,
+    info: FlightInfo,
+}
+
+/// Asks for the columns of a report.
+async fn announced(client: &Client, query: &UsageQuery) -> Result<Announced, ClientError> {
+    let info = slice::info(client, "GetDetailedUsageRequest", &query.to_request()).await?;
+    let schema = info.clone().try_decode_schema();
+    let schema = schema.map_err(|error| ClientError::malformed("schema", error.to_string()))?;
+    let quantities = check::schema(&schema)?;
+    let header = metadata::header(&schema)?;
+    let organization = check_header(&header, query)?;
+    if info.total_records >= 0 && header.record_count != info.total_records {
+        return Err(ClientError::malformed("total_records", info.total_records));
+    }
+    Ok(Announced { schema: schema.into(), quantities, header, organization, info })
 }
 
 /// Whether a slice is of the report that has this schema and header.

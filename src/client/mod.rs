@@ -31,6 +31,8 @@ mod loads;
 mod names;
 mod organizations;
 mod packed_records;
+#[cfg(test)]
+mod packing;
 mod pages;
 mod prices;
 mod raw_codec;
@@ -57,7 +59,9 @@ use channel::Bearer;
 pub use channel::ClientConfig;
 pub use checkpoint::Checkpoint;
 #[cfg(feature = "columns")]
-pub use columns::{ColumnsDownload, FocusDownload, FocusGaps, FocusQuery};
+pub use columns::{
+    BatchRecord, BatchesDownload, ColumnsDownload, FocusDownload, FocusGaps, FocusQuery, UsageBatch, UsageColumns,
+};
 pub use compare::{BillQuery, CompareQuery, CostComparison};
 pub use costs::CostsQuery;
 pub use csv_lines::CsvLines;
@@ -117,6 +121,12 @@ impl Client {
     #[cfg(feature = "columns")]
     pub async fn detailed_usage_columns(&mut self, query: &UsageQuery) -> Result<ColumnsDownload, ClientError> {
         ColumnsDownload::start(self.clone(), query).await
+    }
+
+    /// Starts to download a detailed usage report as batches of records, which is faster than as columns.
+    #[cfg(feature = "columns")]
+    pub async fn detailed_usage_batches(&mut self, query: &UsageQuery) -> Result<BatchesDownload, ClientError> {
+        BatchesDownload::start(self.clone(), query).await
     }
 
     /// Resumes a download to CSV of another process, after the lines that its checkpoint counts.

@@ -147,9 +147,14 @@ impl RecordCheck {
 
     /// All of a record, but for its place among others.
     pub(super) fn record(&self, record: &UsageRecord) -> Result<(), ClientError> {
+        self.asset(record.asset.asset_type, &record.asset.id, &record.asset.name)?;
+        self.besides_asset(record)
+    }
+
+    /// What a record is beside its asset.
+    pub(super) fn besides_asset(&self, record: &UsageRecord) -> Result<(), ClientError> {
         let dimensions = &record.dimensions;
         self.tenant(record.organization_id, record.tenant_id)?;
-        self.asset(record.asset.asset_type, &record.asset.id, &record.asset.name)?;
         self.meter(&dimensions.meter.name)?;
         self.period(dimensions.start, dimensions.end)?;
         self.attributes(dimensions.billing_region, dimensions.trial)

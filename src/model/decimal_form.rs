@@ -28,6 +28,20 @@ const QUANTITY_PLACES: u8 = 18;
 const AMOUNT_PLACES: u8 = 4;
 const NARROW: u8 = Decimal::MAX_DIGITS;
 const WIDE: u8 = 2 * Decimal::MAX_DIGITS;
+/// What units of a column that is not wide are below.
+const LIMIT: i128 = 10_i128.pow(NARROW as u32);
+/// Of ten, by their exponents.
+static POWERS: [u128; Decimal::MAX_DIGITS as usize + 1] = powers();
+
+const fn powers() -> [u128; Decimal::MAX_DIGITS as usize + 1] {
+    let mut powers = [1; _];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = 10 * powers[exponent - 1];
+        exponent += 1;
+    }
+    powers
+}
 
 // === impl Digits ===
 
@@ -109,8 +123,8 @@ impl DecimalForm {
     /// powers of ten.
     fn factor(self, scale: u8) -> Result<u128, u128> {
         match self.scale.checked_sub(scale) {
-            Some(more) => Ok(10_u128.pow(more.into())),
-            None => Err(10_u128.pow((scale - self.scale).into())),
+            Some(more) => Ok(POWERS[usize::from(more)]),
+            None => Err(POWERS[usize::from(scale - self.scale)]),
         }
     }
 
@@ -118,7 +132,7 @@ impl DecimalForm {
     pub fn units(self, decimal: Decimal) -> Option<i128> {
         let (digits, factor) = self.wide_units(decimal)?;
         let units = i128::try_from(digits.checked_mul(factor)?).ok()?;
-        (units < 10_i128.pow(NARROW.into())).then_some(units)
+        (units < LIMIT).then_some(units)
     }
 
     /// The units of a decimal as two factors, for a wide column; `None` where some digits would be lost.

@@ -45,7 +45,8 @@ pub use month::{InvalidMonth, InvalidMonthRange, Month, MonthRange};
 pub use price::{InvalidPricing, PriceTier, Pricing, PricingModel, RoundingMode};
 pub use printable::{is_deceptive, printable};
 pub use record::{
-    Asset, InvalidText, Meter, RecordDimensions, Source, UsageKey, UsageRecord, checked_text, tenant_values,
+    Asset, InvalidText, Meter, RecordDimensions, Source, UsageKey, UsageRecord, asset_values, checked_text,
+    tenant_values,
 };
 pub use statement_number::{InvalidStatementNumber, StatementNumber};
 pub use time::{InvalidTime, UtcTime};

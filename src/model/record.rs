@@ -153,8 +153,13 @@ impl<M> RecordDimensions<M> {
 impl Asset {
     /// The values of [`Part::Asset`](super::Part).
     pub fn values(&self) -> [Value<'_>; 3] {
-        [Value::Text(&self.name), Value::Text(&self.id), self.asset_type.value()]
+        asset_values(self.asset_type, &self.id, &self.name)
     }
+}
+
+/// The values of [`Part::Asset`](super::Part).
+pub fn asset_values<'a>(asset_type: AssetType, id: &'a str, name: &'a str) -> [Value<'a>; 3] {
+    [Value::Text(name), Value::Text(id), asset_type.value()]
 }
 
 // === impl Meter ===

@@ -8,6 +8,7 @@ mod comparisons;
 mod files;
 mod lists;
 mod outputs;
+mod parquet;
 mod reports;
 mod server;
 mod stalls;

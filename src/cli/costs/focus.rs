@@ -14,7 +14,7 @@ use crate::{
     cli::{
         CommandError,
         args::CostsArgs,
-        encoder::{Encoding, Piece},
+        encoder::{Content, Encoding, Piece},
         output::{Lines, STDOUT, note, put_csv_line},
         report_form::{Compression, FileFormat, ReportForm},
     },
@@ -105,7 +105,9 @@ impl Focus {
             let is_first = writer.is_none();
             let writer = writer.get_or_insert_with(|| {
                 let form = ReportForm { format: self.file, compression: Compression::None };
-                Encoding::start(form, Some(bills.schema().clone()), Lines::new(io::stdout()))
+                let is_csv = self.file == FileFormat::Csv;
+                let content = if is_csv { Content::Lines } else { Content::Batches(bills.schema().clone()) };
+                Encoding::start(form, content, Lines::new(io::stdout()))
             });
             read = self.write(&mut bills, writer, is_first).await;
             gaps.unpriced_lines += bills.gaps().unpriced_lines;

@@ -3,14 +3,15 @@
 use super::header_line::write_names;
 use crate::{
     cli::{
-        encoder::Piece,
+        encoder::{Content, Piece},
         report_form::{FileFormat, ReportForm},
     },
-    client::{Client, ClientError, ColumnsDownload, CsvDownload, UsageDownload, UsageQuery},
+    client::{
+        BatchesDownload, Client, ClientError, ColumnsDownload, CsvDownload, UsageBatch, UsageDownload, UsageQuery,
+    },
     contract::{CsvFormat, proto::ReportHeader},
     model::{Column, UsageRecord, Value},
 };
-use arrow_schema::SchemaRef;
 
 /// Lines are handed on when at least this much is there.
 const PIECE_BYTES: usize = 256 << 10;
@@ -20,6 +21,7 @@ pub(super) enum Source {
     Csv(Box<CsvDownload>, Vec<u8>),
     Json(Box<UsageDownload>),
     Columns(Box<ColumnsDownload>),
+    Batches(Box<BatchesDownload>),
 }
 
 // === impl Source ===
@@ -40,9 +42,8 @@ impl Source {
                 Self::Csv(Box::new(download), names)
             }
             FileFormat::Jsonl => Self::Json(Box::new(client.detailed_usage(query).await?)),
-            FileFormat::Parquet | FileFormat::Arrow => {
-                Self::Columns(Box::new(client.detailed_usage_columns(query).await?))
-            }
+            FileFormat::Parquet => Self::Batches(Box::new(client.detailed_usage_batches(query).await?)),
+            FileFormat::Arrow => Self::Columns(Box::new(client.detailed_usage_columns(query).await?)),
         })
     }
 
@@ -51,19 +52,21 @@ impl Source {
             Self::Csv(download, _) => download.header(),
             Self::Json(download) => download.header(),
             Self::Columns(download) => download.header(),
+            Self::Batches(download) => download.header(),
         }
     }
 
-    /// Of batches, in forms that have some.
-    pub(super) fn schema(&self) -> Option<SchemaRef> {
+    /// What its pieces are.
+    pub(super) fn content(&self) -> Content {
         match self {
-            Self::Columns(download) => Some(SchemaRef::clone(download.schema())),
-            Self::Csv(..) | Self::Json(_) => None,
+            Self::Csv(..) | Self::Json(_) => Content::Lines,
+            Self::Columns(download) => Content::Batches(download.schema().clone()),
+            Self::Batches(download) => Content::Usage(download.columns().clone()),
         }
     }
 
-    /// The next piece, and how many records it has; `None` when the report is complete.
-    pub(super) async fn next(&mut self) -> Result<Option<(u64, Piece)>, ClientError> {
+    /// The next piece, and how many records it has; `None` when the report is complete. `spare`: a batch that may be used again.
+    pub(super) async fn next(&mut self, spare: UsageBatch) -> Result<Option<(u64, Piece)>, ClientError> {
         match self {
             Self::Csv(download, names) => {
                 let (mut lines, mut count) = (std::mem::take(names), 0);
@@ -82,6 +85,11 @@ impl Source {
             Self::Columns(download) => {
                 let batch = download.next().await?;
                 Ok(batch.map(|batch| (batch.num_rows() as u64, Piece::Batch(batch))))
+            }
+            Self::Batches(download) => {
+                let mut batch = spare;
+                let is_there = download.next(&mut batch).await?;
+                Ok(is_there.then(|| (batch.records().len() as u64, Piece::Usage(batch))))
             }
         }
     }

@@ -12,10 +12,11 @@ use super::{header_line::write_names, source::Source};
 use crate::{
     cli::{
         CommandError,
-        background::{BackgroundWriter, Output},
+        background::{BackgroundWriter, Checkpointed},
         encoder::Encoding,
         partial::PartialFile,
         report_form::ReportForm,
+        synced::Output,
     },
     client::{ClientError, CsvDownload},
     contract::CsvFormat,
@@ -40,7 +41,7 @@ pub(super) enum Interrupted {
 pub(super) async fn copy(
     mut download: CsvDownload,
     format: CsvFormat,
-    out: impl Output,
+    out: impl Checkpointed,
     name: &str,
 ) -> Result<(), CommandError> {
     let mut names = Vec::new();
@@ -75,15 +76,15 @@ pub(super) async fn receive(
 
 /// Writes a report in any form. What is not whole has no end that says so. Returns what it was written to, and whether that
 /// has it all.
-pub(super) async fn encode<W: io::Write + Send + 'static>(
+pub(super) async fn encode<W: Output>(
     source: &mut Source,
     form: ReportForm,
     (out, name): (W, &str),
     bar: &ProgressBar,
 ) -> Result<(W, Result<(), CommandError>), CommandError> {
-    let encoding = Encoding::start(form, source.schema(), out);
+    let mut encoding = Encoding::start(form, source.content(), out);
     let downloaded = loop {
-        match source.next().await {
+        match source.next(encoding.spare()).await {
             Ok(Some((count, piece))) => {
                 if !encoding.write(piece).await {
                     break Ok(());
@@ -132,7 +133,7 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> String {
 }
 
 /// Passes lines to the writer until the report is complete, or the download or the writer fails.
-async fn write<W: Output>(
+async fn write<W: Checkpointed>(
     download: &mut CsvDownload,
     writer: &mut BackgroundWriter<W>,
     bar: &ProgressBar,

@@ -41,8 +41,8 @@ struct Texts<'a, K: ArrowDictionaryKeyType> {
 /// What records have in common that add up to one sum.
 type SumKey = (usize, usize, usize, bool);
 
-/// Whether these are the columns of detailed usage.
-pub(super) fn schema(schema: &Schema) -> Result<(), ClientError> {
+/// The form of the quantities, where these are the columns of detailed usage.
+pub(super) fn schema(schema: &Schema) -> Result<DecimalForm, ClientError> {
     let quantity = schema.field_with_name(Column::Quantity.name()).map(|field| field.data_type().clone());
     let form = match quantity {
         Ok(DataType::Decimal128(_, scale)) => Some((scale, false)),
@@ -50,8 +50,8 @@ pub(super) fn schema(schema: &Schema) -> Result<(), ClientError> {
         _ => None,
     };
     let form = form.and_then(|(scale, is_wide)| Some(DecimalForm { scale: u8::try_from(scale).ok()?, is_wide }));
-    let is_known = form.is_some_and(|form| usage_schema(form, HashMap::new()).fields() == schema.fields());
-    if is_known { Ok(()) } else { Err(ClientError::wrong("its columns are not those of detailed usage")) }
+    let form = form.filter(|form| usage_schema(*form, HashMap::new()).fields() == schema.fields());
+    form.ok_or_else(|| ClientError::wrong("its columns are not those of detailed usage"))
 }
 
 // === impl ColumnCheck ===

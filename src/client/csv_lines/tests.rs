@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    client::packed_records::PackedRecords,
+    client::{packed_records::PackedRecords, packing::packed},
     contract::LineEnd,
     model::{DecimalSum, UsageRecord, arbitrary},
 };
@@ -39,45 +39,6 @@ fn lines(encoded: &[Vec<u8>], format: CsvFormat) -> (String, u64, usize) {
     }
     let count = lines.totals().map(|(_, total)| total.record_count).sum();
     (String::from_utf8(out).expect("UTF-8"), count, slow)
-}
-
-/// Packed by the generated code; parts are not always where the server puts them.
-fn packed(records: &[UsageRecord], unusual: bool) -> Vec<u8> {
-    let mut packed = proto::PackedRecords::default();
-    for (index, record) in records.iter().enumerate() {
-        let message = proto::UsageRecord::from(record);
-        let mut asset = proto::UsageRecord {
-            asset_name: message.asset_name.clone(),
-            asset_id: message.asset_id.clone(),
-            asset_type: message.asset_type,
-            ..Default::default()
-        };
-        let mut dimensions = proto::UsageRecord {
-            asset_name: String::new(),
-            asset_id: String::new(),
-            asset_type: 0,
-            quantity: String::new(),
-            ..message.clone()
-        };
-        match if unusual { index % 5 } else { 0 } {
-            1 => std::mem::swap(&mut asset.asset_name, &mut dimensions.asset_name),
-            2 => dimensions.quantity = "7".to_owned(),
-            3 => std::mem::swap(&mut asset.tenant_id, &mut dimensions.tenant_id),
-            4 => (asset, dimensions) = (message.clone(), proto::UsageRecord::default()),
-            _ => {}
-        }
-        let position = |known: &mut Vec<proto::UsageRecord>, part| {
-            let position = known.iter().position(|other| *other == part).unwrap_or_else(|| {
-                known.push(part);
-                known.len() - 1
-            });
-            u32::try_from(position).expect("few")
-        };
-        packed.asset_indexes.push(position(&mut packed.assets, asset));
-        packed.dimension_indexes.push(position(&mut packed.dimensions, dimensions));
-        packed.quantities.push(message.quantity);
-    }
-    packed.encode_to_vec()
 }
 
 proptest! {

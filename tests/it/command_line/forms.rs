@@ -227,25 +227,33 @@ async fn a_form_is_asked_for_or_read_from_the_name() {
     assert!(names(folder.path()).iter().all(|name| !name.contains(".part")), "{:?}", names(folder.path()));
 }
 
-/// Connections that are cut, over and over: the file is the same.
+/// Connections that are cut, over and over: the files are the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn columns_come_whole_over_a_network_that_breaks() {
     let database = Database::with_rows(60_000).await;
     let server = database.serve();
     let folder = tempfile::tempdir().unwrap();
-    let fate = |connection: u32| Fate {
-        // While it is asked, in the first batch, in later ones.
-        cut_after: [1, 400, 3_000, 700_000, 1_400_000].get(connection as usize).copied().unwrap_or(u64::MAX),
-        pause: Duration::ZERO,
-    };
-    let proxy = Proxy::start(server.address, fate).await;
-    let mut command = program();
-    command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "-o", "a.parquet", "--server", &proxy.url]);
-    command.current_dir(folder.path());
-    let (ok, _, log) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
-    assert!(ok && proxy.connections() >= 5, "{} connections: {log}", proxy.connections());
-    assert!(log.contains(" of 60000 records were received, resuming"), "{log}");
-    assert!(parquet_rows(&folder.path().join("a.parquet")) == csv_rows(&server.february().await));
+    let expected = csv_rows(&server.february().await);
+    type Read = fn(&Path) -> Vec<Vec<String>>;
+    // While it is asked, in the first records, in later ones.
+    let files: [(&str, [u64; 5], Read); 2] = [
+        ("a.arrows", [1, 400, 3_000, 700_000, 1_400_000], arrow_rows),
+        ("a.parquet", [1, 400, 3_000, 150_000, 200_000], parquet_rows),
+    ];
+    for (name, cuts, read) in files {
+        let fate = move |connection: u32| Fate {
+            cut_after: cuts.get(connection as usize).copied().unwrap_or(u64::MAX),
+            pause: Duration::ZERO,
+        };
+        let proxy = Proxy::start(server.address, fate).await;
+        let mut command = program();
+        command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "-o", name, "--server", &proxy.url]);
+        command.current_dir(folder.path());
+        let (ok, _, log) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+        assert!(ok && proxy.connections() >= 5, "{name}, {} connections: {log}", proxy.connections());
+        assert!(log.contains(" of 60000 records were received, resuming"), "{name}: {log}");
+        assert!(read(&folder.path().join(name)) == expected, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

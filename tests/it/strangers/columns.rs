@@ -30,12 +30,14 @@ type Change = fn(Vec<FlightData>) -> Vec<FlightData>;
 
 /// Passes on what a server says, changed: it asks for another report than it was asked for, or changes what comes.
 #[derive(Clone)]
-struct Liar {
-    server: FlightServiceClient<Channel>,
+pub(super) struct Liar {
+    pub(super) server: FlightServiceClient<Channel>,
+    /// What it answers to `GetFlightInfo`, without asking.
+    pub(super) told: Option<FlightInfo>,
     /// What it asks for its answer to `GetFlightInfo`, and for its tickets.
-    info: Option<FlightDescriptor>,
-    tickets: Option<FlightDescriptor>,
-    change: Arc<dyn Fn(Vec<FlightData>) -> Vec<FlightData> + Send + Sync>,
+    pub(super) info: Option<FlightDescriptor>,
+    pub(super) tickets: Option<FlightDescriptor>,
+    pub(super) change: Arc<dyn Fn(Vec<FlightData>) -> Vec<FlightData> + Send + Sync>,
 }
 
 #[tonic::async_trait]
@@ -49,6 +51,9 @@ impl FlightService for Liar {
     type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        if let Some(told) = self.told.clone() {
+            return Ok(Response::new(told));
+        }
         let mut server = self.server.clone();
         let asked = request.into_inner();
         let mut info = server.get_flight_info(self.info.clone().unwrap_or_else(|| asked.clone())).await?.into_inner();
@@ -226,7 +231,7 @@ async fn columns_that_were_not_asked_for_are_not_kept() {
         (path(TENANT, "2022-02"), regions(), as_it_is, &[], "records, but 6000 were received"),
     ];
     for (index, (info, tickets, change, options, said)) in cases.into_iter().enumerate() {
-        let liar = Liar { server: server.flights().await, info, tickets, change: Arc::new(change) };
+        let liar = Liar { server: server.flights().await, told: None, info, tickets, change: Arc::new(change) };
         let (url, serving) = serve(liar).await;
         let folder = tempfile::tempdir().unwrap();
         let (ok, log) = download(&url, folder.path(), options).await;
@@ -280,7 +285,7 @@ async fn bills_that_were_not_asked_for_are_refused() {
         (None, None, with_more_behind_the_last, &[], "it goes on after its last batch"),
     ];
     for (index, (info, tickets, change, options, said)) in cases.into_iter().enumerate() {
-        let liar = Liar { server: server.flights().await, info, tickets, change: Arc::new(change) };
+        let liar = Liar { server: server.flights().await, told: None, info, tickets, change: Arc::new(change) };
         let (url, serving) = serve(liar).await;
         let mut command = crate::support::program();
         command.args(["costs", "--format", "focus", "--organization", ORG, "--month", "2022-02", "--retry-for", "0"]);
@@ -298,7 +303,8 @@ async fn a_stream_that_was_given_up_is_not_taken_for_a_whole_one() {
     let database = Database::with_rows(12_000).await;
     let server = database.serve();
     let change = Arc::new(without_the_last_batch);
-    let (url, _serving) = serve(Liar { server: server.flights().await, info: None, tickets: None, change }).await;
+    let (url, _serving) =
+        serve(Liar { server: server.flights().await, told: None, info: None, tickets: None, change }).await;
     let mut command = crate::support::program();
     command.args(["usage", "--tenant", TENANT, "--month", "2022-02", "--server", &url, "-o", "-"]);
     command.args(["--format", "arrow", "--retry-for", "0"]);
@@ -341,7 +347,7 @@ async fn damaged_columns_are_refused_or_taken() {
         }
         messages
     };
-    let liar = Liar { server: server.flights().await, info: None, tickets: None, change: Arc::new(damage) };
+    let liar = Liar { server: server.flights().await, told: None, info: None, tickets: None, change: Arc::new(damage) };
     let (url, _serving) = serve(liar).await;
     let mut config = ClientConfig::new(url);
     config.retry_for = Duration::ZERO;
@@ -367,7 +373,7 @@ async fn damaged_columns_are_refused_or_taken() {
 }
 
 async fn download(url: &str, folder: &Path, options: &[&str]) -> (bool, String) {
-    let mut arguments = vec!["usage", "--tenant", TENANT, "--month", "2022-02", "--server", url, "-o", "x.parquet"];
+    let mut arguments = vec!["usage", "--tenant", TENANT, "--month", "2022-02", "--server", url, "-o", "x.arrows"];
     if !options.contains(&"--retry-for") {
         arguments.extend(["--retry-for", "0"]);
     }

@@ -20,10 +20,10 @@ const METER: &str = "4ad39f2e-83e6-4885-8034-1bf90dfed84a";
 const FEBRUARY: i64 = 1_643_673_600;
 const DAY: i64 = 86_400;
 
-type Report = Vec<GetDetailedUsageResponse>;
+pub(super) type Report = Vec<GetDetailedUsageResponse>;
 /// What is changed in a sound report, the options to ask for it, and what the client says.
-type Case = (&'static [&'static str], Change, &'static str);
-type Change = fn(&mut Report);
+pub(super) type Case = (&'static [&'static str], Change, &'static str);
+pub(super) type Change = fn(&mut Report);
 
 fn time(seconds: i64) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos: 0 })
@@ -105,7 +105,10 @@ fn sums(report: &mut Report) -> &mut ReportSummary {
     report[2].summary.as_mut().unwrap()
 }
 
-const ANSWERS: &[Case] = &[
+/// Batches have no limit of meters, but one of sums.
+pub(super) const MANY_METERS: &str = "it has more than 4096 meters";
+
+pub(super) const ANSWERS: &[Case] = &[
     (&[], |report| head(report).tenant_id = TENANT_2.to_owned(), "it is of tenant"),
     (&[], |report| head(report).tenant_id.clear(), "it is of tenant \"\""),
     (&[], |report| head(report).month = Some(YearMonth { year: 2022, month: 3 }), "it is of 2022-03, not of 2022-02"),
@@ -168,7 +171,7 @@ const ANSWERS: &[Case] = &[
             let meter = |n: u32| UsageRecord { meter_name: format!("meter-{n}"), ..record(27, "a") };
             report[1].records = (0..5000).map(meter).collect();
         },
-        "it has more than 4096 meters",
+        MANY_METERS,
     ),
     (
         &[],
@@ -195,7 +198,7 @@ async fn ask(script: Script, folder: &Path, more: &[&str]) -> Ended {
     run(command).await
 }
 
-fn is_empty(folder: &Path) -> bool {
+pub(super) fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().count() == 0
 }
 

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use arrow_flight::flight_service_server::FlightServiceServer;
 use secure_connect_reports::contract::proto::{
     self, CompareCostsResponse, GetCostBreakdownRequest, GetCostBreakdownResponse, GetDetailedUsageRequest,
     GetDetailedUsageResponse, GetMonthlyCostsRequest, GetMonthlyCostsResponse, ListOrganizationsRequest,
@@ -18,6 +19,7 @@ use secure_connect_reports::contract::proto::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::columns::Liar;
 use crate::support::program;
 
 /// Memory that a client may take for its data, whatever it is sent.
@@ -139,11 +141,17 @@ impl ReportsService for Hostile {
 
 /// Starts a server; returns its URL.
 pub(super) async fn serve(script: Script) -> String {
+    serve_both(script, None).await
+}
+
+/// Starts a server that has columns, too.
+pub(super) async fn serve_both(script: Script, columns: Option<Liar>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     let service = ReportsServiceServer::new(Hostile { script, calls: AtomicU32::new(0) });
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    let server = tonic::transport::Server::builder().add_optional_service(columns.map(FlightServiceServer::new));
+    tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
     url
 }
 

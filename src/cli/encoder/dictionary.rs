@@ -1,0 +1,179 @@
+//! The values of a column, each once.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashTable, hash_table::Entry};
+
+/// What the values of earlier row groups may take, before they are forgotten.
+const MAX_BYTES: usize = 8 << 20;
+
+/// The values of a row group, in the order in which they came. Those of the row groups before stay known, since they come again, and
+/// mostly in the same order: then nothing is hashed.
+pub(super) struct Dictionary {
+    /// Whether each value has its length in front, as texts have.
+    has_lengths: bool,
+    /// All that are known, as plain encoding has them.
+    bytes: Vec<u8>,
+    /// Where each of these ends.
+    ends: Vec<usize>,
+    /// Which of the row group's values it is, if it is one of them.
+    positions: Vec<Option<u32>>,
+    /// Those that are known, by their hashes, which may be quick ones: they are of one report.
+    known: HashTable<u32>,
+    hasher: RandomState,
+    /// Behind the last one that was looked up.
+    next: u32,
+    /// The row group's values, by their places among those that are known.
+    values: Vec<u32>,
+    /// How many bytes these take.
+    size: usize,
+}
+
+// === impl Dictionary ===
+
+impl Dictionary {
+    pub(super) fn new(has_lengths: bool) -> Self {
+        Self {
+            has_lengths,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            positions: Vec::new(),
+            known: HashTable::new(),
+            hasher: RandomState::default(),
+            next: 0,
+            values: Vec::new(),
+            size: 0,
+        }
+    }
+
+    /// The position of a value, which is added if it is new.
+    pub(super) fn position(&mut self, value: &[u8]) -> u32 {
+        let place = if self.ends.len() > self.next as usize && self.at(self.next) == value {
+            self.next
+        } else {
+            self.place(value)
+        };
+        self.next = place + 1;
+        let Self { positions, values, .. } = self;
+        *positions[place as usize].get_or_insert_with(|| {
+            // Fewer than the records of a row group.
+            let position = values.len() as u32;
+            values.push(place);
+            self.size += value.len();
+            position
+        })
+    }
+
+    /// Where a value is among those that are known, of which it is one from now on.
+    fn place(&mut self, value: &[u8]) -> u32 {
+        let Self { has_lengths, bytes, ends, positions, known, hasher, .. } = self;
+        let of = |place: u32| at(*has_lengths, bytes, ends, place);
+        let hash = |value: &[u8]| hasher.hash_one(value);
+        match known.entry(hash(value), |&known| of(known) == value, |&known| hash(of(known))) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(room) => {
+                // Fewer than bytes may be.
+                let place = ends.len() as u32;
+                room.insert(place);
+                if *has_lengths {
+                    bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                }
+                bytes.extend_from_slice(value);
+                ends.push(bytes.len());
+                positions.push(None);
+                place
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// How many bytes its values take.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.values.iter().map(|&place| self.at(place))
+    }
+
+    /// Its values, as plain encoding has them.
+    pub(super) fn plain(&self) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(self.size + self.len() * size_of::<u32>());
+        for &place in &self.values {
+            plain.extend_from_slice(at(false, &self.bytes, &self.ends, place));
+        }
+        plain
+    }
+
+    fn at(&self, place: u32) -> &[u8] {
+        at(self.has_lengths, &self.bytes, &self.ends, place)
+    }
+
+    /// Begins with the next row group.
+    pub(super) fn clear(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        if self.bytes.len() > MAX_BYTES {
+            *self = Self::new(self.has_lengths);
+        } else {
+            values.iter().for_each(|&place| self.positions[place as usize] = None);
+            (self.next, self.size) = (0, 0);
+        }
+    }
+}
+
+fn at<'a>(has_lengths: bool, bytes: &'a [u8], ends: &[usize], place: u32) -> &'a [u8] {
+    let place = place as usize;
+    let start = place.checked_sub(1).map_or(0, |before| ends[before]);
+    &bytes[start + if has_lengths { size_of::<u32>() } else { 0 }..ends[place]]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_value_is_there_once_in_each_row_group(
+            groups in prop::collection::vec(prop::collection::vec(0..40_u32, 0..60), 1..5), has_lengths in any::<bool>(),
+        ) {
+            let mut dictionary = Dictionary::new(has_lengths);
+            for group in groups {
+                let mut expected: Vec<Vec<u8>> = Vec::new();
+                for number in group {
+                    // Of several lengths, and one of none.
+                    let value = number.to_le_bytes()[..(number % 5) as usize].to_vec();
+                    let position = expected.iter().position(|known| *known == value).unwrap_or_else(|| {
+                        expected.push(value.clone());
+                        expected.len() - 1
+                    });
+                    prop_assert_eq!(dictionary.position(&value) as usize, position);
+                }
+                prop_assert_eq!(dictionary.len(), expected.len());
+                prop_assert_eq!(dictionary.size(), expected.concat().len());
+                prop_assert!(dictionary.values().eq(expected.iter().map(Vec::as_slice)));
+                let plain = expected.iter().flat_map(|value| {
+                    let length = if has_lengths { vec![value.len() as u8, 0, 0, 0] } else { Vec::new() };
+                    [length, value.clone()].concat()
+                });
+                prop_assert_eq!(dictionary.plain(), plain.collect::<Vec<u8>>());
+                dictionary.clear();
+            }
+        }
+    }
+
+    #[test]
+    fn what_takes_too_much_is_forgotten() {
+        let mut dictionary = Dictionary::new(true);
+        let value = |n: u8| vec![n; MAX_BYTES / 2];
+        assert_eq!([0, 1, 0].map(|n| dictionary.position(&value(n))), [0, 1, 0]);
+        dictionary.clear();
+        assert!(dictionary.bytes.is_empty());
+        assert_eq!([1, 0].map(|n| dictionary.position(&value(n))), [0, 1]);
+    }
+}
