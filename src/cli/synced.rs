@@ -7,10 +7,12 @@ use std::{
     thread,
 };
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 use super::output::Lines;
 
 /// How much is written between two syncs, so that the last sync is short.
-const SYNC_BYTES: usize = 8 << 20;
+const SYNC_BYTES: usize = 16 << 20;
 /// Writing waits for the disk when this much is not synced.
 const MAX_UNSYNCED_BYTES: usize = 256 << 20;
 
@@ -95,6 +97,7 @@ impl FileSyncer {
         let thread = thread::spawn(move || {
             while waiting.recv().is_ok() {
                 file.sync_data()?;
+                forget(&file);
             }
             file.sync_data()
         });
@@ -118,4 +121,10 @@ impl FileSyncer {
         drop(self.requests);
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that keeps the file has failed")))
     }
+}
+
+/// What is on the disk need not be in memory, too: a large file would take the place of what others read there. Where the system does
+/// not know this advice, nothing is lost.
+fn forget(file: &File) {
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
