@@ -29,6 +29,9 @@ pub(super) async fn run(args: PurgeArgs) -> Result<(), CommandError> {
         let records = purged.superseded;
         say!("superseded: {} records of {} loads {done}", records.records, records.loads)?;
     }
+    if purged.unpublished > 0 {
+        say!("imports that did not come to their end: {} records {done}", purged.unpublished)?;
+    }
     if purged.assets > 0 {
         say!("assets: {} without records purged", purged.assets)?;
     }

@@ -16,9 +16,12 @@ const PUBLISH: i64 = 0x0053_4352_0000_0001;
 const MIGRATE: i64 = 0x0053_4352_0000_0003;
 /// A purge holds it for the session: one at a time.
 const PURGE: i64 = 0x0053_4352_0000_0004;
-/// Imports share it from when they look assets up until they commit. Who has it alone may delete assets that nothing refers
-/// to.
+/// Imports share it from when they look assets up until they have published. Who has it alone may delete assets that nothing
+/// refers to.
 const ASSETS: i64 = 0x0053_4352_0000_0005;
+/// With the number of an import that has written records: it holds that from before it commits them until they are published or
+/// deleted.
+const UNPUBLISHED: i64 = 0x0055_0000_0000_0000;
 /// Whoever applies a catalog holds it until the end: one at a time.
 const CATALOG: i64 = 0x0053_4352_0000_0006;
 
@@ -161,12 +164,30 @@ pub(super) async fn unlock_purge(client: &Client) -> Result<(), Error> {
     client.run("-- purge: unlock\nSELECT pg_advisory_unlock($1)", &[&PURGE]).await.map(drop)
 }
 
-/// Keeps the assets that are found or made from now on from being purged before the transaction's records refer to them.
+/// Keeps the assets that are found or made from now on from being purged before records that refer to them are published. The
+/// session holds it until [`release_all`].
 pub(super) async fn share_assets(transaction: &Transaction<'_>, observer: &Client) -> Result<(), Error> {
     limit_waits(transaction).await?;
-    let locked = transaction.run("-- lock_assets\nSELECT pg_advisory_xact_lock_shared($1)", &[&ASSETS]);
+    let locked = transaction.run("-- lock_assets\nSELECT pg_advisory_lock_shared($1)", &[&ASSETS]);
     wait_for(ASSETS, "delete assets", observer, locked).await?;
     Ok(())
+}
+
+/// Says that an import with records that are not published is running. The session holds it until [`release_all`].
+pub(super) async fn own_unpublished(transaction: &Transaction<'_>, import: i64) -> Result<(), Error> {
+    let statement = "-- lock_unpublished\nSELECT pg_advisory_lock($1)";
+    transaction.run(statement, &[&(UNPUBLISHED | import)]).await.map(drop)
+}
+
+/// Whether an import with records that are not published has ended; then nobody else deletes them until the transaction ends.
+pub(super) async fn try_lock_unpublished(transaction: &Transaction<'_>, import: i64) -> Result<bool, Error> {
+    let statement = "-- sweep: lock\nSELECT pg_try_advisory_xact_lock($1) AS locked";
+    transaction.fetch_one(statement, &[&(UNPUBLISHED | import)]).await?.try_get("locked")
+}
+
+/// Lets go of what the session holds beyond its transactions.
+pub(super) async fn release_all(client: &Client) -> Result<(), Error> {
+    client.run("-- unlock_all\nSELECT pg_advisory_unlock_all()", &[]).await.map(drop)
 }
 
 /// Keeps imports from looking assets up until the transaction ends; `false`: some are running. It is not waited for, since

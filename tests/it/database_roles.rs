@@ -98,7 +98,7 @@ async fn a_reader_serves_every_report_and_can_change_nothing() {
         "UPDATE organization SET name = name",
         "SELECT nextval('load_id_seq')",
         "SELECT ensure_usage_month('2050-01-01')",
-        "SELECT discard_unpublished_records(1, '2022-02-01', 1)",
+        "SELECT discard_unpublished_import(1)",
         "SELECT bring_back_publication_clock()",
         "CREATE TEMPORARY TABLE mine (number integer)",
         "CREATE TABLE mine (number integer)",
@@ -169,7 +169,11 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
     let counts = "SELECT count(*), (SELECT count(*) FROM usage_load) FROM usage_record";
     let before = writer.query_one(counts, &[]).await.unwrap();
     writer
-        .batch_execute("SELECT discard_unpublished_records(tenant_key, usage_month, load_id) FROM usage_load")
+        .batch_execute(
+            "INSERT INTO unpublished_import
+             SELECT 7, now(), array_agg(tenant_key), array_agg(usage_month), array_agg(load_id) FROM usage_load;
+             SELECT discard_unpublished_import(7)",
+        )
         .await
         .unwrap();
     let after = writer.query_one(counts, &[]).await.unwrap();

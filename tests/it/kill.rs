@@ -82,7 +82,10 @@ async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
 
     // And at the two moments that matter most: while it writes, and while it waits to publish what it has written.
     let mut publisher = database.sql().await;
-    for stage in ["query LIKE '%COPY usage_block%'", "wait_event = 'advisory'"] {
+    for (stage, is_written) in [("query LIKE '%COPY usage_block%'", false), ("wait_event = 'advisory'", true)] {
+        // Without what was left before.
+        database.import(&content("3")).await;
+        database.import(&before).await;
         let lock = publisher.transaction().await.unwrap();
         lock.batch_execute("SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
         let mut child = import();
@@ -92,15 +95,24 @@ async fn a_killed_import_is_in_as_a_whole_or_not_at_all() {
         lock.rollback().await.unwrap();
         settle(&database).await;
         assert!(reports(&server).await == reports_before, "killed at {stage}");
+        // What it has committed is there, and is in no report.
+        let records = if is_written { 16_000 } else { 0 };
+        assert_eq!(left(&database).await, (records, i64::from(is_written)), "killed at {stage}");
     }
 
-    let sql = database.sql().await;
-    let orphans = "SELECT count(*) FROM usage_record r
-        WHERE NOT EXISTS (SELECT FROM usage_load l WHERE l.tenant_key = r.tenant_key AND l.load_id = r.load_id)";
-    assert_eq!(sql.query_one(orphans, &[]).await.unwrap().get::<_, i64>(0), 0);
     let mut child = import();
     assert!(child.wait().unwrap().success());
     assert_eq!(reports(&server).await, reports_after);
+    assert_eq!(left(&database).await, (0, 0), "what earlier ones had left");
+}
+
+/// Records that are of no load, and imports that have not struck out what they wrote.
+async fn left(database: &Database) -> (i64, i64) {
+    let left = "SELECT (SELECT coalesce(sum(b.record_count), 0)::bigint FROM usage_block b WHERE NOT EXISTS (
+            SELECT FROM usage_load l WHERE l.tenant_key = b.tenant_key AND l.load_id = b.load_id)),
+        (SELECT count(*) FROM unpublished_import)";
+    let row = database.sql().await.query_one(left, &[]).await.unwrap();
+    (row.get(0), row.get(1))
 }
 
 async fn wait_for_stage(database: &Database, stage: &str) {

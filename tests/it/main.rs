@@ -11,6 +11,7 @@
 mod audit;
 mod auth;
 mod auth_keys;
+mod blocks_first;
 mod boundaries;
 mod bounds;
 mod breakdown;

@@ -16,7 +16,7 @@ fn server_config(database: &Database) -> ServerConfig {
 }
 
 /// The version that this program knows.
-const NEWEST: u32 = 20;
+const NEWEST: u32 = 21;
 
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {
@@ -109,7 +109,7 @@ async fn what_runs_with_the_rights_of_the_owner_is_for_those_who_were_granted_it
         FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef ORDER BY 1";
     let functions = sql.query(functions, &[]).await.unwrap();
     let found: Vec<(String, bool)> = functions.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let names = ["discard_unpublished_records", "ensure_usage_month", "index_tenant_names", "tick_publication_clock"];
+    let names = ["discard_unpublished_import", "ensure_usage_month", "index_tenant_names", "tick_publication_clock"];
     assert_eq!(found, names.map(|name| (name.to_owned(), false)));
     assert!(sql.execute("SELECT ensure_usage_month('10000-01-01')", &[]).await.is_err());
 }

@@ -74,16 +74,18 @@ pub enum GrantError {
 /// Everything that this program reads.
 const TABLES: &str = "organization, tenant, tenant_name_suffix, organization_name_suffix, meter, price, price_tier, \
     uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, \
-    statement, statement_line, statement_report, statement_key, publication_clock, refinery_schema_history, usage_record, detailed_usage_report";
+    unpublished_import, statement, statement_line, statement_report, statement_key, publication_clock, refinery_schema_history, usage_record, detailed_usage_report";
 /// What is written once, and what declarations change.
 const APPENDED: &str = "price, price_tier, uncharged_meter, asset, usage_import, usage_load, usage_block, usage_month, \
     statement, statement_line, statement_report, statement_key";
 const DECLARED: &str = "organization, tenant, meter";
-const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_records, tick_publication_clock";
+/// What an import notes for others, and strikes out when it is done.
+const NOTED: &str = "unpublished_import";
+const FUNCTIONS: &str = "ensure_usage_month, discard_unpublished_import, tick_publication_clock";
 /// What readers call. Everyone may, where the database does not say otherwise.
 const READ_FUNCTIONS: &str = "loads_in_force, packed_number, packed_wide_number";
 const SEQUENCES: &str = "tenant_key_seq, meter_key_seq, price_id_seq, usage_import_id_seq, asset_key_seq, \
-    load_id_seq, statement_id_seq";
+    load_id_seq, statement_id_seq, unpublished_import_id_seq";
 
 impl FromStr for Grant {
     type Err = &'static str;
@@ -177,6 +179,7 @@ fn statements(access: Access, role: &str, schema: &str) -> String {
             sql,
             "GRANT INSERT ON {APPENDED}, {DECLARED} TO {role};
             GRANT UPDATE ON {DECLARED} TO {role};
+            GRANT INSERT, UPDATE, DELETE ON {NOTED} TO {role};
             GRANT UPDATE (superseded_at) ON price, uncharged_meter TO {role};
             GRANT USAGE ON SEQUENCE {SEQUENCES} TO {role};
             GRANT EXECUTE ON FUNCTION {FUNCTIONS} TO {role};"

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, error::SqlState};
 use crate::{
     database::{Scripts as _, Statements as _, connect},
     model::Month,
-    store::{StoreError, clock, locks},
+    store::{StoreError, clock, locks, publication::sweep},
 };
 
 /// Loads in one transaction.
@@ -43,6 +43,8 @@ pub struct Purged {
     pub months: Vec<(Month, Records)>,
     /// Assets that no record is left of; not known before it is done.
     pub assets: u64,
+    /// Records of imports that did not come to their end.
+    pub unpublished: u64,
 }
 
 /// Records, and how many loads they are of.
@@ -100,7 +102,7 @@ pub async fn purge(
 }
 
 async fn run(client: &mut Client, rules: PurgeRules, dry_run: bool) -> Result<Purged, PurgeError> {
-    let mut purged = Purged::default();
+    let mut purged = Purged { unpublished: sweep(client, None, dry_run).await?, ..Purged::default() };
     // Months first: what goes with them need not be deleted one by one.
     if let Some(before) = rules.months_before {
         purged.months = months(client, before).await?;
@@ -269,7 +271,8 @@ async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeErr
     Err(PurgeError::Busy("imports were running all the time"))
 }
 
-/// Drops the partition of a month. What was imported into it meanwhile goes with it, and is marked.
+/// Drops the partition of a month. What was imported into it meanwhile goes with it, and is marked; an import that has written to
+/// it and not published yet cannot publish any more.
 async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError> {
     // The name has only digits in it.
     let partition = format!("{PARTITION_PREFIX}{:04}_{:02}", month.year(), month.number());
@@ -277,6 +280,8 @@ async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError>
     let sql = format!(
         "/* purge: drop a month */ SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '5s';
         LOCK TABLE ONLY usage_block IN ACCESS EXCLUSIVE MODE;
+        SELECT discard_unpublished_import(unpublished_import_id) FROM unpublished_import
+        WHERE '{day}' = ANY (usage_months);
         UPDATE usage_load SET records_purged_at = now()
         WHERE usage_month = '{day}' AND records_purged_at IS NULL AND record_count > 0;
         DROP TABLE {partition}",

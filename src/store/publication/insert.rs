@@ -35,21 +35,6 @@ pub(super) async fn allocate_ids(transaction: &Transaction<'_>, count: usize) ->
     rows.iter().map(|row| Ok(row.try_get("load_id")?)).collect()
 }
 
-pub(super) async fn delete_records(
-    transaction: &Transaction<'_>,
-    load: &NewLoad,
-    load_id: i64,
-) -> Result<(), StoreError> {
-    transaction
-        .run(
-            "-- delete_records
-            SELECT discard_unpublished_records($1, $2, $3)",
-            &[&load.key.tenant.0, &load.month.first_day(), &load_id],
-        )
-        .await?;
-    Ok(())
-}
-
 /// Returns the key of the import.
 pub(super) async fn insert_import(
     transaction: &Transaction<'_>,

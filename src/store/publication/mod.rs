@@ -1,4 +1,4 @@
-//! Publishing loads: everything in one transaction, so that a killed import leaves nothing behind.
+//! Publishing loads: their records first, in a transaction of their own, and then all loads in another one.
 
 mod alike;
 mod assets;
@@ -12,6 +12,7 @@ mod new_load;
 mod preconditions;
 mod publish;
 mod session;
+mod unpublished;
 
 pub use alike::UnicodeAsset;
 pub use coverage::{Coverage, OmittedDay};
@@ -20,3 +21,4 @@ pub use new_load::{LoadKey, NewLoad, NewTotal, RecordToWrite};
 pub use preconditions::Preconditions;
 pub use publish::{Publication, PublishedLoad};
 pub use session::{ImportSession, ImportTenant};
+pub(in crate::store) use unpublished::sweep;

@@ -1,4 +1,4 @@
-//! The transaction that publishes: records first, without any lock; then, under the publish lock, the loads.
+//! Publishing: a transaction that writes records, without the publish lock; then, under it, one that publishes their loads.
 
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -6,8 +6,9 @@ use tracing::Instrument as _;
 use super::{
     copy::copy_records,
     in_force::in_force,
-    insert::{ChangedLoad, allocate_ids, delete_records, ensure_months, insert_import, insert_loads, totals_text},
+    insert::{ChangedLoad, ensure_months, insert_import, insert_loads, totals_text},
     months::add_months,
+    unpublished::{Unpublished, sweep_tenants},
 };
 use crate::{
     database::DatabaseError,
@@ -49,31 +50,62 @@ impl ImportSession {
         written: impl Fn(u64),
     ) -> Result<Publication, StoreError> {
         ensure_months(&self.lookups, loads).await?;
+        let unpublished = self.write_records(loads, records, written).await?;
+        let published = self.publish_loads(loads, &unpublished, preconditions, file_name, imported_by).await;
+        // Another connection, since this one may be why it failed.
+        if published.as_ref().map_or(true, Publication::left_some_out) {
+            unpublished.discard(&self.lookups).await;
+        }
+        if published.is_ok() {
+            // Where it is gone, so are its locks.
+            if locks::release_all(&self.publisher).await.is_ok() {
+                sweep_tenants(&mut self.publisher, loads).await;
+            }
+        }
+        published
+    }
+
+    /// Commits records, which are in no report yet.
+    async fn write_records(
+        &mut self,
+        loads: &[NewLoad],
+        records: mpsc::Receiver<Vec<RecordToWrite>>,
+        written: impl Fn(u64),
+    ) -> Result<Unpublished, StoreError> {
         let transaction = self.publisher.transaction().await?;
-        locks::share_assets(&transaction, &self.lookups).await?;
-        let ids = allocate_ids(&transaction, loads.len()).await?;
-        let copy = copy_records(&transaction, &self.lookups, loads, &ids, records, written);
+        let unpublished = Unpublished::begin(&transaction, &self.lookups, loads).await?;
+        let copy = copy_records(&transaction, &self.lookups, loads, &unpublished.load_ids, records, written);
         let count = step("copy_blocks", copy).await?;
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
-            return Err(DatabaseError::Failed(format!(
-                "only {count} of {expected} records arrived; nothing was published"
-            ))
-            .into());
+            let what = format!("only {count} of {expected} records arrived; nothing was published");
+            return Err(DatabaseError::Failed(what).into());
         }
+        step("commit_blocks", async { Ok(transaction.commit().await?) }).await?;
+        Ok(unpublished)
+    }
 
+    async fn publish_loads(
+        &mut self,
+        loads: &[NewLoad],
+        unpublished: &Unpublished,
+        preconditions: &Preconditions,
+        file_name: &str,
+        imported_by: &str,
+    ) -> Result<Publication, StoreError> {
         let totals: Vec<String> = loads.iter().map(|load| totals_text(&load.totals)).collect();
+        let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
+        let transaction = self.publisher.transaction().await?;
         locks::lock_publishing(&transaction, &self.lookups).await?;
         // From here on neither loads nor the catalog change.
-        let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
         let check = step("check_preconditions", preconditions.check(&transaction, &self.source));
         let ((), mut in_force) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys))?;
         let outcomes: Vec<PublishedLoad> =
             loads.iter().map(|load| PublishedLoad::of(load, in_force.remove(&load.key))).collect();
-        let (mut changed, mut superseded) = (Vec::new(), Vec::new());
-        for (((load, &id), totals), outcome) in loads.iter().zip(&ids).zip(&totals).zip(&outcomes) {
+        let (mut changed, mut superseded, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (((load, &id), totals), outcome) in loads.iter().zip(&unpublished.load_ids).zip(&totals).zip(&outcomes) {
             if *outcome == PublishedLoad::Unchanged {
-                delete_records(&transaction, load, id).await?;
+                left_out.push((load, id));
                 continue;
             }
             changed.push(ChangedLoad { id, load, totals });
@@ -89,8 +121,18 @@ impl ImportSession {
         let import_id = insert_import(&transaction, self.source.as_str(), file_name, imported_by, published_at).await?;
         insert_loads(&transaction, &changed, self.source.as_str(), import_id, published_at).await?;
         add_months(&transaction, &changed, &superseded, published_at).await?;
+        unpublished.publish(&transaction, &left_out).await?;
         step("commit", async { Ok(transaction.commit().await?) }).await?;
         Ok(Publication { published_at: Some(published_at), loads: outcomes })
+    }
+}
+
+// === impl Publication ===
+
+impl Publication {
+    /// Whether records of it belong to no load.
+    fn left_some_out(&self) -> bool {
+        self.loads.contains(&PublishedLoad::Unchanged)
     }
 }
 

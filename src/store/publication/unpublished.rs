@@ -1,0 +1,128 @@
+//! Records that are committed before the loads that they are of are published, and what becomes of them where they are not.
+//!
+//! They are in no report: reports read the records of loads. An import says in `unpublished_import` what it wrote, in the
+//! transaction that writes it, and strikes that out in the one that publishes. Who finds an entry whose import does not run
+//! any more deletes its records.
+
+use chrono::NaiveDate;
+use tokio_postgres::{Client, Error, Transaction};
+
+use super::insert::allocate_ids;
+use crate::{
+    database::{Scripts as _, Statements},
+    store::{NewLoad, StoreError, locks},
+};
+
+/// Records that an import has written, or is writing.
+pub(super) struct Unpublished {
+    id: i64,
+    /// Of its loads, in their order.
+    pub(super) load_ids: Vec<i64>,
+}
+
+// === impl Unpublished ===
+
+impl Unpublished {
+    /// Says what will be written, in the transaction that does. The session holds its locks until they are released.
+    pub(super) async fn begin(
+        transaction: &Transaction<'_>,
+        observer: &Client,
+        loads: &[NewLoad],
+    ) -> Result<Self, StoreError> {
+        // Publishing waits for the disk, and so for all that was written before it.
+        transaction.run_script("-- begin_import: commit\nSET LOCAL synchronous_commit = off").await?;
+        locks::share_assets(transaction, observer).await?;
+        let load_ids = allocate_ids(transaction, loads.len()).await?;
+        let number = "-- begin_import: id\nSELECT nextval('unpublished_import_id_seq') AS id";
+        let id = transaction.fetch_one(number, &[]).await?.try_get("id")?;
+        locks::own_unpublished(transaction, id).await?;
+        let (tenants, months) = places(loads.iter());
+        transaction
+            .run(
+                "-- begin_import
+                INSERT INTO unpublished_import (unpublished_import_id, tenant_keys, usage_months, load_ids)
+                VALUES ($1, $2, $3, $4)",
+                &[&id, &tenants, &months, &load_ids],
+            )
+            .await?;
+        Ok(Self { id, load_ids })
+    }
+
+    /// Strikes out what is published with the transaction: all but these loads.
+    pub(super) async fn publish(
+        &self,
+        transaction: &Transaction<'_>,
+        left_out: &[(&NewLoad, i64)],
+    ) -> Result<(), StoreError> {
+        let struck = if left_out.is_empty() {
+            let delete = "-- end_import\nDELETE FROM unpublished_import WHERE unpublished_import_id = $1";
+            transaction.run(delete, &[&self.id]).await?
+        } else {
+            let (tenants, months) = places(left_out.iter().map(|&(load, _)| load));
+            let ids: Vec<i64> = left_out.iter().map(|&(_, id)| id).collect();
+            transaction
+                .run(
+                    "-- end_import: all but some
+                    UPDATE unpublished_import SET tenant_keys = $2, usage_months = $3, load_ids = $4
+                    WHERE unpublished_import_id = $1",
+                    &[&self.id, &tenants, &months, &ids],
+                )
+                .await?
+        };
+        // A purge of one of its months deletes the records that it finds there.
+        if struck == 1 { Ok(()) } else { Err(StoreError::Changed("a month of the import was purged")) }
+    }
+
+    /// Deletes what was not published. Where that fails, the next import does it.
+    pub(super) async fn discard(&self, client: &Client) {
+        if let Err(error) = discard(client, self.id).await {
+            tracing::warn!(%error, "records that were not published are left; the next import or a purge deletes them");
+        }
+    }
+}
+
+/// Of each load, whose it is and of which month.
+fn places<'a>(loads: impl Iterator<Item = &'a NewLoad>) -> (Vec<i64>, Vec<NaiveDate>) {
+    loads.map(|load| (load.key.tenant.0, load.month.first_day())).unzip()
+}
+
+async fn discard(client: &impl Statements<Error = Error>, id: i64) -> Result<u64, StoreError> {
+    let row = client.fetch_one("-- discard_import\nSELECT discard_unpublished_import($1) AS records", &[&id]).await?;
+    Ok(u64::try_from(row.try_get::<_, i64>("records")?).unwrap_or(0))
+}
+
+/// Deletes what imports of these tenants have left that did not come to their end.
+pub(super) async fn sweep_tenants(client: &mut Client, loads: &[NewLoad]) {
+    let tenants: Vec<i64> = loads.iter().map(|load| load.key.tenant.0).collect();
+    match sweep(client, Some(&tenants), false).await {
+        Ok(0) => {}
+        Ok(records) => tracing::info!(records, "deleted the records of an import that did not come to its end"),
+        Err(error) => tracing::warn!(%error, "what an import left that did not come to its end is still there"),
+    }
+}
+
+/// Deletes what imports have left that did not come to their end, of these tenants or of all; returns how many records it is.
+/// With `dry_run`, they stay.
+pub(in crate::store) async fn sweep(
+    client: &mut Client,
+    tenants: Option<&[i64]>,
+    dry_run: bool,
+) -> Result<u64, StoreError> {
+    let find = "-- sweep: find
+        SELECT unpublished_import_id FROM unpublished_import WHERE $1::bigint[] IS NULL OR tenant_keys && $1";
+    let mut swept = 0;
+    for row in client.fetch_all(find, &[&tenants]).await? {
+        let id = row.try_get("unpublished_import_id")?;
+        let transaction = client.transaction().await?;
+        // An import that runs has it.
+        if locks::try_lock_unpublished(&transaction, id).await? {
+            swept += discard(&transaction, id).await?;
+        }
+        if dry_run {
+            transaction.rollback().await?;
+        } else {
+            transaction.commit().await?;
+        }
+    }
+    Ok(swept)
+}
