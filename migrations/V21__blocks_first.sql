@@ -9,6 +9,11 @@ CREATE TABLE unpublished_import (
     usage_months date[] NOT NULL CHECK (cardinality(usage_months) = cardinality(tenant_keys)),
     load_ids bigint[] NOT NULL CHECK (cardinality(load_ids) = cardinality(tenant_keys))
 );
+-- They are read once, if at all.
+ALTER TABLE unpublished_import
+    ALTER COLUMN tenant_keys SET STORAGE EXTERNAL,
+    ALTER COLUMN usage_months SET STORAGE EXTERNAL,
+    ALTER COLUMN load_ids SET STORAGE EXTERNAL;
 COMMENT ON TABLE unpublished_import IS
     'Imports that have committed records and not published them. Each holds an advisory lock while it runs; the records of the others are deleted, by the next import of one of their tenants or by a purge.';
 COMMENT ON COLUMN unpublished_import.unpublished_import_id IS 'Identifies it, and its lock.';

@@ -56,10 +56,14 @@ struct Positions {
     nulls: u64,
 }
 
-/// As the file has them: units, the highest byte first.
+/// As the file has them: units, the highest byte first. Whole pages are compressed as they are filled, so that little is left to be
+/// done at the end of a row group.
 struct Quantities {
     form: DecimalForm,
-    bytes: Vec<u8>,
+    page: Vec<u8>,
+    pages: Vec<DataPage>,
+    /// Of the pages, as the file has them.
+    extremes: Option<[Vec<u8>; 2]>,
 }
 
 // === impl RowGroup ===
@@ -70,7 +74,7 @@ impl RowGroup {
             columns: Column::ALL.map(Values::new),
             assets: Vec::new(),
             dimensions: Vec::new(),
-            quantities: Quantities { form: of.quantities, bytes: Vec::new() },
+            quantities: Quantities { form: of.quantities, page: Vec::new(), pages: Vec::new(), extremes: None },
             tenant: tenant_values(of.organization_id, of.tenant_id),
             bytes: 0,
         }
@@ -112,12 +116,22 @@ impl RowGroup {
         u32::try_from(position).unwrap_or(u32::MAX)
     }
 
-    /// Adds a record; `None`: its quantity does not fit the column.
-    pub(super) fn push(&mut self, asset: u32, dimensions: u32, quantity: Decimal) -> Option<()> {
-        self.quantities.push(quantity)?;
+    /// Adds a record; `false`: its quantity does not fit the column.
+    pub(super) fn push(
+        &mut self,
+        (asset, dimensions): (u32, u32),
+        quantity: Decimal,
+        compressors: &mut Compressors,
+    ) -> Result<bool, ParquetError> {
+        if self.quantities.push(quantity).is_none() {
+            return Ok(false);
+        }
         self.assets.push(asset);
         self.dimensions.push(dimensions);
-        Some(())
+        if self.len().is_multiple_of(PAGE_RECORDS) {
+            self.quantities.end_page(compressors)?;
+        }
+        Ok(true)
     }
 
     /// Without records, but with the room for as many.
@@ -125,7 +139,7 @@ impl RowGroup {
         self.columns.iter_mut().for_each(Values::clear);
         self.assets.clear();
         self.dimensions.clear();
-        self.quantities.bytes.clear();
+        self.quantities.clear();
         self.bytes = 0;
     }
 
@@ -140,9 +154,13 @@ impl RowGroup {
         let mut before: Option<Positions> = None;
         for (&column, described) in Column::ALL.iter().zip(columns) {
             let mut chunk = Chunk::new();
+            if matches!(column.form(), Form::Decimal) {
+                let statistics = self.quantities.write(&mut chunk, compressors)?;
+                chunk.finish(described.clone(), statistics, group)?;
+                continue;
+            }
             let values = &self.columns[column.index()];
             let statistics = match column.form() {
-                Form::Decimal => self.quantities.write(&mut chunk, compressors)?,
                 Form::Flag => write_flags(&self.codes(column), &mut chunk, compressors)?,
                 form => {
                     chunk.write_dictionary(&values.dictionary.plain(), values.dictionary.len(), compressors)?;
@@ -275,31 +293,49 @@ impl Quantities {
         if self.form.is_wide {
             let (digits, factor) = self.form.wide_units(quantity)?;
             let units = i256::from_parts(digits, 0).checked_mul(i256::from_parts(factor, 0))?;
-            self.bytes.extend_from_slice(&units.to_be_bytes());
+            self.page.extend_from_slice(&units.to_be_bytes());
         } else {
-            self.bytes.extend_from_slice(&self.form.units(quantity)?.to_be_bytes());
+            self.page.extend_from_slice(&self.form.units(quantity)?.to_be_bytes());
         }
         Some(())
     }
 
-    fn write(&self, chunk: &mut Chunk, compressors: &mut Compressors) -> Result<Statistics, ParquetError> {
-        let width = if self.form.is_wide { size_of::<i256>() } else { size_of::<i128>() };
-        for page in self.bytes.chunks(PAGE_RECORDS * width) {
-            chunk.write_data(&[compressors.page(PageKind::Units, page, page.len() / width, Encoding::PLAIN)?])?;
-        }
+    fn end_page(&mut self, compressors: &mut Compressors) -> Result<(), ParquetError> {
         // None is negative.
-        let extremes = if self.form.is_wide {
-            extremes(self.bytes.as_chunks().0, |bytes: &[u8; size_of::<i256>()]| *bytes)
+        let (width, found) = if self.form.is_wide {
+            (size_of::<i256>(), extremes(self.page.as_chunks().0, |units: &[u8; size_of::<i256>()]| *units))
         } else {
-            extremes(self.bytes.as_chunks().0, |bytes| u128::from_be_bytes(*bytes))
+            (size_of::<i128>(), extremes(self.page.as_chunks().0, |units| u128::from_be_bytes(*units)))
         };
-        let [least, most] = extremes.map(|units| units.map(FixedLenByteArray::from));
+        let Some([least, most]) = found else { return Ok(()) };
+        self.pages.push(compressors.page(PageKind::Units, &self.page, self.page.len() / width, Encoding::PLAIN)?);
+        self.page.clear();
+        self.extremes = Some(match self.extremes.take() {
+            Some([least_before, most_before]) => [least.min(least_before), most.max(most_before)],
+            None => [least, most],
+        });
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.page.clear();
+        self.pages.clear();
+        self.extremes = None;
+    }
+
+    fn write(&mut self, chunk: &mut Chunk, compressors: &mut Compressors) -> Result<Statistics, ParquetError> {
+        self.end_page(compressors)?;
+        chunk.write_data(&self.pages)?;
+        let [least, most] = match self.extremes.clone() {
+            Some(extremes) => extremes.map(|units| Some(FixedLenByteArray::from(units))),
+            None => [None, None],
+        };
         Ok(Statistics::fixed_len_byte_array(least, most, None, Some(0), false))
     }
 }
 
 /// The least and the greatest one.
-fn extremes<const N: usize, K: Ord>(units: &[[u8; N]], key: impl Fn(&[u8; N]) -> K) -> [Option<Vec<u8>>; 2] {
-    let [least, most] = [units.iter().min_by_key(|units| key(units)), units.iter().max_by_key(|units| key(units))];
-    [least, most].map(|units| units.map(|units| units.to_vec()))
+fn extremes<const N: usize, K: Ord>(units: &[[u8; N]], key: impl Fn(&[u8; N]) -> K) -> Option<[Vec<u8>; 2]> {
+    let (least, most) = (units.iter().min_by_key(|units| key(units))?, units.iter().max_by_key(|units| key(units))?);
+    Some([least.to_vec(), most.to_vec()])
 }

@@ -76,8 +76,10 @@ impl<W: Write + Send> UsageFile<W> {
                 self.group.add_asset(asset_type, id, name)
             });
             let of = dimensions.get(of, || self.group.add_dimensions(&batch.dimensions()[of]));
-            let fits = self.group.push(asset, of, record.quantity);
-            fits.ok_or_else(|| io::Error::other("a quantity has more digits than the column"))?;
+            let fits = self.group.push((asset, of), record.quantity, &mut self.compressors).map_err(of_parquet)?;
+            if !fits {
+                return Err(io::Error::other("a quantity has more digits than the column"));
+            }
         }
         Ok(())
     }
