@@ -1,6 +1,6 @@
 //! The values of a column, each once.
 
-use std::hash::BuildHasher as _;
+use std::{cmp::Ordering, hash::BuildHasher as _};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
@@ -28,6 +28,8 @@ pub(super) struct Dictionary {
     values: Vec<u32>,
     /// How many bytes these take.
     size: usize,
+    /// The least and the greatest of all that are known.
+    extremes: Option<(u32, u32)>,
 }
 
 // === impl Dictionary ===
@@ -44,6 +46,7 @@ impl Dictionary {
             next: 0,
             values: Vec::new(),
             size: 0,
+            extremes: None,
         }
     }
 
@@ -82,9 +85,26 @@ impl Dictionary {
                 bytes.extend_from_slice(value);
                 ends.push(bytes.len());
                 positions.push(None);
+                let is = |known: u32, order| at(*has_lengths, bytes, ends, known).cmp(value) == order;
+                self.extremes = Some(match self.extremes {
+                    None => (place, place),
+                    Some((least, most)) if is(least, Ordering::Greater) => (place, most),
+                    Some((least, most)) if is(most, Ordering::Less) => (least, place),
+                    Some(extremes) => extremes,
+                });
                 place
             }
         }
+    }
+
+    /// The least and the greatest value, as bytes are compared. Where these are the least and the greatest that are known, and often
+    /// they are, no others are looked at.
+    pub(super) fn extremes(&self) -> Option<(&[u8], &[u8])> {
+        let (least, most) = self.extremes?;
+        let if_there = |place: u32| self.positions[place as usize].map(|_| self.at(place));
+        let least = if_there(least).or_else(|| self.values().min())?;
+        let most = if_there(most).or_else(|| self.values().max())?;
+        Some((least, most))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -157,6 +177,8 @@ mod tests {
                 prop_assert_eq!(dictionary.len(), expected.len());
                 prop_assert_eq!(dictionary.size(), expected.concat().len());
                 prop_assert!(dictionary.values().eq(expected.iter().map(Vec::as_slice)));
+                let extremes = expected.iter().min().zip(expected.iter().max());
+                prop_assert_eq!(dictionary.extremes(), extremes.map(|(least, most)| (&least[..], &most[..])));
                 let plain = expected.iter().flat_map(|value| {
                     let length = if has_lengths { vec![value.len() as u8, 0, 0, 0] } else { Vec::new() };
                     [length, value.clone()].concat()

@@ -269,8 +269,8 @@ impl Values {
             let times = || self.dictionary.values().filter_map(|time| Some(i64::from_le_bytes(time.try_into().ok()?)));
             return Statistics::int64(times().min(), times().max(), None, Some(nulls), false);
         }
+        let (least, most) = self.dictionary.extremes().unzip();
         let text = |text: Option<&[u8]>| text.map(|text| ByteArray::from(text.to_vec()));
-        let (least, most) = (self.dictionary.values().min(), self.dictionary.values().max());
         Statistics::byte_array(text(least), text(most), None, Some(nulls), false)
     }
 }
