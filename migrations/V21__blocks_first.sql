@@ -1,6 +1,9 @@
 -- Records are committed before the loads that they are of are published, in a transaction of their own (docs/decisions/061). What an
 -- import left that did not come to its end is known by this table, and deleted.
 
+-- A purge that is running knows nothing of it. Its lock (src/store/locks.rs).
+SELECT pg_advisory_xact_lock(x'0053435200000004'::bigint);
+
 CREATE SEQUENCE unpublished_import_id_seq;
 CREATE TABLE unpublished_import (
     unpublished_import_id bigint PRIMARY KEY,
@@ -42,6 +45,8 @@ BEGIN
              AS written (tenant_key, usage_month, load_id)
         WHERE NOT EXISTS (
             SELECT FROM usage_load l WHERE l.tenant_key = written.tenant_key AND l.load_id = written.load_id
+            -- One by one: there may be a million others.
+            OFFSET 0
         )
         GROUP BY written.tenant_key
     LOOP

@@ -45,8 +45,11 @@ impl BatchesDownload {
         for _ in 0..=MAX_RESTARTS {
             let announced = announced(&client, query).await?;
             let stream = ResumingStream::start(client.clone(), query, String::new(), 0).await?;
-            // Usage may have come between the two.
-            if stream.header().revision == announced.header.revision {
+            // Usage may have come between the two, or the tenant may have moved.
+            let (header, announced_header) = (stream.header(), &announced.header);
+            if (&header.revision, &header.organization_id)
+                == (&announced_header.revision, &announced_header.organization_id)
+            {
                 let reader = BatchReader::new(stream.record_check());
                 let columns = UsageColumns {
                     schema: announced.schema,

@@ -93,7 +93,9 @@ async fn discard(client: &impl Statements<Error = Error>, id: i64) -> Result<u64
 
 /// Deletes what imports of these tenants have left that did not come to their end.
 pub(super) async fn sweep_tenants(client: &mut Client, loads: &[NewLoad]) {
-    let tenants: Vec<i64> = loads.iter().map(|load| load.key.tenant.0).collect();
+    let mut tenants: Vec<i64> = loads.iter().map(|load| load.key.tenant.0).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
     match sweep(client, Some(&tenants), false).await {
         Ok(0) => {}
         Ok(records) => tracing::info!(records, "deleted the records of an import that did not come to its end"),
@@ -109,7 +111,10 @@ pub(in crate::store) async fn sweep(
     dry_run: bool,
 ) -> Result<u64, StoreError> {
     let find = "-- sweep: find
-        SELECT unpublished_import_id FROM unpublished_import WHERE $1::bigint[] IS NULL OR tenant_keys && $1";
+        SELECT unpublished_import_id FROM unpublished_import
+        -- Each of them is hashed: `&&` would compare all with all.
+        WHERE $1::bigint[] IS NULL
+           OR EXISTS (SELECT FROM unnest(tenant_keys) AS written (tenant_key) JOIN unnest($1) AS mine (tenant_key) USING (tenant_key))";
     let mut swept = 0;
     for row in client.fetch_all(find, &[&tenants]).await? {
         let id = row.try_get("unpublished_import_id")?;
