@@ -60,8 +60,6 @@ pub(super) struct BatchReader {
 struct Known {
     dimensions: Arc<Dimensions>,
     day: i32,
-    /// Where its records are added up.
-    total: usize,
 }
 
 // === impl UsageBatch ===
@@ -172,8 +170,7 @@ impl BatchReader {
         let asset_type = AssetType::User.code().into();
         let record = self.plain.read(proto::UsageRecord { asset_type, quantity: "0".to_owned(), ..message }).ok()?;
         self.check.besides_asset(&record).ok()?;
-        let total = self.slot(&record).ok()?;
-        let known = Known { day: record.dimensions.start.day_number(), dimensions: Arc::new(record.dimensions), total };
+        let known = Known { day: record.dimensions.start.day_number(), dimensions: Arc::new(record.dimensions) };
         if self.known.len() == MAX_KNOWN {
             self.known.clear();
         }
@@ -181,8 +178,9 @@ impl BatchReader {
         Some(known)
     }
 
-    fn slot(&mut self, record: &UsageRecord) -> Result<usize, ClientError> {
-        let UsageKey { meter, billing_region, trial } = record.dimensions.usage_key();
+    /// Where records of these dimensions are added up.
+    fn slot(&mut self, dimensions: &Dimensions) -> Result<usize, ClientError> {
+        let UsageKey { meter, billing_region, trial } = dimensions.usage_key();
         let slot = self.totals.slot(&UsageKey { meter: Arc::clone(meter), billing_region, trial });
         check_sums(self.totals.iter().len())?;
         Ok(slot)
@@ -198,12 +196,18 @@ impl BatchReader {
         let first_dimensions = batch.dimensions.len();
         batch.dimensions.extend(dimensions.iter().map(|known| Arc::clone(&known.dimensions)));
         batch.records.reserve(packed.records().len());
+        // Of dimensions that some record has: others have no total.
+        let mut totals = vec![None; dimensions.len()];
         for record in packed.records() {
             let known = &dimensions[record.dimensions];
             self.check.days(self.day, known.day)?;
             self.day = known.day;
             let quantity = read_quantity(record.quantity)?;
-            self.totals.add_to(known.total, quantity);
+            let total = match totals[record.dimensions] {
+                Some(total) => total,
+                None => *totals[record.dimensions].insert(self.slot(&known.dimensions)?),
+            };
+            self.totals.add_to(total, quantity);
             let (asset, dimensions) = (first_asset + record.asset, first_dimensions + record.dimensions);
             batch.records.push(BatchRecord { asset: position(asset), dimensions: position(dimensions), quantity });
         }
@@ -218,7 +222,7 @@ impl BatchReader {
         let day = record.dimensions.start.day_number();
         self.check.days(self.day, day)?;
         self.day = day;
-        let total = self.slot(&record)?;
+        let total = self.slot(&record.dimensions)?;
         self.totals.add_to(total, record.quantity);
         batch.push(&record);
         Ok(())
@@ -299,6 +303,16 @@ mod tests {
             found.sort();
             expected.sort();
             prop_assert_eq!(found, expected);
+
+            // What no record names adds up to nothing.
+            let mut unnamed = proto::PackedRecords::decode(message.as_slice()).expect("sound");
+            unnamed.asset_indexes.truncate(1);
+            unnamed.dimension_indexes.truncate(1);
+            unnamed.quantities.truncate(1);
+            let (mut one, unnamed) = (BatchReader::new(RecordCheck::default()), unnamed.encode_to_vec());
+            let packed = Encoded::Packed(PackedRecords::read(&unnamed).expect("sound"));
+            one.read(&packed, &mut UsageBatch::default()).expect("sound");
+            prop_assert_eq!(one.totals().map(|(_, total)| total.record_count).collect::<Vec<_>>(), [1]);
 
             batch.clear();
             reader.read(&Encoded::Record(&encoded[0]), &mut batch).expect("sound");

@@ -33,6 +33,8 @@ pub struct UsageColumns {
 /// A report that is being downloaded in batches. If the connection is lost, it resumes by itself.
 pub struct BatchesDownload {
     columns: UsageColumns,
+    /// That the columns are of.
+    revision: String,
     stream: ResumingStream,
     reader: BatchReader,
     summary: Option<proto::ReportSummary>,
@@ -57,7 +59,8 @@ impl BatchesDownload {
                     organization_id: announced.organization,
                     tenant_id: query.tenant_id,
                 };
-                return Ok(Self { columns, stream, reader, summary: None });
+                let revision = announced.header.revision;
+                return Ok(Self { columns, revision, stream, reader, summary: None });
             }
         }
         Err(ClientError::wrong("the report changes again and again"))
@@ -83,6 +86,10 @@ impl BatchesDownload {
             let Self { stream, reader, .. } = self;
             if let Received::Summary(_, summary) = stream.next(|records| reader.read(&records, batch)).await? {
                 self.summary = Some(summary);
+            }
+            // A stream that was cut before its first record may go on as a newer report.
+            if self.stream.header().revision != self.revision {
+                return Err(ClientError::CannotResume("the report has another revision now".to_owned()));
             }
             if !batch.records().is_empty() {
                 return Ok(true);

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use arrow_flight::{FlightInfo, flight_service_client::FlightServiceClient};
+use secure_connect_reports::contract::proto::GetDetailedUsageResponse;
 use tonic::transport::Channel;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::support::{
     Database,
-    builder::{TENANT, TENANT_2},
+    builder::{ORG_EUR, TENANT, TENANT_2},
     calls::flight_path,
     packing::packed,
 };
@@ -66,6 +67,22 @@ async fn a_report_that_was_not_asked_for_is_no_parquet() {
     }
 }
 
+/// A stream that ends before its first record, and goes on as another report.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_becomes_another_one_before_its_first_record_is_no_parquet() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = vec![GetDetailedUsageResponse { header: Some(header()), ..Default::default() }];
+    let told = told(&[]).await;
+    let ended = ask(vec![empty.clone(), sound()], told.clone(), folder.path(), &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    std::fs::remove_file(folder.path().join("report.parquet")).unwrap();
+    let mut another = sound();
+    another[0].header.as_mut().unwrap().revision = "cd".repeat(32);
+    let ended = ask(vec![empty, another], told, folder.path(), &[]).await;
+    ended.assert_error("the report has another revision now", "another revision");
+    assert!(is_empty(folder.path()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn columns_of_another_report_are_not_those_of_the_records() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,6 +91,7 @@ async fn columns_of_another_report_are_not_those_of_the_records() {
         // That usage comes between the two calls is no reason to fail, unless it always does.
         ("revision", revision.as_str(), "the report changes again and again"),
         ("revision", "r", "invalid revision"),
+        ("organizationId", ORG_EUR, "the report changes again and again"),
         ("tenantId", TENANT_2, "it is of tenant"),
         ("month", "2022-03", "it is of 2022-03, not of 2022-02"),
         ("recordCount", "4", "invalid total_records"),
