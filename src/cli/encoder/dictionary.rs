@@ -5,8 +5,10 @@ use std::{cmp::Ordering, hash::BuildHasher as _};
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 
-/// What the values of earlier row groups may take, before they are forgotten.
-const MAX_BYTES: usize = 8 << 20;
+/// What the values of earlier row groups may take in memory, before they are forgotten.
+const MAX_BYTES: usize = 16 << 20;
+/// What a value takes beside its bytes, about.
+const VALUE_BYTES: usize = 40;
 
 /// The values of a row group, in the order in which they came. Those of the row groups before stay known, since they come again, and
 /// mostly in the same order: then nothing is hashed.
@@ -26,7 +28,7 @@ pub(super) struct Dictionary {
     next: u32,
     /// The row group's values, by their places among those that are known.
     values: Vec<u32>,
-    /// How many bytes these take.
+    /// How many bytes these have.
     size: usize,
     /// The least and the greatest of all that are known.
     extremes: Option<(u32, u32)>,
@@ -111,9 +113,9 @@ impl Dictionary {
         self.values.len()
     }
 
-    /// How many bytes its values take.
-    pub(super) fn size(&self) -> usize {
-        self.size
+    /// How many bytes of memory its values take, about.
+    pub(super) fn memory(&self) -> usize {
+        self.size + self.len() * VALUE_BYTES
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &[u8]> {
@@ -136,7 +138,7 @@ impl Dictionary {
     /// Begins with the next row group.
     pub(super) fn clear(&mut self) {
         let values = std::mem::take(&mut self.values);
-        if self.bytes.len() > MAX_BYTES {
+        if self.bytes.len() + self.ends.len() * VALUE_BYTES > MAX_BYTES {
             *self = Self::new(self.has_lengths);
         } else {
             values.iter().for_each(|&place| self.positions[place as usize] = None);
@@ -175,7 +177,7 @@ mod tests {
                     prop_assert_eq!(dictionary.position(&value) as usize, position);
                 }
                 prop_assert_eq!(dictionary.len(), expected.len());
-                prop_assert_eq!(dictionary.size(), expected.concat().len());
+                prop_assert_eq!(dictionary.memory(), expected.concat().len() + 40 * expected.len());
                 prop_assert!(dictionary.values().eq(expected.iter().map(Vec::as_slice)));
                 let extremes = expected.iter().min().zip(expected.iter().max());
                 prop_assert_eq!(dictionary.extremes(), extremes.map(|(least, most)| (&least[..], &most[..])));

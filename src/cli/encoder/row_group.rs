@@ -37,8 +37,8 @@ pub(super) struct RowGroup {
     dimensions: Vec<u32>,
     quantities: Quantities,
     tenant: [Value<'static>; 2],
-    /// How many bytes the values of all columns take, each once.
-    bytes: usize,
+    /// How many bytes of memory the values of all columns take, each once.
+    memory: usize,
 }
 
 /// The values of a column.
@@ -76,7 +76,7 @@ impl RowGroup {
             dimensions: Vec::new(),
             quantities: Quantities { form: of.quantities, page: Vec::new(), pages: Vec::new(), extremes: None },
             tenant: tenant_values(of.organization_id, of.tenant_id),
-            bytes: 0,
+            memory: 0,
         }
     }
 
@@ -85,9 +85,9 @@ impl RowGroup {
         self.assets.len()
     }
 
-    /// How many bytes the values of its columns take, each once.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// How many bytes of memory the values of its columns take, each once.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Adds an asset; returns its position.
@@ -106,9 +106,9 @@ impl RowGroup {
         let mut position = 0;
         for (column, value) in part.columns().iter().zip(values) {
             let of = &mut self.columns[column.index()];
-            let before = of.dictionary.size();
+            let before = of.dictionary.memory();
             let code = of.code(value);
-            self.bytes += of.dictionary.size() - before;
+            self.memory += of.dictionary.memory() - before;
             position = of.codes.len();
             of.codes.push(code);
         }
@@ -140,7 +140,7 @@ impl RowGroup {
         self.assets.clear();
         self.dimensions.clear();
         self.quantities.clear();
-        self.bytes = 0;
+        self.memory = 0;
     }
 
     /// Writes all columns.

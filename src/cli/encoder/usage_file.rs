@@ -24,9 +24,9 @@ use crate::client::{UsageBatch, UsageColumns};
 const ROW_GROUP_RECORDS: usize = 16 << 10;
 /// It is in memory until it is written, so a large day has several.
 const MAX_ROW_GROUP_RECORDS: usize = 1 << 20;
+/// The same for what the values of its columns take, each once.
+const MAX_DICTIONARY_BYTES: usize = 32 << 20;
 const WRITE_BYTES: usize = 256 << 10;
-/// Of the values of its columns, each once.
-const MAX_DICTIONARY_BYTES: usize = 16 << 20;
 
 pub(super) struct UsageFile<W: Write + Send> {
     file: SerializedFileWriter<BufWriter<W>>,
@@ -39,7 +39,7 @@ pub(super) struct UsageFile<W: Write + Send> {
 }
 
 /// Where the assets, or the dimensions, of a batch are in the row group, once a record there has them.
-struct Positions(Vec<Option<u32>>);
+struct Places(Vec<Option<u32>>);
 
 // === impl UsageFile ===
 
@@ -59,13 +59,13 @@ impl<W: Write + Send> UsageFile<W> {
 
     pub(super) fn write(&mut self, batch: &UsageBatch) -> io::Result<()> {
         let days: Vec<i32> = batch.dimensions().iter().map(|dimensions| dimensions.start.day_number()).collect();
-        let mut assets = Positions::new(batch.asset_count());
-        let mut dimensions = Positions::new(days.len());
+        let mut assets = Places::new(batch.asset_count());
+        let mut dimensions = Places::new(days.len());
         for record in batch.records() {
             let (asset, of) = (record.asset as usize, record.dimensions as usize);
             let day = Some(days[of]);
             let has_enough = self.day != day && self.group.len() >= ROW_GROUP_RECORDS;
-            if has_enough || self.group.len() == MAX_ROW_GROUP_RECORDS || self.group.bytes() >= MAX_DICTIONARY_BYTES {
+            if has_enough || self.group.len() == MAX_ROW_GROUP_RECORDS || self.group.memory() >= MAX_DICTIONARY_BYTES {
                 self.end_group().map_err(of_parquet)?;
                 assets.forget();
                 dimensions.forget();
@@ -100,9 +100,9 @@ impl<W: Write + Send> UsageFile<W> {
     }
 }
 
-// === impl Positions ===
+// === impl Places ===
 
-impl Positions {
+impl Places {
     fn new(count: usize) -> Self {
         Self(vec![None; count])
     }

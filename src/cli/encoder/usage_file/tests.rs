@@ -182,6 +182,6 @@ fn row_groups_of_long_texts_are_short() {
         record.asset = Arc::new(Asset { name, ..(*record.asset).clone() });
     }
     let file = file(&[records.clone()], FORM).expect("a file");
-    assert_eq!(groups(&file).iter().map(RowGroupMetaData::num_rows).collect::<Vec<_>>(), [17, 17, 16]);
+    assert_eq!(groups(&file).iter().map(RowGroupMetaData::num_rows).collect::<Vec<_>>(), [34, 16]);
     assert!(rows(&file, FORM) == expected(&records));
 }
