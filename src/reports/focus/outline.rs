@@ -45,19 +45,19 @@ impl FocusOutline {
                 prices = prices.and(charge.priced.as_ref().map(|priced| &priced.unit_price));
             }
         }
+        let as_of = pages.as_of();
         if request.by_asset {
-            quantities = quantities.with_places(PART_PLACES);
+            let FocusRequest { organization_id, tenant_id, months, .. } = *request;
+            let places = store.quantity_places(organization_id, tenant_id, months, as_of).await?;
+            quantities = quantities.with_places(places.max(PART_PLACES));
             costs = costs.or(quantities.times(prices));
         }
         let (Some(quantities), Some(amounts)) = (quantities.quantity_form(), costs.or(prices).quantity_form()) else {
+            let method = if request.by_asset { "GetCostBreakdown" } else { "GetMonthlyCosts" };
             let reason =
-                "numbers of these costs have more digits than columns can have; GetMonthlyCosts has them as text";
+                format!("numbers of these costs have more digits than columns can have; {method} has them as text");
             return Err(InvalidField::new("descriptor", reason).into());
         };
-        Ok(Self {
-            forms: CostForms { quantities, amounts },
-            charge_count: (!request.by_asset).then_some(count),
-            as_of: pages.as_of(),
-        })
+        Ok(Self { forms: CostForms { quantities, amounts }, charge_count: (!request.by_asset).then_some(count), as_of })
     }
 }

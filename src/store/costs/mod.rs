@@ -3,6 +3,7 @@
 mod compared;
 mod late;
 mod missing;
+mod places;
 mod reader;
 
 use bigdecimal::BigDecimal;

@@ -10,7 +10,8 @@ use secure_connect_reports::{
 };
 use tonic::Code;
 
-use super::focus::{cells, charges, sum};
+use super::focus::{cells, charges, request, sum};
+use crate::statements::books::Books;
 use crate::support::{
     Database,
     builder::{ORG, Row, csv},
@@ -61,6 +62,27 @@ async fn assets_with_long_texts_and_many_tiers_come_in_messages_that_clients_tak
     assert_eq!(sum(&found, "PricingQuantity"), "180");
     let expected = found.summary["totals"][0]["amountDue"].as_str().unwrap();
     assert_eq!(sum(&found, "BilledCost").parse::<f64>().unwrap(), expected.parse::<f64>().unwrap());
+}
+
+/// Parts have more decimal places than a whole that comes out even: at the end of a tier, on an open bill and on a statement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn assets_may_have_more_decimal_places_than_what_they_add_up_to() {
+    let books = Books::open().await;
+    let price = "[[prices]]\nmeter = \"user_hours_essentials\"\ncurrency = \"USD\"\neffective_from = \"2022-01\"\n\
+                 tiers = [{ up_to = \"1\", unit_price = \"0.5\" }, { unit_price = \"0.25\" }]\n";
+    books.database.apply(price).await;
+    let quantities = ["0.00000000000000000000001", "0.99999999999999999999999"];
+    let rows = |day: &'static str| {
+        ["a", "b"].into_iter().zip(quantities).map(move |(asset, quantity)| Row::on(day, quantity).asset(asset))
+    };
+    books.database.import(&csv(&rows("2022-01-01").chain(rows("2022-02-01")).collect::<Vec<_>>())).await;
+    books.close("2022-01").await;
+    for month in [1, 2] {
+        let request = GetFocusCostsRequest { by_asset: true, ..request([month, month]) };
+        let found = charges(&books.server, &request).await;
+        let expected = [[quantities[0], "0.5", "0"], [quantities[1], "0.5", "0.5"]];
+        assert_eq!(cells(&found, &["PricingQuantity", "ListUnitPrice", "BilledCost"]), expected, "{month}");
+    }
 }
 
 /// Their detail is gone, and their bill is not.
