@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use sha2::{Digest as _, Sha256};
 
 use super::{InvalidField, ReportError};
 use crate::{
-    model::{Month, TenantId, UtcTime, hex},
+    model::{self, LoadContent, Month, TenantId, UtcTime, hex},
     statement::MissingDays,
     store::{AsOf, Load, SnapshotTime, Store},
 };
@@ -28,18 +27,12 @@ impl std::fmt::Debug for Revision {
     }
 }
 
-/// The revision of loads, which are ordered by day and source. It knows their contents and nothing of when or how often
-/// they were delivered. The database computes the same for bills (`store/publication/months.rs`).
+/// The revision of loads, which are ordered by day and source.
 pub(super) fn revision(tenant: TenantId, month: Month, loads: &[Load]) -> Revision {
-    let mut digest = Sha256::new();
-    digest.update(format!("{tenant} {month}\n"));
-    // A withdrawn day counts like one that was never delivered.
-    for load in loads.iter().filter(|load| load.record_count > 0) {
-        // A source contains no spaces.
-        digest.update(format!("{} {} ", load.usage_day, load.source));
-        digest.update(load.digest);
-    }
-    Revision(digest.finalize().into())
+    let with_records = loads.iter().filter(|load| load.record_count > 0);
+    let contents =
+        with_records.map(|load| LoadContent { usage_day: load.usage_day, source: &load.source, digest: &load.digest });
+    Revision(model::revision(tenant, month, contents))
 }
 
 /// When the newest of the loads was published.

@@ -1,14 +1,12 @@
 //! Writes loads with their totals.
 
-use std::fmt::Write as _;
-
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Transaction};
 
 use crate::{
     database::Statements as _,
     model::UtcTime,
-    store::{NewLoad, NewTotal, StoreError},
+    store::{NewLoad, StoreError},
 };
 
 /// Makes partitions for the months of the loads: outside the transaction, so that its locks are short.
@@ -54,25 +52,14 @@ pub(super) async fn insert_import(
     Ok(row.try_get("import_id")?)
 }
 
-/// A load that is published, with its totals as [`totals_text`] writes them.
+/// A load that is published.
 pub(super) struct ChangedLoad<'a> {
     pub(super) id: i64,
     pub(super) load: &'a NewLoad,
+    /// As [`totals_text`](super::sums::totals_text) writes them.
     pub(super) totals: &'a str,
-}
-
-/// Totals as PostgreSQL writes an array of `usage_sum`.
-pub(super) fn totals_text(totals: &[NewTotal]) -> String {
-    let mut text = "{".to_owned();
-    for NewTotal { key, quantity, record_count } in totals {
-        let comma = if text.len() > 1 { "," } else { "" };
-        let (meter, region, quantity) = (key.meter.0, key.billing_region.code(), quantity.to_plain_string());
-        let written = write!(text, "{comma}\"({meter},{region},{},{record_count},{quantity})\"", key.trial);
-        // Writing to a String cannot fail.
-        debug_assert!(written.is_ok());
-    }
-    text.push('}');
-    text
+    /// The id of the load that it supersedes.
+    pub(super) superseded: Option<i64>,
 }
 
 pub(super) async fn insert_loads(

@@ -12,6 +12,7 @@ mod new_load;
 mod preconditions;
 mod publish;
 mod session;
+mod sums;
 mod unpublished;
 
 pub use alike::UnicodeAsset;

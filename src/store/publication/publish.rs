@@ -6,8 +6,9 @@ use tracing::Instrument as _;
 use super::{
     copy::copy_records,
     in_force::in_force,
-    insert::{ChangedLoad, ensure_months, insert_import, insert_loads, totals_text},
-    months::add_months,
+    insert::{ChangedLoad, ensure_months, insert_import, insert_loads},
+    months::{add_months, compute_months},
+    sums::totals_text,
     unpublished::{Unpublished, sweep_tenants},
 };
 use crate::{
@@ -102,25 +103,32 @@ impl ImportSession {
         let ((), mut in_force) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys))?;
         let outcomes: Vec<PublishedLoad> =
             loads.iter().map(|load| PublishedLoad::of(load, in_force.remove(&load.key))).collect();
-        let (mut changed, mut superseded, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut changed, mut left_out) = (Vec::new(), Vec::new());
         for (((load, &id), totals), outcome) in loads.iter().zip(&unpublished.load_ids).zip(&totals).zip(&outcomes) {
             if *outcome == PublishedLoad::Unchanged {
                 left_out.push((load, id));
                 continue;
             }
-            changed.push(ChangedLoad { id, load, totals });
-            if let PublishedLoad::Superseded(present) = outcome {
-                superseded.push((load.key, present.id));
-            }
+            let superseded = if let PublishedLoad::Superseded(present) = outcome { Some(present.id) } else { None };
+            changed.push(ChangedLoad { id, load, totals, superseded });
         }
         if changed.is_empty() {
             // Rolling back is all that is left to do.
             return Ok(Publication { published_at: None, loads: outcomes });
         }
-        let published_at = clock::tick(&transaction, self.max_clock_skew).await?;
-        let import_id = insert_import(&transaction, self.source.as_str(), file_name, imported_by, published_at).await?;
-        insert_loads(&transaction, &changed, self.source.as_str(), import_id, published_at).await?;
-        add_months(&transaction, &changed, &superseded, published_at).await?;
+        let (send, mut months) = mpsc::channel(2);
+        let compute = compute_months(&self.lookups, &changed, &self.source, send);
+        let write = async {
+            let published_at = clock::tick(&transaction, self.max_clock_skew).await?;
+            let source = self.source.as_str();
+            let import_id = insert_import(&transaction, source, file_name, imported_by, published_at).await?;
+            insert_loads(&transaction, &changed, source, import_id, published_at).await?;
+            while let Some(months) = months.recv().await {
+                add_months(&transaction, &months, published_at).await?;
+            }
+            Ok::<_, StoreError>(published_at)
+        };
+        let ((), published_at) = tokio::try_join!(compute, write)?;
         unpublished.publish(&transaction, &left_out).await?;
         step("commit", async { Ok(transaction.commit().await?) }).await?;
         Ok(Publication { published_at: Some(published_at), loads: outcomes })
