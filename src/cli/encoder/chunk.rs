@@ -47,6 +47,14 @@ pub(super) struct DataPage {
     encoding: Encoding,
 }
 
+/// The values of a column, compressed.
+#[derive(Clone)]
+pub(super) struct DictionaryPage {
+    bytes: Bytes,
+    uncompressed: usize,
+    count: usize,
+}
+
 /// A column that is being written.
 pub(super) struct Chunk {
     out: TrackedWrite<Vec<u8>>,
@@ -76,6 +84,11 @@ impl Compressors {
         Ok(DataPage { bytes: self.compress(kind, page)?, uncompressed: page.len(), rows, encoding })
     }
 
+    /// Each value as plain encoding has it.
+    pub(super) fn dictionary_page(&mut self, values: &[u8], count: usize) -> Result<DictionaryPage, ParquetError> {
+        Ok(DictionaryPage { bytes: self.compress(PageKind::Others, values)?, uncompressed: values.len(), count })
+    }
+
     fn compress(&mut self, kind: PageKind, page: &[u8]) -> Result<Bytes, ParquetError> {
         let compressor = match kind {
             PageKind::Units => &mut self.units,
@@ -93,16 +106,12 @@ impl Chunk {
         Self { out, uncompressed: 0, dictionary: None, data: None, rows: 0, pages: Vec::new() }
     }
 
-    /// Writes the values that pages name by their positions, each as plain encoding has it. It must be the first page.
-    pub(super) fn write_dictionary(
-        &mut self,
-        values: &[u8],
-        count: usize,
-        compressors: &mut Compressors,
-    ) -> Result<(), ParquetError> {
-        let (buf, num_values) = (compressors.compress(PageKind::Others, values)?, number(count)?);
-        let page = Page::DictionaryPage { buf, num_values, encoding: Encoding::PLAIN, is_sorted: false };
-        self.dictionary = Some(self.write(page, values.len())?);
+    /// Writes the values that pages name by their positions. It must be the first page.
+    pub(super) fn write_dictionary(&mut self, page: DictionaryPage) -> Result<(), ParquetError> {
+        let DictionaryPage { bytes: buf, uncompressed, count } = page;
+        let page =
+            Page::DictionaryPage { buf, num_values: number(count)?, encoding: Encoding::PLAIN, is_sorted: false };
+        self.dictionary = Some(self.write(page, uncompressed)?);
         Ok(())
     }
 

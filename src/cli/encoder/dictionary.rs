@@ -1,6 +1,6 @@
 //! The values of a column, each once.
 
-use std::{cmp::Ordering, hash::BuildHasher as _};
+use std::{cmp::Ordering, hash::BuildHasher as _, ops::Range};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
@@ -28,7 +28,9 @@ pub(super) struct Dictionary {
     next: u32,
     /// The row group's values, by their places among those that are known.
     values: Vec<u32>,
-    /// How many bytes these have.
+    /// The same of the row group before.
+    before: Vec<u32>,
+    /// How many bytes the values have.
     size: usize,
     /// The least and the greatest of all that are known.
     extremes: Option<(u32, u32)>,
@@ -47,6 +49,7 @@ impl Dictionary {
             hasher: RandomState::default(),
             next: 0,
             values: Vec::new(),
+            before: Vec::new(),
             size: 0,
             extremes: None,
         }
@@ -125,10 +128,17 @@ impl Dictionary {
     /// Its values, as plain encoding has them.
     pub(super) fn plain(&self) -> Vec<u8> {
         let mut plain = Vec::with_capacity(self.size + self.len() * size_of::<u32>());
-        for &place in &self.values {
-            plain.extend_from_slice(at(false, &self.bytes, &self.ends, place));
+        // Those that came in the same order before stand together.
+        for run in self.values.chunk_by(|&place, &next| place + 1 == next) {
+            let [first, last] = [run[0], run[run.len() - 1]].map(|place| range(&self.ends, place));
+            plain.extend_from_slice(&self.bytes[first.start..last.end]);
         }
         plain
+    }
+
+    /// Whether it has values, and the same ones, in the same order, as for the row group before.
+    pub(super) fn is_as_before(&self) -> bool {
+        !self.values.is_empty() && self.values == self.before
     }
 
     fn at(&self, place: u32) -> &[u8] {
@@ -137,20 +147,26 @@ impl Dictionary {
 
     /// Begins with the next row group.
     pub(super) fn clear(&mut self) {
-        let values = std::mem::take(&mut self.values);
         if self.bytes.len() + self.ends.len() * VALUE_BYTES > MAX_BYTES {
             *self = Self::new(self.has_lengths);
         } else {
-            values.iter().for_each(|&place| self.positions[place as usize] = None);
+            self.values.iter().for_each(|&place| self.positions[place as usize] = None);
+            std::mem::swap(&mut self.values, &mut self.before);
+            self.values.clear();
             (self.next, self.size) = (0, 0);
         }
     }
 }
 
 fn at<'a>(has_lengths: bool, bytes: &'a [u8], ends: &[usize], place: u32) -> &'a [u8] {
+    let value = &bytes[range(ends, place)];
+    if has_lengths { &value[size_of::<u32>()..] } else { value }
+}
+
+/// Where a value stands, with its length if it has one.
+fn range(ends: &[usize], place: u32) -> Range<usize> {
     let place = place as usize;
-    let start = place.checked_sub(1).map_or(0, |before| ends[before]);
-    &bytes[start + if has_lengths { size_of::<u32>() } else { 0 }..ends[place]]
+    place.checked_sub(1).map_or(0, |before| ends[before])..ends[place]
 }
 
 #[cfg(test)]
@@ -162,9 +178,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_value_is_there_once_in_each_row_group(
-            groups in prop::collection::vec(prop::collection::vec(0..40_u32, 0..60), 1..5), has_lengths in any::<bool>(),
+            groups in prop::collection::vec((prop::collection::vec(0..40_u32, 0..60), 1..3_usize), 1..5),
+            has_lengths in any::<bool>(),
         ) {
+            // Some come twice.
+            let groups = groups.into_iter().flat_map(|(group, times)| vec![group; times]);
             let mut dictionary = Dictionary::new(has_lengths);
+            let mut before: Vec<Vec<u8>> = Vec::new();
             for group in groups {
                 let mut expected: Vec<Vec<u8>> = Vec::new();
                 for number in group {
@@ -186,6 +206,8 @@ mod tests {
                     [length, value.clone()].concat()
                 });
                 prop_assert_eq!(dictionary.plain(), plain.collect::<Vec<u8>>());
+                prop_assert_eq!(dictionary.is_as_before(), !expected.is_empty() && expected == before);
+                before = expected;
                 dictionary.clear();
             }
         }

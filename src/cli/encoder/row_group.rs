@@ -12,7 +12,7 @@ use parquet::{
 };
 
 use super::{
-    chunk::{Chunk, Compressors, DataPage, PageKind},
+    chunk::{Chunk, Compressors, DataPage, DictionaryPage, PageKind},
     dictionary::Dictionary,
     hybrid,
 };
@@ -44,6 +44,8 @@ pub(super) struct RowGroup {
 /// The values of a column.
 struct Values {
     dictionary: Dictionary,
+    /// As it was written with the row group before.
+    page: Option<DictionaryPage>,
     /// Which of them each asset has, or each dimensions, or [`NULL`]. Of flags these are 0 and 1, and there is no dictionary.
     codes: Vec<u32>,
 }
@@ -159,11 +161,10 @@ impl RowGroup {
                 chunk.finish(described.clone(), statistics, group)?;
                 continue;
             }
-            let values = &self.columns[column.index()];
             let statistics = match column.form() {
                 Form::Flag => write_flags(&self.codes(column), &mut chunk, compressors)?,
                 form => {
-                    chunk.write_dictionary(&values.dictionary.plain(), values.dictionary.len(), compressors)?;
+                    chunk.write_dictionary(self.columns[column.index()].page(compressors)?)?;
                     let is_nullable = described.max_def_level() > 0;
                     // Ids go with names, and ends with starts.
                     let same = before.take().filter(|before| {
@@ -174,7 +175,7 @@ impl RowGroup {
                         None => self.positions(column, is_nullable, compressors)?,
                     };
                     chunk.write_data(&positions.pages)?;
-                    let statistics = values.statistics(form, positions.nulls);
+                    let statistics = self.columns[column.index()].statistics(form, positions.nulls);
                     before = Some(positions);
                     statistics
                 }
@@ -241,7 +242,18 @@ impl RowGroup {
 impl Values {
     fn new(of: Column) -> Self {
         let has_lengths = !matches!(of.form(), Form::Time);
-        Self { dictionary: Dictionary::new(has_lengths), codes: Vec::new() }
+        Self { dictionary: Dictionary::new(has_lengths), page: None, codes: Vec::new() }
+    }
+
+    /// The values. Often they are those of the day before.
+    fn page(&mut self, compressors: &mut Compressors) -> Result<DictionaryPage, ParquetError> {
+        match &self.page {
+            Some(page) if self.dictionary.is_as_before() => Ok(page.clone()),
+            _ => {
+                let page = compressors.dictionary_page(&self.dictionary.plain(), self.dictionary.len())?;
+                Ok(self.page.insert(page).clone())
+            }
+        }
     }
 
     fn code(&mut self, value: &Value<'_>) -> u32 {
