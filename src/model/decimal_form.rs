@@ -53,6 +53,10 @@ impl Digits {
         Self { whole: whole.min(Decimal::MAX_DIGITS), places }
     }
 
+    pub fn of(number: &BigDecimal) -> Self {
+        Self::default().and([number])
+    }
+
     /// With these numbers, too.
     pub fn and<'a>(self, numbers: impl IntoIterator<Item = &'a BigDecimal>) -> Self {
         let Self { mut whole, mut places } = self;
