@@ -18,6 +18,7 @@ mod breakdown;
 mod catalog;
 mod charging;
 mod clients;
+mod clock_model;
 mod clocks;
 mod command_line;
 mod compare;
