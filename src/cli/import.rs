@@ -66,9 +66,8 @@ async fn open(
     source: Source,
     limits: ImportLimits,
 ) -> Result<Import, CommandError> {
-    let config = publish.config(&database.url);
-    let store = Store::new(&config)?;
-    Ok(Import::with_limits(&store, config, &TenantScope::operator(), (&account(), source), limits).await?)
+    let store = Store::new(&publish.config(&database.url))?;
+    Ok(Import::with_limits(&store, &TenantScope::operator(), (&account(), source), limits).await?)
 }
 
 /// The name of the account that runs this program.

@@ -96,9 +96,11 @@ impl ConnectOptions {
         unsuitable.map_or(Ok(client), |reason| Err(DatabaseError::Unsuitable(reason)))
     }
 
-    /// Makes sure that connections have sessions of their own.
-    pub(crate) async fn refuse_shared_sessions(&self) -> Result<(), DatabaseError> {
-        session::refuse_shared(&self.connect().await?, &self.connect().await?).await
+    /// Makes sure that connections have sessions of their own, and that what one of them locks is locked for the others.
+    pub(crate) async fn refuse_unsuitable_sessions(&self) -> Result<(), DatabaseError> {
+        let (one, other) = (self.connect().await?, self.connect().await?);
+        session::refuse_shared(&one, &other).await?;
+        session::refuse_idle_locks(&one, &other).await
     }
 }
 

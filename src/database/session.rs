@@ -25,6 +25,8 @@ const SETTINGS: &str = "SET standard_conforming_strings = on;
 /// How often two sessions are compared. A pooler hands out the server connection that was given back last, or else takes
 /// turns: one look finds out either, unless somebody else comes between.
 const COMPARISONS: usize = 3;
+/// An advisory lock that is for nothing. The others are in `store/locks.rs`, and no program but this one should use it.
+const TRIAL_LOCK: i64 = 0x0053_4352_0000_0007;
 /// A pooler may have no server connection free.
 const COMPARISON_LIMIT: Duration = Duration::from_secs(10);
 
@@ -74,6 +76,28 @@ pub(super) async fn refuse_shared(one: &Client, other: &Client) -> Result<(), Da
         ));
     }
     Ok(())
+}
+
+/// Makes sure that a lock that one session has is none that another one gets. There are databases that know the functions and keep
+/// nobody out, and everything would seem to work until two imports publish at once.
+pub(super) async fn refuse_idle_locks(one: &Client, other: &Client) -> Result<(), DatabaseError> {
+    let take = format!("SELECT pg_try_advisory_lock({TRIAL_LOCK})");
+    // Where another program tries just now, it has it: that is the answer, too.
+    let keep_out = !is_true(one, &take).await? || !is_true(other, &take).await?;
+    one.batch_execute("SELECT pg_advisory_unlock_all()").await?;
+    if keep_out {
+        return Ok(());
+    }
+    Err(DatabaseError::Unsuitable(
+        "advisory locks of this database keep nobody out (as those of CockroachDB), and imports rely on them: use PostgreSQL, or a \
+         database whose advisory locks work"
+            .to_owned(),
+    ))
+}
+
+async fn is_true(client: &Client, query: &str) -> Result<bool, tokio_postgres::Error> {
+    let answer = client.simple_query(query).await?;
+    Ok(first_row(&answer).and_then(|row| row.get(0)) == Some("t"))
 }
 
 async fn are_shared(one: &Client, other: &Client) -> Result<bool, tokio_postgres::Error> {

@@ -39,7 +39,7 @@ pub use temporary::check_temporary_directory;
 use crate::{
     auth::TenantScope,
     model::{Source, TenantId},
-    store::{Store, StoreConfig, StoreError},
+    store::{Store, StoreError},
 };
 use csv::ReadError;
 use limits::ImportMonths;
@@ -56,7 +56,6 @@ const PIECES: usize = 2;
 /// An import that reads rows, and then publishes them.
 pub struct Import {
     store: Store,
-    config: StoreConfig,
     scope: TenantScope,
     checker: Arc<Checker>,
     source: Source,
@@ -152,18 +151,16 @@ impl Import {
     /// Reads the meters that rows are checked against. It has the default limits.
     pub async fn new(
         store: &Store,
-        config: StoreConfig,
         scope: &TenantScope,
         imported_by: &str,
         source: Source,
     ) -> Result<Self, ImportError> {
-        Self::with_limits(store, config, scope, (imported_by, source), ImportLimits::default()).await
+        Self::with_limits(store, scope, (imported_by, source), ImportLimits::default()).await
     }
 
     /// The same with limits, and for a caller and its source.
     pub async fn with_limits(
         store: &Store,
-        config: StoreConfig,
         scope: &TenantScope,
         (imported_by, source): (&str, Source),
         limits: ImportLimits,
@@ -171,7 +168,6 @@ impl Import {
         let meters = store.meters().await?;
         Ok(Self {
             store: store.clone(),
-            config,
             scope: scope.clone(),
             checker: Arc::new(Checker::new(meters, ImportMonths::new(&limits))),
             source,

@@ -36,7 +36,7 @@ impl Import {
     pub async fn publish(&self, prepared: Prepared, delivery: &Delivery<'_>) -> Result<ImportReport, ImportError> {
         let Prepared { sorted, plan, record_count, mut warnings } = prepared;
         let Plan { loads, unicode_ids } = plan;
-        let session = ImportSession::open(&self.config, self.source.clone()).await?;
+        let session = ImportSession::open(&self.store, self.source.clone()).await?;
         warnings.extend(normal_form_warning(&session, &loads, &unicode_ids).await?);
         let mut coverage = coverage(&loads, delivery.is_complete);
         let limit = (!delivery.is_complete).then_some(MAX_OMITTED);
@@ -80,7 +80,7 @@ impl Import {
         let tenant = tenants.get(&tenant_id).ok_or(ImportError::UnknownTenant)?;
         let key = LoadKey { tenant: tenant.key, usage_day };
         let nothing = || ImportError::NothingToWithdraw { source_name: self.source.clone(), usage_day };
-        let session = ImportSession::open(&self.config, self.source.clone()).await?;
+        let session = ImportSession::open(&self.store, self.source.clone()).await?;
         if session.in_force(&[key]).await?.is_empty() {
             return Err(nothing());
         }
@@ -131,6 +131,7 @@ impl Import {
             }
             comparison => comparison?,
         };
+        session.end();
         Ok((comparison.reports(&planned, outcomes, self.checker.meters())?, published_at))
     }
 

@@ -21,7 +21,6 @@ mod month;
 mod price;
 mod printable;
 mod record;
-mod revision;
 mod statement_number;
 mod time;
 mod totals;
@@ -49,7 +48,6 @@ pub use record::{
     Asset, InvalidText, Meter, RecordDimensions, Source, UsageKey, UsageRecord, asset_values, checked_text,
     tenant_values,
 };
-pub use revision::{LoadContent, revision};
 pub use statement_number::{InvalidStatementNumber, StatementNumber};
 pub use time::{InvalidTime, UtcTime};
 pub use totals::{Total, Totals, TotalsMismatch};

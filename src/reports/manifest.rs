@@ -6,9 +6,9 @@ use chrono::NaiveDate;
 
 use super::{InvalidField, ReportError};
 use crate::{
-    model::{self, LoadContent, Month, TenantId, UtcTime, hex},
+    model::{Month, TenantId, UtcTime, hex},
     statement::MissingDays,
-    store::{AsOf, Load, SnapshotTime, Store},
+    store::{self, AsOf, Load, LoadContent, SnapshotTime, Store},
 };
 
 /// Identifies the content of a tenant's month: equal content, equal revision.
@@ -32,7 +32,7 @@ pub(super) fn revision(tenant: TenantId, month: Month, loads: &[Load]) -> Revisi
     let with_records = loads.iter().filter(|load| load.record_count > 0);
     let contents =
         with_records.map(|load| LoadContent { usage_day: load.usage_day, source: &load.source, digest: &load.digest });
-    Revision(model::revision(tenant, month, contents))
+    Revision(store::revision(tenant, month, contents))
 }
 
 /// When the newest of the loads was published.

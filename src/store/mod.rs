@@ -8,6 +8,7 @@ mod columns;
 mod cost_turns;
 mod costs;
 mod error;
+mod import_connections;
 mod load_history;
 mod loads;
 mod locks;
@@ -16,6 +17,7 @@ mod pools;
 mod prices;
 mod pricing;
 mod publication;
+mod revision;
 mod scope;
 mod statements;
 mod tenants;
@@ -45,6 +47,7 @@ pub use publication::{
     Coverage, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, OmittedDay, Preconditions,
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,
 };
+pub use revision::{LoadContent, revision};
 pub use statements::{
     AffectedMonths, BilledKey, ClosingSession, NewStatement, Published, ReportLoad, ReportLoads, Sealed, Statement,
     StatementEntry, StatementLines, StoredKey,

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
+use tokio_postgres::Client;
 
-use super::{StoreError, cost_turns::CostTurns};
+use super::{StoreError, cost_turns::CostTurns, import_connections::IdleConnections};
 use crate::{
     database::{ConnectOptions, Pool, PoolOptions, PooledConnection},
     telemetry::metrics::PoolState,
@@ -37,9 +38,12 @@ pub struct Store {
     options: ConnectOptions,
     pub(super) statement_timeout: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) max_clock_skew: Duration,
     pub(super) cost_turns: Arc<CostTurns>,
-    /// Set once connections were found to have sessions of their own.
-    has_own_sessions: Arc<OnceCell<()>>,
+    /// For imports.
+    pub(super) idle_imports: Arc<IdleConnections>,
+    /// Set once connections were found to have sessions of their own, with locks that work.
+    has_suitable_sessions: Arc<OnceCell<()>>,
 }
 
 /// A database that was restored is served by a process that started later, or has tables that were made anew.
@@ -89,14 +93,16 @@ impl Store {
             options,
             statement_timeout: config.statement_timeout,
             connect_timeout: config.connect_timeout,
+            max_clock_skew: config.max_clock_skew,
             cost_turns: Arc::new(CostTurns::new(config.short_connections)),
-            has_own_sessions: Arc::default(),
+            idle_imports: Arc::default(),
+            has_suitable_sessions: Arc::default(),
         })
     }
 
-    /// Makes sure, once, that connections have sessions of their own.
-    pub(super) async fn refuse_shared_sessions(&self) -> Result<(), StoreError> {
-        self.has_own_sessions.get_or_try_init(|| self.options.refuse_shared_sessions()).await?;
+    /// Makes sure, once, that connections have sessions of their own, with locks that work.
+    pub(super) async fn refuse_unsuitable_sessions(&self) -> Result<(), StoreError> {
+        self.has_suitable_sessions.get_or_try_init(|| self.options.refuse_unsuitable_sessions()).await?;
         Ok(())
     }
 
@@ -109,6 +115,11 @@ impl Store {
     /// How the connections to the database are used.
     pub fn pools(&self) -> Vec<PoolState> {
         vec![self.short.state("short"), self.export.state("export")]
+    }
+
+    /// A connection of its own.
+    pub(super) async fn connect(&self) -> Result<Client, StoreError> {
+        Ok(self.options.connect().await?)
     }
 
     pub(super) async fn short(&self) -> Result<PooledConnection, StoreError> {

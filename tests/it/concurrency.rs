@@ -182,7 +182,7 @@ fn prepared_import(database: &Database) -> impl Future<Output = Import> {
     let config = database.config();
     async move {
         let store = Store::new(&config).unwrap();
-        Import::new(&store, config, &TenantScope::operator(), "test", Source::default()).await.unwrap()
+        Import::new(&store, &TenantScope::operator(), "test", Source::default()).await.unwrap()
     }
 }
 

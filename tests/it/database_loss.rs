@@ -193,7 +193,7 @@ async fn a_standby_serves_reports_and_takes_over() {
     let config = StoreConfig::new(&url);
     let import = async {
         let store = Store::new(&config).unwrap();
-        let import = Import::new(&store, config.clone(), &TenantScope::operator(), "test", Source::default()).await?;
+        let import = Import::new(&store, &TenantScope::operator(), "test", Source::default()).await?;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), csv(&[Row::on("2022-02-01", "8")])).unwrap();
         let prepared = import.read(vec![Input::File(file.path().to_owned())]).await?;
@@ -210,7 +210,7 @@ async fn a_database_that_goes_while_lines_are_read_is_what_the_import_fails_by()
     let database = set_up(&postgres.database_url("postgres")).await;
     let config = StoreConfig { connect_timeout: Duration::from_secs(1), ..StoreConfig::new(&database.url) };
     let store = Store::new(&config).unwrap();
-    let import = Import::new(&store, config, &TenantScope::operator(), "test", Source::default()).await.unwrap();
+    let import = Import::new(&store, &TenantScope::operator(), "test", Source::default()).await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), csv(&[Row::on("2022-02-01", "8")])).unwrap();
     let read = async || import.read(vec![Input::File(file.path().to_owned())]).await;

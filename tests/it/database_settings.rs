@@ -15,7 +15,7 @@ use crate::support::{
     builder::{CATALOG, ORG, Row, csv},
     calls::monthly_costs,
     pooler::Pooler,
-    program,
+    program, run,
 };
 
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -123,6 +123,55 @@ fn a_connection_to_another_machine_without_sslmode_is_warned_of() {
             usize::from(warned),
             "{error}"
         );
+    }
+}
+
+/// What migrating, serving and a command that writes say of a database.
+async fn refusals(database: &Database) -> [String; 3] {
+    let migrate = store::migrate(&database.url).await.err().map_or_else(String::new, |error| error.to_string());
+    let serve =
+        RunningServer::bind(config(&database.url)).await.err().map_or_else(String::new, |error| error.to_string());
+    let mut purge = program();
+    purge.args(["purge", "--superseded-days", "1"]).env("DATABASE_URL", &database.url);
+    let (ok, _, log) = tokio::task::spawn_blocking(move || run(&mut purge)).await.unwrap();
+    [migrate, serve, if ok { String::new() } else { log }]
+}
+
+/// CockroachDB has the functions of advisory locks, and they do nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_whose_locks_keep_nobody_out_is_refused() {
+    let database = Database::with_catalog().await;
+    let sql = database.sql().await;
+    let stub = "CREATE FUNCTION public.pg_try_advisory_lock(bigint) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+        DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$";
+    sql.batch_execute(stub).await.unwrap();
+    for refusal in refusals(&database).await {
+        assert!(refusal.contains("advisory locks of this database keep nobody out"), "{refusal}");
+    }
+    // Another program that tries at the same time is no reason.
+    sql.batch_execute(
+        "DROP FUNCTION public.pg_try_advisory_lock; SELECT pg_advisory_lock(x'0053435200000007'::bigint)",
+    )
+    .await
+    .unwrap();
+    assert_eq!(refusals(&database).await, ["", "", ""]);
+}
+
+/// The catalog of Citus says what it has distributed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_are_spread_over_machines_are_refused() {
+    let database = Database::with_catalog().await;
+    let sql = database.sql().await;
+    let catalog = "SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition (logicalrel regclass, partmethod \"char\", repmodel \"char\");
+        CREATE TABLE strangers ();
+        INSERT INTO pg_dist_partition VALUES ('strangers', 'h', 's'), ('tenant', 'n', 's')";
+    sql.batch_execute(catalog).await.unwrap();
+    assert_eq!(refusals(&database).await, ["", "", ""]);
+    sql.batch_execute("INSERT INTO pg_dist_partition VALUES ('usage_load', 'h', 's'), ('meter', 'n', 't')")
+        .await
+        .unwrap();
+    for refusal in refusals(&database).await {
+        assert!(refusal.contains("Citus has distributed tables of this service (meter, usage_load)"), "{refusal}");
     }
 }
 

@@ -84,8 +84,7 @@ fn rows() -> Vec<Row> {
 async fn damaged_files_are_taken_or_refused_with_a_reason() {
     let database = Database::with_catalog().await;
     let store = Store::new(&database.config()).unwrap();
-    let import =
-        Import::new(&store, database.config(), &TenantScope::operator(), "test", Source::default()).await.unwrap();
+    let import = Import::new(&store, &TenantScope::operator(), "test", Source::default()).await.unwrap();
     let plain = csv(&rows()).into_bytes();
     let zst = zstd::encode_all(&plain[..], 3).unwrap();
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

@@ -169,7 +169,7 @@ async fn disk_of_an_import_is_so_much() {
     let read = async |disk_bytes: u64| {
         let limits = ImportLimits { disk_bytes, ..ImportLimits::default() };
         let importer = ("test", Source::default());
-        let import = Import::with_limits(&store, database.config(), &TenantScope::operator(), importer, limits).await;
+        let import = Import::with_limits(&store, &TenantScope::operator(), importer, limits).await;
         import.unwrap().read(vec![Input::File(file.path().to_owned())]).await
     };
     assert!(read(64 << 20).await.is_ok());

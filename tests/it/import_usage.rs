@@ -144,3 +144,45 @@ async fn an_early_refusal_is_told_and_not_lost() {
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     }
 }
+
+/// The process of the database that published last, and what is left on all connections: locks, and transactions.
+async fn publisher(sql: &tokio_postgres::Client) -> (i32, i64) {
+    let statement = "SELECT pid, (SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                                  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+                                    AND (l.locktype = 'advisory' OR a.xact_start IS NOT NULL))
+        FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '-- sweep%'";
+    let row = sql.query_one(statement, &[]).await.expect("one publisher");
+    (row.get(0), row.get(1))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn imports_leave_their_connections_to_the_next_ones() {
+    let database = Database::with_catalog().await;
+    let server = database.serve();
+    let sql = database.sql().await;
+    database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
+    let record = records(&server).await.remove(0);
+    // Of each call, another quantity.
+    let import = async |quantity: &str| {
+        let records = vec![UsageRecord { quantity: quantity.to_owned(), ..record.clone() }];
+        import_usage(&server, vec![ImportUsageRequest { records, ..Default::default() }]).await
+    };
+    assert_eq!(import("2").await.unwrap().record_count, 1);
+    let (first, left) = publisher(&sql).await;
+    assert_eq!(left, 0);
+    for quantity in ["3", "4"] {
+        assert!(import(quantity).await.unwrap().published_at.is_some());
+        assert_eq!(publisher(&sql).await, (first, 0));
+    }
+    // The database may have closed them.
+    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sql.execute(end, &[]).await.unwrap();
+    let mut again = import("5").await;
+    // So it may those of short calls, which a caller repeats.
+    if again.as_ref().is_err_and(|status| status.code() == Code::Unavailable) {
+        again = import("5").await;
+    }
+    assert!(again.unwrap().published_at.is_some());
+    let (other, left) = publisher(&sql).await;
+    assert!(other != first && left == 0);
+}

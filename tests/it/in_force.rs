@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::support::Database;
+use crate::support::{Database, sources};
 
 /// Three tenants, three sources, three days at the ends of months, and up to four loads of each; the quantity of a load's
 /// only record is the number of the load.
@@ -130,25 +130,13 @@ async fn loads_in_force_have_the_columns_that_loads_get_later() {
     assert_eq!(sql.query_one(&prepared, &[]).await.unwrap().get::<_, i64>(0), before);
 }
 
-fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else {
-            found.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
-        }
-    }
-}
-
 /// A statement that picks the newest of the loads by itself would be a second rule.
 #[tokio::test]
 async fn in_force_is_stated_once() {
     // Of each day and source, the newest one: not of each month.
     let by_day = |picked: &str| picked.split(')').next().is_some_and(|columns| columns.contains("usage_day"));
     let picks = |text: &str| text.split("DISTINCT ON (").skip(1).any(by_day) || text.contains("newer.published_at");
-    let mut files = Vec::new();
-    sources(Path::new("src"), &mut files);
+    let files = sources(Path::new("src"));
     assert!(files.iter().any(|(_, text)| text.contains("loads_in_force(")));
     let stating: Vec<&String> = files.iter().filter(|(_, text)| picks(text)).map(|(path, _)| path).collect();
     assert_eq!(stating, [""; 0]);

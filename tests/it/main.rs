@@ -57,6 +57,7 @@ mod private_postgresql;
 mod properties;
 mod publication;
 mod purge;
+mod records_apart;
 mod request_bounds;
 mod resume;
 mod schema;

@@ -16,7 +16,7 @@ fn server_config(database: &Database) -> ServerConfig {
 }
 
 /// The version that this program knows.
-const NEWEST: u32 = 21;
+const NEWEST: u32 = 22;
 
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {
@@ -83,6 +83,14 @@ async fn months_get_their_partitions_without_anyone_asking() {
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usage_block'::regclass ORDER BY 1";
     let names: Vec<String> = sql.query(partitions, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(names, ["usage_block_0009_03", "usage_block_2021_12", "usage_block_2022_02"]);
+
+    // The next month's is there before anyone needs it.
+    let present = chrono::Utc::now().date_naive();
+    database.import(&csv(&[Row::on(&present.to_string(), "1")])).await;
+    let next = present.checked_add_months(chrono::Months::new(1)).unwrap();
+    let expected = [present, next].map(|day| day.format("usage_block_%Y_%m").to_string());
+    let names: Vec<String> = sql.query(partitions, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(names[3..], expected);
 }
 
 #[tokio::test]

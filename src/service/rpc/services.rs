@@ -107,7 +107,7 @@ impl ImportService {
 
     pub(super) async fn begin(&self, caller: &Caller, source: Source) -> Result<Import, ImportError> {
         let importer = (caller.subject.as_str(), source);
-        Import::with_limits(&self.store, self.config.clone(), &caller.scope, importer, self.bounds.import).await
+        Import::with_limits(&self.store, &caller.scope, importer, self.bounds.import).await
     }
 
     pub(super) fn count(&self, report: &ImportReport) {

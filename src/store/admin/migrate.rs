@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, error::SqlState};
 
+use super::grants::TABLES;
 use crate::{
     database::{ConnectOptions, DatabaseError, Statements as _},
     store::{Store, StoreError, locks},
@@ -37,7 +38,7 @@ pub enum SchemaError {
 /// Brings the schema up to date; returns the versions that it applied. It refuses a schema that is newer.
 pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     let options = ConnectOptions::parse(database_url, Duration::from_secs(10)).map_err(StoreError::from)?;
-    options.refuse_shared_sessions().await.map_err(StoreError::from)?;
+    options.refuse_unsuitable_sessions().await.map_err(StoreError::from)?;
     // A connection of its own, since the lock lives as long as the session.
     let mut client = options.connect().await.map_err(StoreError::from)?;
     let observer = options.connect().await.map_err(StoreError::from)?;
@@ -46,6 +47,7 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     if let Err(newer @ SchemaError::Newer { .. }) = compare(&client).await {
         return Err(newer);
     }
+    refuse_distributed(&client).await?;
     let report =
         embedded::migrations::runner().run_async(&mut client).await.map_err(|error| migration_error(&error))?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
@@ -53,9 +55,33 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
 
 /// Makes sure that the schema is the one that this program works on, on connections with sessions of their own.
 pub async fn check_schema(store: &Store) -> Result<(), SchemaError> {
-    store.refuse_shared_sessions().await?;
+    store.refuse_unsuitable_sessions().await?;
     let client = store.health().await?;
-    compare(client.client().map_err(StoreError::from)?).await
+    let client = client.client().map_err(StoreError::from)?;
+    compare(client).await?;
+    Ok(refuse_distributed(client).await?)
+}
+
+/// Makes sure that no table of the service is spread over machines by Citus: there, a commit becomes visible on one machine after the
+/// other, and a report could find a part of it (`docs/scaling.md`).
+async fn refuse_distributed(client: &Client) -> Result<(), StoreError> {
+    let has_citus = "-- citus\nSELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus";
+    if !client.fetch_one(has_citus, &[]).await?.try_get::<_, bool>("has_citus")? {
+        return Ok(());
+    }
+    let distributed = "-- distributed_tables
+        SELECT string_agg(c.relname::text, ', ' ORDER BY c.relname) AS tables
+        FROM pg_catalog.pg_dist_partition d JOIN pg_class c ON c.oid = d.logicalrel
+        -- Tables that it only knows of lie where they were.
+        WHERE NOT (d.partmethod = 'n' AND d.repmodel <> 't')
+          AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY (string_to_array($1, ', '))";
+    let row = client.fetch_one(distributed, &[&TABLES]).await?;
+    let Some(tables) = row.try_get::<_, Option<String>>("tables")? else { return Ok(()) };
+    Err(DatabaseError::Unsuitable(format!(
+        "Citus has distributed tables of this service ({tables}), and a report could find a part of what was published: bring each back \
+         with SELECT undistribute_table('TABLE', cascade_via_foreign_keys => true)"
+    ))
+    .into())
 }
 
 async fn compare(client: &Client) -> Result<(), SchemaError> {

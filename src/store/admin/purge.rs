@@ -6,11 +6,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use tokio_postgres::{Client, error::SqlState};
 
 use crate::{
-    database::{Scripts as _, Statements as _, connect},
+    database::{Scripts as _, Statements, connect},
     model::Month,
     store::{StoreError, clock, locks, publication::sweep},
 };
@@ -236,32 +236,45 @@ async fn purge_months(client: &mut Client, before: Month, months: &[(Month, Reco
     Ok(assets)
 }
 
-/// The records of a tenant that are kept.
-const KEPT: &str = "usage_load l JOIN usage_record kept USING (tenant_key, usage_month, load_id)
-    WHERE l.tenant_key = $1 AND l.records_purged_at IS NULL";
+/// The loads of a tenant whose records are kept; with a moment, those that were published later.
+async fn kept_loads(
+    client: &impl Statements<Error = tokio_postgres::Error>,
+    tenant: i64,
+    since: Option<DateTime<Utc>>,
+) -> Result<Vec<i64>, PurgeError> {
+    let statement = "-- purge: kept loads of a tenant
+        SELECT load_id FROM usage_load WHERE tenant_key = $1 AND records_purged_at IS NULL AND ($2::timestamptz IS NULL OR published_at > $2)";
+    let rows = client.fetch_all(statement, &[&tenant, &since]).await?;
+    Ok(rows.iter().map(|row| row.try_get("load_id")).collect::<Result<_, _>>()?)
+}
 
 /// Deletes the assets of a tenant that no kept record refers to. They are found first, and only what was published since is
 /// looked at under the lock, so imports wait for no more than that.
 async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeError> {
-    let find = format!(
-        "-- purge: find assets
-        SELECT a.asset_key, clock.last_published_at FROM asset a, publication_clock clock
-        WHERE a.tenant_key = $1 AND NOT EXISTS (SELECT FROM {KEPT} AND kept.asset_key = a.asset_key)"
-    );
-    let found = client.fetch_all(&find, &[&tenant]).await?;
-    let Some(first) = found.first() else { return Ok(0) };
-    let since: chrono::DateTime<chrono::Utc> = first.try_get("last_published_at")?;
+    let since = clock::last_published(client).await?;
+    let kept = kept_loads(client, tenant, None).await?;
+    let find = "-- purge: find assets
+        SELECT a.asset_key FROM asset a
+        WHERE a.tenant_key = $1 AND NOT EXISTS (
+            SELECT FROM usage_record kept
+            WHERE kept.tenant_key = $1 AND kept.load_id = ANY ($2) AND kept.asset_key = a.asset_key
+        )";
+    let found = client.fetch_all(find, &[&tenant, &kept]).await?;
+    if found.is_empty() {
+        return Ok(0);
+    }
     let keys: Vec<i64> = found.iter().map(|row| row.try_get("asset_key")).collect::<Result<_, _>>()?;
-    let delete = format!(
-        "-- purge: delete assets
+    let delete = "-- purge: delete assets
         DELETE FROM asset a
-        WHERE a.tenant_key = $1 AND a.asset_key = ANY ($2)
-          AND NOT EXISTS (SELECT FROM {KEPT} AND l.published_at > $3 AND kept.asset_key = a.asset_key)"
-    );
+        WHERE a.tenant_key = $1 AND a.asset_key = ANY ($2) AND NOT EXISTS (
+            SELECT FROM usage_record kept
+            WHERE kept.tenant_key = $1 AND kept.load_id = ANY ($3) AND kept.asset_key = a.asset_key
+        )";
     for _ in 0..LOCK_TRIES {
         let transaction = client.transaction().await?;
         if locks::try_lock_assets(&transaction).await? {
-            let deleted = transaction.run(&delete, &[&tenant, &keys, &since]).await?;
+            let kept = kept_loads(&transaction, tenant, Some(since)).await?;
+            let deleted = transaction.run(delete, &[&tenant, &keys, &kept]).await?;
             transaction.commit().await?;
             return Ok(deleted);
         }

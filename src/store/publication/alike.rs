@@ -29,6 +29,7 @@ impl ImportSession {
         let ids: Vec<&str> = assets.iter().map(|asset| asset.id).collect();
         let composed: Vec<&str> = assets.iter().map(|asset| asset.composed).collect();
         let rows = self
+            .connections
             .lookups
             .fetch_all(
                 "-- alike_assets

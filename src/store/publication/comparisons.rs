@@ -25,6 +25,7 @@ impl ImportSession {
         let digests: Vec<&[u8]> = contents.iter().map(|(_, digest, _)| digest.as_slice()).collect();
         let before: Vec<_> = contents.iter().map(|(.., before)| before.as_chrono()).collect();
         let rows = self
+            .connections
             .lookups
             .fetch_all(
                 "-- earlier_publications
@@ -61,6 +62,7 @@ impl ImportSession {
         let days: Vec<NaiveDate> = contents.iter().map(|(key, _)| key.usage_day).collect();
         let digests: Vec<&[u8]> = contents.iter().map(|(_, digest)| digest.as_slice()).collect();
         let rows = self
+            .connections
             .lookups
             .fetch_all(
                 "-- same_from_other_sources
@@ -91,6 +93,7 @@ impl ImportSession {
         let tenants: Vec<i64> = loads.iter().map(|(tenant, _)| tenant.0).collect();
         let ids: Vec<i64> = loads.iter().map(|&(_, id)| id).collect();
         let rows = self
+            .connections
             .lookups
             .fetch_all(
                 "-- meter_totals

@@ -33,7 +33,7 @@ pub struct OmittedDay {
 impl ImportSession {
     /// What a delivery leaves out, ordered by tenant id and day, but no more than that; and how much there is in all.
     pub async fn omitted(&self, coverage: &Coverage, limit: Option<u16>) -> Result<(Vec<OmittedDay>, u64), StoreError> {
-        omitted(&self.lookups, &self.source, coverage, limit).await
+        omitted(&self.connections.lookups, &self.source, coverage, limit).await
     }
 }
 

@@ -34,7 +34,7 @@ impl LoadInForce {
 impl ImportSession {
     /// The loads in force for tenants' days.
     pub async fn in_force(&self, keys: &[LoadKey]) -> Result<HashMap<LoadKey, LoadInForce>, StoreError> {
-        in_force(&self.lookups, &self.source, keys).await
+        in_force(&self.connections.lookups, &self.source, keys).await
     }
 }
 

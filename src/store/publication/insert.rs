@@ -1,22 +1,28 @@
 //! Writes loads with their totals.
 
-use chrono::NaiveDate;
+use std::collections::BTreeSet;
+
+use chrono::{NaiveDate, Utc};
 use tokio_postgres::{Client, Transaction};
 
 use crate::{
     database::Statements as _,
-    model::UtcTime,
+    model::{Month, UtcTime},
     store::{NewLoad, StoreError},
 };
 
-/// Makes partitions for the months of the loads: outside the transaction, so that its locks are short.
+/// Makes partitions for the months of the loads: outside the transaction, so that its locks are short. With the present month, the
+/// next one gets its own, so that no import of its first day has to wait for it.
 pub(super) async fn ensure_months(client: &Client, loads: &[NewLoad]) -> Result<(), StoreError> {
     let with_records = loads.iter().filter(|load| load.record_count > 0);
-    let mut months: Vec<NaiveDate> = with_records.map(|load| load.month.first_day()).collect();
-    months.sort_unstable();
-    months.dedup();
+    let mut months: BTreeSet<Month> = with_records.map(|load| load.month).collect();
+    if let Some(present) = Month::of(Utc::now().date_naive())
+        && months.contains(&present)
+    {
+        months.extend(present.shifted(1));
+    }
     for month in months {
-        client.run("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month]).await?;
+        client.run("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month.first_day()]).await?;
     }
     Ok(())
 }

@@ -1,22 +1,26 @@
 //! What loads make of their months. It is read on another connection while the loads are written, a part of the months after the
 //! other: nobody else changes them meanwhile, and the publish lock is held for less.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, Row, Transaction};
 use uuid::Uuid;
 
 use super::{insert::ChangedLoad, sums::Sums};
 use crate::{
-    database::Statements as _,
-    model::{LoadContent, Month, Source, TenantId, UtcTime, revision},
-    store::{StoreError, TenantKey, columns},
+    database::{Scripts as _, Statements as _},
+    model::{Month, Source, TenantId, UtcTime},
+    store::{LoadContent, StoreError, TenantKey, columns, revision},
 };
 
 /// How many are read at once.
 const PART: usize = 1000;
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A month of a tenant as it stands with the loads.
 pub(super) struct NewMonth {
@@ -29,14 +33,18 @@ pub(super) struct NewMonth {
 
 type ByMonth<'a> = BTreeMap<(TenantKey, Month), Vec<&'a ChangedLoad<'a>>>;
 
-/// Computes the months that loads belong to. The caller holds the publish lock, and the loads are not published yet. Totals are added
-/// to those of before, and those of superseded loads are taken away; only the revision goes over all loads in force.
+/// Computes the months that loads belong to. The caller holds the publish lock, and the loads are not published yet; it has seen this
+/// as the last publication. Totals are added to those of before, and those of superseded loads are taken away; only the revision goes
+/// over all loads in force.
 pub(super) async fn compute_months(
     client: &Client,
     loads: &[ChangedLoad<'_>],
     source: &Source,
+    last_published_at: DateTime<Utc>,
     months: mpsc::Sender<Vec<NewMonth>>,
 ) -> Result<(), StoreError> {
+    // Whoever waits for a lock that this waits behind waits for the publisher, which waits for this: the database cannot see that.
+    client.run_script(&format!("-- months: limit\nSET lock_timeout = {}", LOCK_LIMIT.as_millis())).await?;
     let mut changed: ByMonth<'_> = BTreeMap::new();
     for load in loads {
         changed.entry((load.load.key.tenant, load.load.month)).or_default().push(load);
@@ -44,15 +52,20 @@ pub(super) async fn compute_months(
     while !changed.is_empty() {
         let rest = changed.keys().nth(PART).copied();
         let rest = rest.map_or_else(BTreeMap::new, |first| changed.split_off(&first));
-        let part = compute_part(client, &std::mem::replace(&mut changed, rest), source).await?;
+        let part = compute_part(client, &std::mem::replace(&mut changed, rest), source, last_published_at).await?;
         if months.send(part).await.is_err() {
             break;
         }
     }
-    Ok(())
+    Ok(client.run_script("-- months: limit\nSET lock_timeout = 0").await?)
 }
 
-async fn compute_part(client: &Client, changed: &ByMonth<'_>, source: &Source) -> Result<Vec<NewMonth>, StoreError> {
+async fn compute_part(
+    client: &Client,
+    changed: &ByMonth<'_>,
+    source: &Source,
+    last_published_at: DateTime<Utc>,
+) -> Result<Vec<NewMonth>, StoreError> {
     let superseded = superseded_totals(client, changed).await?;
     let (tenants, first_days): (Vec<i64>, Vec<NaiveDate>) =
         changed.keys().map(|(tenant, month)| (tenant.0, month.first_day())).unzip();
@@ -60,7 +73,8 @@ async fn compute_part(client: &Client, changed: &ByMonth<'_>, source: &Source) -
         .fetch_all(
             "-- months_before
             SELECT changed.tenant_key, changed.usage_month, tenant.tenant_id, before.totals::text AS totals,
-                   present.days, present.sources, present.digests
+                   present.days, present.sources, present.digests,
+                   (SELECT last_published_at FROM publication_clock) AS last_published_at
             FROM unnest($1::bigint[], $2::date[]) AS changed (tenant_key, usage_month)
             CROSS JOIN LATERAL (
                 SELECT tenant_id FROM tenant t WHERE t.tenant_key = changed.tenant_key OFFSET 0
@@ -84,6 +98,10 @@ async fn compute_part(client: &Client, changed: &ByMonth<'_>, source: &Source) -
     }
     let mut months = Vec::with_capacity(rows.len());
     for row in &rows {
+        // The other connection may lead to a standby that is late, say.
+        if row.try_get::<_, DateTime<Utc>>("last_published_at")? != last_published_at {
+            return Err(StoreError::unavailable("the two connections of an import do not lead to the same database"));
+        }
         let key = (TenantKey(row.try_get("tenant_key")?), columns::month(row, "usage_month")?);
         let loads = changed.get(&key).map(Vec::as_slice).unwrap_or_default();
         let mut sums = Sums::default();

@@ -1,5 +1,7 @@
 //! Publishing: a transaction that writes records, without the publish lock; then, under it, one that publishes their loads.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
@@ -12,11 +14,14 @@ use super::{
     unpublished::{Unpublished, sweep_tenants},
 };
 use crate::{
-    database::DatabaseError,
+    database::{DatabaseError, Scripts as _},
     model::UtcTime,
     store::{ImportSession, LoadInForce, LoadKey, NewLoad, Preconditions, RecordToWrite, StoreError, clock, locks},
     telemetry::traces,
 };
+
+/// How often a transaction that waits says that it is there.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// What a publication did.
 #[derive(Clone, Debug)]
@@ -50,17 +55,35 @@ impl ImportSession {
         imported_by: &str,
         written: impl Fn(u64),
     ) -> Result<Publication, StoreError> {
-        ensure_months(&self.lookups, loads).await?;
+        self.is_busy = true;
+        let published = self.publish_all(loads, preconditions, records, (file_name, imported_by), written).await;
+        if matches!(published, Err(StoreError::Database(_))) {
+            // The others may lead to the same place, one that takes no imports any more, say.
+            self.idle.clear();
+        }
+        published
+    }
+
+    async fn publish_all(
+        &mut self,
+        loads: &[NewLoad],
+        preconditions: &Preconditions,
+        records: mpsc::Receiver<Vec<RecordToWrite>>,
+        (file_name, imported_by): (&str, &str),
+        written: impl Fn(u64),
+    ) -> Result<Publication, StoreError> {
+        ensure_months(&self.connections.lookups, loads).await?;
         let unpublished = self.write_records(loads, records, written).await?;
         let published = self.publish_loads(loads, &unpublished, preconditions, file_name, imported_by).await;
         // Another connection, since this one may be why it failed.
         if published.as_ref().map_or(true, Publication::left_some_out) {
-            unpublished.discard(&self.lookups).await;
+            unpublished.discard(&self.connections.lookups).await;
         }
         if published.is_ok() {
             // Where it is gone, so are its locks.
-            if locks::release_all(&self.publisher).await.is_ok() {
-                sweep_tenants(&mut self.publisher, loads).await;
+            if locks::release_all(&self.connections.publisher).await.is_ok() {
+                sweep_tenants(&mut self.connections.publisher, loads).await;
+                self.is_busy = false;
             }
         }
         published
@@ -73,9 +96,10 @@ impl ImportSession {
         records: mpsc::Receiver<Vec<RecordToWrite>>,
         written: impl Fn(u64),
     ) -> Result<Unpublished, StoreError> {
-        let transaction = self.publisher.transaction().await?;
-        let unpublished = Unpublished::begin(&transaction, &self.lookups, loads).await?;
-        let copy = copy_records(&transaction, &self.lookups, loads, &unpublished.load_ids, records, written);
+        let transaction = self.connections.publisher.transaction().await?;
+        let unpublished = Unpublished::begin(&transaction, &self.connections.lookups, loads).await?;
+        let copy =
+            copy_records(&transaction, &self.connections.lookups, loads, &unpublished.load_ids, records, written);
         let count = step("copy_blocks", copy).await?;
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
@@ -96,8 +120,8 @@ impl ImportSession {
     ) -> Result<Publication, StoreError> {
         let totals: Vec<String> = loads.iter().map(|load| totals_text(&load.totals)).collect();
         let keys: Vec<LoadKey> = loads.iter().map(|load| load.key).collect();
-        let transaction = self.publisher.transaction().await?;
-        locks::lock_publishing(&transaction, &self.lookups).await?;
+        let transaction = self.connections.publisher.transaction().await?;
+        locks::lock_publishing(&transaction, &self.connections.lookups).await?;
         // From here on neither loads nor the catalog change.
         let check = step("check_preconditions", preconditions.check(&transaction, &self.source));
         let ((), mut in_force) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys))?;
@@ -117,14 +141,20 @@ impl ImportSession {
             return Ok(Publication { published_at: None, loads: outcomes });
         }
         let (send, mut months) = mpsc::channel(2);
-        let compute = compute_months(&self.lookups, &changed, &self.source, send);
+        let last_published_at = clock::last_published(&transaction).await?;
+        let compute = compute_months(&self.connections.lookups, &changed, &self.source, last_published_at, send);
         let write = async {
             let published_at = clock::tick(&transaction, self.max_clock_skew).await?;
             let source = self.source.as_str();
             let import_id = insert_import(&transaction, source, file_name, imported_by, published_at).await?;
             insert_loads(&transaction, &changed, source, import_id, published_at).await?;
-            while let Some(months) = months.recv().await {
-                add_months(&transaction, &months, published_at).await?;
+            loop {
+                match tokio::time::timeout(SIGN_OF_LIFE, months.recv()).await {
+                    Ok(Some(months)) => add_months(&transaction, &months, published_at).await?,
+                    Ok(None) => break,
+                    // What does nothing under the lock is ended.
+                    Err(_) => transaction.run_script("-- publish: still here\nSELECT").await?,
+                }
             }
             Ok::<_, StoreError>(published_at)
         };

@@ -1,15 +1,18 @@
 //! The connections of an import, and whom it may import for.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::{
     auth::TenantScope,
-    database::{Statements as _, connect},
+    database::Statements as _,
     model::{OrganizationId, Source, TenantId},
-    store::{Store, StoreConfig, StoreError, TenantKey, clock, scope},
+    store::{
+        Store, StoreError, TenantKey, clock,
+        import_connections::{Connections, IdleConnections},
+        scope,
+    },
 };
 
 /// A tenant that usage may be imported for.
@@ -21,10 +24,12 @@ pub struct ImportTenant {
 
 /// Two connections: one for the transaction that publishes, one for what is looked up meanwhile.
 pub struct ImportSession {
-    pub(super) publisher: Client,
-    pub(super) lookups: Client,
+    pub(super) connections: Connections,
     pub(super) source: Source,
     pub(super) max_clock_skew: Duration,
+    /// Whether a transaction or a lock may be left on one of them.
+    pub(super) is_busy: bool,
+    pub(super) idle: Arc<IdleConnections>,
 }
 
 impl Store {
@@ -58,11 +63,34 @@ impl Store {
 
 impl ImportSession {
     /// Connects for an import of a source.
-    pub async fn open(config: &StoreConfig, source: Source) -> Result<Self, StoreError> {
-        let open = || connect(&config.database_url, config.connect_timeout);
-        let (publisher, lookups) = tokio::try_join!(open(), open())?;
-        // Again when it publishes; here, so that hours of work are not for nothing.
-        clock::check(&lookups, config.max_clock_skew).await?;
-        Ok(Self { publisher, lookups, source, max_clock_skew: config.max_clock_skew })
+    pub async fn open(store: &Store, source: Source) -> Result<Self, StoreError> {
+        let (idle, max_clock_skew) = (Arc::clone(&store.idle_imports), store.max_clock_skew);
+        loop {
+            let before = idle.take();
+            let is_new = before.is_none();
+            let connections = match before {
+                Some(connections) => connections,
+                None => {
+                    let (publisher, lookups) = tokio::try_join!(store.connect(), store.connect())?;
+                    Connections::new(publisher, lookups)
+                }
+            };
+            // Again when it publishes; here, so that hours of work are not for nothing.
+            match clock::check(&connections.lookups, max_clock_skew).await {
+                // The database has closed them meanwhile, say.
+                Err(StoreError::Database(_)) if !is_new => {}
+                checked => {
+                    checked?;
+                    return Ok(Self { connections, source, max_clock_skew, is_busy: false, idle });
+                }
+            }
+        }
+    }
+
+    /// Leaves the connections to the next import, if they are as they were.
+    pub fn end(self) {
+        if !self.is_busy {
+            self.idle.give_back(self.connections);
+        }
     }
 }

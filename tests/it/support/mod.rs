@@ -17,7 +17,7 @@ pub(crate) use builder::csv as csv_rows;
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{LazyLock, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -50,6 +50,20 @@ static POSTGRES: LazyLock<EphemeralServer> = LazyLock::new(|| {
 /// Databases are made one at a time, since a template must be at rest.
 static MAKING: Mutex<u32> = Mutex::new(0);
 static TEMPLATE: OnceLock<()> = OnceLock::new();
+
+/// The files of a folder and those in it, with their texts.
+pub(crate) fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else {
+            found.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+    found
+}
 
 /// A migrated database of its own.
 pub(crate) struct Database {
@@ -184,14 +198,14 @@ impl Database {
         let (oldest_month, newest_month) = ("0001-01".parse().ok(), "9999-12".parse().ok());
         let limits = ImportLimits { oldest_month, newest_month, ..ImportLimits::default() };
         let importer = ("test", source);
-        let import = Import::with_limits(&store, self.config(), &TenantScope::operator(), importer, limits).await?;
+        let import = Import::with_limits(&store, &TenantScope::operator(), importer, limits).await?;
         let prepared = import.read(vec![Input::File(path)]).await?;
         import.publish(prepared, &Delivery { name: "test.csv", is_complete: false, dry_run }).await
     }
 
     pub(crate) async fn withdraw(&self, tenant: &str, day: &str) -> Result<ImportReport, ImportError> {
         let store = Store::new(&self.config()).expect("a store");
-        let import = Import::new(&store, self.config(), &TenantScope::operator(), "test", Source::default()).await?;
+        let import = Import::new(&store, &TenantScope::operator(), "test", Source::default()).await?;
         let delivery = Delivery { name: "test", is_complete: false, dry_run: false };
         import.withdraw(tenant.parse().expect("an id"), day.parse().expect("a day"), &delivery).await
     }

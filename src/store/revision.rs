@@ -5,7 +5,7 @@ use std::io::Write as _;
 use chrono::NaiveDate;
 use sha2::{Digest as _, Sha256};
 
-use super::{Month, TenantId};
+use crate::model::{Month, TenantId};
 
 /// A load with records, as a revision knows it: its content, and nothing of when or how often it was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
