@@ -1,4 +1,5 @@
-//! Advisory locks: what each is for, and who takes it how. No program but this one should use these numbers.
+//! Advisory locks: what each is for, and who takes it how. No program but this one should use these numbers, nor that of
+//! `database/session.rs`, by which it tries whether such locks work at all.
 //!
 //! Whoever waits for another program for long says for which. Whoever publishes, or holds what a publisher waits for, is ended by
 //! the database when it stops in the middle.
