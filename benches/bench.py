@@ -19,6 +19,7 @@ import columns
 import daily
 import dataset
 import ordinary
+import stubs
 import ways
 from harness import Peak, Postgres, Server, median, peak_mib, percentile, process_cpu, run
 
@@ -98,7 +99,7 @@ class Bench:
             if self.compares:
                 self.tables(rows, server)
                 self.parquet(rows, server)
-                self.generated_stubs(rows, server)
+                stubs.measure(self, rows, server)
             self.first_row(server)
             self.concurrent(rows, server)
             self.short_calls(server)
@@ -229,30 +230,8 @@ class Bench:
             )
         out.unlink()
 
-    def generated_stubs(self, rows, server):
-        """What a Python program takes that reads all messages and looks at each quantity."""
-        stub, pb, types = stubs(server)
-        self.say(f"\nThe report by Python's generated stub, {self.runs} runs in turns:")
-        self.table("what", "median", "rows/s", "CPU of the server")
-        taken = {"`records`": [], "`packed_records`": []}
-        for _ in range(self.runs):
-            for name in taken:
-                request = pb.GetDetailedUsageRequest(
-                    tenant_id=dataset.LARGE_TENANT, month=types.YearMonth(year=2022, month=3), packed="packed" in name
-                )
-                start, before, digits = time.perf_counter(), process_cpu(server.pid), 0
-                for message in stub.GetDetailedUsage(request):
-                    digits += sum(len(record.quantity) for record in message.records)
-                    digits += sum(len(quantity) for quantity in message.packed_records.quantities)
-                taken[name].append((time.perf_counter() - start, process_cpu(server.pid) - before, digits))
-        if len({digits for runs in taken.values() for _, _, digits in runs}) != 1:
-            raise SystemExit("the two ways do not have the same quantities")
-        for name, runs in taken.items():
-            seconds, cpu = (statistics.median(run[n] for run in runs) for n in (0, 1))
-            self.row(name, f"{seconds:.2f} s", f"{rows / seconds:,.0f}", f"{cpu:.2f} s")
-
     def first_row(self, server):
-        stub, pb, types = stubs(server)
+        stub, pb, types = stubs.python(server)
         request = pb.GetDetailedUsageRequest(tenant_id=dataset.LARGE_TENANT, month=types.YearMonth(year=2022, month=3))
         times = []
         for _ in range(50):
@@ -286,7 +265,7 @@ class Bench:
                      f"{largest:.0f} MiB")
 
     def short_calls(self, server):
-        stub, pb, types = stubs(server)
+        stub, pb, types = stubs.python(server)
         searches = [f"site-{n:03}" for n in range(300)]
         month = types.YearMonth(year=2022, month=2)
         costs = pb.GetMonthlyCostsRequest(organization_id=dataset.ORGANIZATION, start_month=month)
@@ -329,28 +308,6 @@ def content(file):
     return total
 
 
-def stubs(server):
-    import grpc
-    import grpc_tools.protoc
-
-    folder = pathlib.Path(tempfile.gettempdir()) / f"scr-bench-stubs-{os.getpid()}"
-    if not folder.exists():
-        folder.mkdir()
-        proto = pathlib.Path(__file__).parent.parent / "proto"
-        include = pathlib.Path(grpc_tools.__file__).parent / "_proto"
-        files = [str(path) for path in proto.rglob("*.proto")]
-        options = [f"-I{proto}", f"-I{include}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
-        if grpc_tools.protoc.main(["protoc", *options, *files]) != 0:
-            raise SystemExit("the contract does not compile")
-        sys.path.insert(0, str(folder))
-    from secureconnect.reports.v1 import reports_service_pb2 as pb
-    from secureconnect.reports.v1 import reports_service_pb2_grpc as service
-    from secureconnect.reports.v1 import types_pb2 as types
-
-    options = [("grpc.max_receive_message_length", 64 << 20)]
-    return service.ReportsServiceStub(grpc.insecure_channel(server.address, options)), pb, types
-
-
 def machine(postgres, program):
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -378,7 +335,7 @@ def main():
         bench.say()
         bench.say(machine(bench.postgres, arguments.program))
         bench.prepare()
-        ordinary.measure(bench, stubs)
+        ordinary.measure(bench)
         daily.measure(bench)
         sizes = [int(rows) for rows in arguments.rows.split(",")]
         for rows in sizes:

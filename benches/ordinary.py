@@ -9,6 +9,7 @@ import threading
 import time
 
 import dataset
+import stubs
 from harness import Server, percentile, process_cpu
 
 WARM_UP = 20
@@ -16,7 +17,7 @@ IMPORTS_AT_ONCE = (1, 8)
 IMPORTED_RECORDS = 10
 
 
-def measure(bench, stubs):
+def measure(bench):
     """Most tenants are small, and all are asked for."""
     count = dataset.ORDINARY_TENANTS
     bench.say(f"\n## {count} tenants with a month of 28 loads of {dataset.ORDINARY_RECORDS} records")
@@ -25,15 +26,15 @@ def measure(bench, stubs):
     limits += [f"--max-imports{per}={max(IMPORTS_AT_ONCE)}" for per in ("", "-per-caller")]
     server = Server(bench.program, bench.postgres.url("base"), *limits)
     try:
-        latency(bench, stubs, server)
+        latency(bench, server)
         rate(bench, server)
-        imports(bench, stubs, server)
+        imports(bench, server)
     finally:
         server.stop()
 
 
-def latency(bench, stubs, server):
-    stub, pb, types = stubs(server)
+def latency(bench, server):
+    stub, pb, types = stubs.python(server)
     month = types.YearMonth(year=2022, month=2)
     tenants = [dataset.ordinary_tenant(n) for n in range(dataset.ORDINARY_TENANTS)] * 4
     only = pb.UsageFilter(asset_ids=["user03@example.com"])
@@ -83,11 +84,11 @@ def rate(bench, server):
         bench.row(name, f"{statistics.median(runs):,.0f}")
 
 
-def imports(bench, stubs, server):
+def imports(bench, server):
     """Deliveries of a few records, each of another tenant's day."""
     import grpc
 
-    _, _, types = stubs(server)
+    _, _, types = stubs.python(server)
     from google.protobuf.timestamp_pb2 import Timestamp
     from secureconnect.reports.v1 import usage_import_service_pb2 as pb
     from secureconnect.reports.v1 import usage_import_service_pb2_grpc as service

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::UtcTime,
-    store::{ImportSession, LoadKey, MeterKey, Meters, PublishedLoad, StoreError, TenantKey},
+    store::{ImportSession, InForce, LoadKey, MeterKey, Meters, PublishedLoad, StoreError, TenantKey},
 };
 
 /// Published loads that the imported ones are compared with.
@@ -31,6 +31,7 @@ impl LoadComparison {
         session: &ImportSession,
         loads: &[PlannedLoad],
         outcomes: &[PublishedLoad],
+        in_force: &InForce,
     ) -> Result<Self, StoreError> {
         let mut superseded = Vec::new();
         let mut contents = Vec::new();
@@ -52,8 +53,11 @@ impl LoadComparison {
             .iter()
             .zip(outcomes)
             .filter(|(planned, outcome)| planned.load.record_count > 0 && **outcome != PublishedLoad::Unchanged);
-        let published: Vec<_> = published.map(|(planned, _)| (planned.load.key, planned.load.digest.sha256)).collect();
-        let other_sources = session.same_from_other_sources(&published).await?;
+        let other_sources = published.filter_map(|(planned, _)| {
+            let source = in_force.other_source(planned.load.key, &planned.load.digest)?;
+            Some((planned.load.key, source.to_owned()))
+        });
+        let other_sources = other_sources.collect();
         Ok(Self { superseded_quantities, earlier_publications, other_sources, is_loaded: true })
     }
 

@@ -10,6 +10,7 @@ use super::{
     csv::Piece,
     findings::Findings,
     limits::{ImportLimits, ImportTooLarge},
+    lines::Lines,
     plan::Planner,
     record_location::{LocationNames, RecordLocation},
     row::{RawRecord, RowReader},
@@ -73,12 +74,20 @@ impl Intake {
         self.take_in(number, None, read)
     }
 
+    /// Has the tenants of a part looked up that is added later.
+    pub(super) fn announce(&mut self, piece: &Piece) -> io::Result<()> {
+        match piece {
+            Piece::Lines(lines) => self.tenants.ask(tenant_ids(lines)),
+            Piece::Problem { .. } => Ok(()),
+        }
+    }
+
     /// Adds a part of an input.
     pub(super) fn add_piece(&mut self, input: usize, piece: Piece) -> io::Result<()> {
         self.input = input;
         match piece {
             Piece::Lines(lines) => {
-                self.tenants.look_up(lines.iter().map(|(_, texts)| texts[Column::TenantId.index()]))?;
+                self.tenants.look_up(tenant_ids(&lines))?;
                 for (number, texts) in lines.iter() {
                     self.take_in(number, Some(&texts), |reader| Row::of_texts(&texts, reader))?;
                 }
@@ -127,4 +136,8 @@ impl Intake {
         let record_count = self.record_count;
         Ok(self.findings.into_result().map(|warnings| Prepared { sorted, plan, record_count, warnings }))
     }
+}
+
+fn tenant_ids(lines: &Lines) -> impl Iterator<Item = &str> {
+    lines.iter().map(|(_, texts)| texts[Column::TenantId.index()])
 }

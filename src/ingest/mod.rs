@@ -39,7 +39,7 @@ pub use temporary::check_temporary_directory;
 use crate::{
     auth::TenantScope,
     model::{Source, TenantId},
-    store::{Store, StoreError},
+    store::{ImportSession, Store, StoreError},
 };
 use csv::ReadError;
 use limits::ImportMonths;
@@ -200,7 +200,7 @@ impl Import {
         let names = inputs.iter().map(Input::name).collect();
         let mut intake = self.new_intake(LocationNames::Lines(names));
         let progress = self.progress();
-        blocking("reading", move || {
+        let read = blocking("reading", move || {
             // While some lines are checked, the next ones are read. Who refuses lines does not wait for more of them.
             let (send, pieces) = std::sync::mpsc::sync_channel(PIECES);
             let names: Vec<String> = inputs.iter().map(Input::name).collect();
@@ -210,13 +210,25 @@ impl Import {
                     read.map_err(|error| ImportError::reading(input, error))
                 })
             });
-            for (number, piece) in pieces {
-                intake.add_piece(number, piece).map_err(|error| ImportError::io(names[number].clone(), error))?;
+            let failed = |number: usize, error| ImportError::io(names[number].clone(), error);
+            // The tenants of a piece are looked up while the piece before it is checked.
+            let mut announced = None;
+            for next in pieces.iter().map(Some).chain([None]) {
+                if let Some((number, piece)) = &next {
+                    intake.announce(piece).map_err(|error| failed(*number, error))?;
+                }
+                if let Some((number, piece)) = std::mem::replace(&mut announced, next) {
+                    intake.add_piece(number, piece).map_err(|error| failed(number, error))?;
+                }
             }
             reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             finish(intake, || true)
-        })
-        .await
+        });
+        let mut read = std::pin::pin!(read);
+        tokio::select! {
+            prepared = &mut read => prepared,
+            () = ImportSession::connect_ahead(&self.store) => read.await,
+        }
     }
 
     /// Sorts and adds up the collected rows.

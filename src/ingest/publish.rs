@@ -81,7 +81,7 @@ impl Import {
         let key = LoadKey { tenant: tenant.key, usage_day };
         let nothing = || ImportError::NothingToWithdraw { source_name: self.source.clone(), usage_day };
         let session = ImportSession::open(&self.store, self.source.clone()).await?;
-        if session.in_force(&[key]).await?.is_empty() {
+        if session.in_force(&[key]).await?.own(key).is_none() {
             return Err(nothing());
         }
         let planned = vec![PlannedLoad::empty(tenant_id, tenant.organization_id, key).ok_or_else(nothing)?];
@@ -101,15 +101,9 @@ impl Import {
         delivery: &Delivery<'_>,
     ) -> Result<(Vec<LoadReport>, Option<UtcTime>), ImportError> {
         let keys: Vec<LoadKey> = planned.iter().map(|planned| planned.load.key).collect();
-        let in_force = session.in_force(&keys).await?;
-        let mut outcomes: Vec<PublishedLoad> = planned
-            .iter()
-            .map(|planned| match in_force.get(&planned.load.key) {
-                None => PublishedLoad::First,
-                Some(present) if present.has(&planned.load.digest) => PublishedLoad::Unchanged,
-                Some(present) => PublishedLoad::Superseded(present.clone()),
-            })
-            .collect();
+        let mut in_force = session.in_force(&keys).await?;
+        let mut outcomes: Vec<PublishedLoad> =
+            planned.iter().map(|planned| PublishedLoad::of(&planned.load, &in_force)).collect();
         let changed: Vec<usize> =
             (0..outcomes.len()).filter(|&index| outcomes[index] != PublishedLoad::Unchanged).collect();
         let mut published_at = None;
@@ -119,11 +113,12 @@ impl Import {
             let loads: Vec<NewLoad> = changed.iter().map(|&index| planned[index].load.clone()).collect();
             let publication = self.write(&mut session, (sorted, wanted), &loads, &preconditions, delivery.name).await?;
             published_at = publication.published_at;
+            in_force = publication.before;
             for (&index, outcome) in changed.iter().zip(publication.loads) {
                 outcomes[index] = outcome;
             }
         }
-        let comparison = match LoadComparison::load(&session, &planned, &outcomes).await {
+        let comparison = match LoadComparison::load(&session, &planned, &outcomes, &in_force).await {
             // The import is published, even if its changes cannot be listed.
             Err(error) if published_at.is_some() => {
                 tracing::warn!(%error, "the import was published, but its changes cannot be listed");

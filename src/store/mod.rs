@@ -44,7 +44,7 @@ pub use meters::{MeterKey, Meters};
 pub use pools::{Store, StoreConfig};
 pub use prices::{ListedPrice, ListedPrices, Price, PriceList};
 pub use publication::{
-    Coverage, ImportSession, ImportTenant, LoadInForce, LoadKey, NewLoad, NewTotal, OmittedDay, Preconditions,
+    Coverage, ImportSession, ImportTenant, InForce, LoadInForce, LoadKey, NewLoad, NewTotal, OmittedDay, Preconditions,
     Publication, PublishedLoad, RecordToWrite, UnicodeAsset,
 };
 pub use revision::{LoadContent, revision};

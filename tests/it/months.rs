@@ -1,5 +1,7 @@
 //! Months as bills see them: the same content as the detail, at every moment, and for what was there before.
 
+mod ahead;
+
 use proptest::prelude::*;
 use secure_connect_reports::contract::proto::{GetDetailedUsageRequest, ReportHeader};
 

@@ -50,38 +50,6 @@ impl ImportSession {
             .collect()
     }
 
-    /// For contents that are in force from another source too: one such source.
-    pub async fn same_from_other_sources(
-        &self,
-        contents: &[(LoadKey, [u8; 32])],
-    ) -> Result<HashMap<LoadKey, String>, StoreError> {
-        if contents.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let tenants: Vec<i64> = contents.iter().map(|(key, _)| key.tenant.0).collect();
-        let days: Vec<NaiveDate> = contents.iter().map(|(key, _)| key.usage_day).collect();
-        let digests: Vec<&[u8]> = contents.iter().map(|(_, digest)| digest.as_slice()).collect();
-        let rows = self
-            .connections
-            .lookups
-            .fetch_all(
-                "-- same_from_other_sources
-                SELECT l.tenant_key, l.usage_day, min(l.source) AS source
-                FROM unnest($1::bigint[], $2::date[], $3::bytea[]) AS wanted (tenant_key, usage_day, digest)
-                CROSS JOIN LATERAL loads_in_force(wanted.tenant_key, wanted.usage_day, wanted.usage_day, 'infinity') l
-                WHERE l.digest = wanted.digest AND l.source <> $4
-                GROUP BY l.tenant_key, l.usage_day",
-                &[&tenants, &days, &digests, &self.source.as_str()],
-            )
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let tenant = TenantKey(row.try_get("tenant_key")?);
-                Ok((LoadKey { tenant, usage_day: row.try_get("usage_day")? }, row.try_get("source")?))
-            })
-            .collect()
-    }
-
     /// What loads add up to, per load and meter.
     pub async fn meter_totals(
         &self,

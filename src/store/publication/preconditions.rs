@@ -28,7 +28,7 @@ impl Preconditions {
     pub(super) async fn check(&self, transaction: &Transaction<'_>, source: &Source) -> Result<(), StoreError> {
         let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
         let present = in_force(transaction, source, &keys).await?;
-        if self.unchanged.iter().any(|(key, digest)| present.get(key).is_none_or(|load| !load.has(digest))) {
+        if self.unchanged.iter().any(|(key, digest)| present.own(*key).is_none_or(|load| !load.has(digest))) {
             return Err(StoreError::Changed("another import restated a day of this one"));
         }
         if let Some(coverage) = &self.coverage {

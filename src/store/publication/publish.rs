@@ -7,9 +7,11 @@ use tracing::Instrument as _;
 
 use super::{
     copy::copy_records,
-    in_force::in_force,
+    in_force::{InForce, in_force},
     insert::{ChangedLoad, ensure_months, insert_import, insert_loads},
-    months::{add_months, compute_months},
+    months::{MonthChanges, add_months},
+    months_before::{MonthBefore, read_months},
+    revisions::{LoadsByMonth, Revisions, by_month},
     sums::totals_text,
     unpublished::{Unpublished, sweep_tenants},
 };
@@ -24,12 +26,14 @@ use crate::{
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// What a publication did.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Publication {
     /// When; `None` where nothing had to be published after all.
     pub published_at: Option<UtcTime>,
     /// What became of each load, in the order given.
     pub loads: Vec<PublishedLoad>,
+    /// What was in force before.
+    pub before: InForce,
 }
 
 /// What became of a load.
@@ -59,7 +63,7 @@ impl ImportSession {
         let published = self.publish_all(loads, preconditions, records, (file_name, imported_by), written).await;
         if matches!(published, Err(StoreError::Database(_))) {
             // The others may lead to the same place, one that takes no imports any more, say.
-            self.idle.clear();
+            self.store.idle_imports.clear();
         }
         published
     }
@@ -73,8 +77,12 @@ impl ImportSession {
         written: impl Fn(u64),
     ) -> Result<Publication, StoreError> {
         ensure_months(&self.connections.lookups, loads).await?;
-        let unpublished = self.write_records(loads, records, written).await?;
-        let published = self.publish_loads(loads, &unpublished, preconditions, file_name, imported_by).await;
+        let months = by_month(loads);
+        let (store, source) = (self.store.clone(), self.source.clone());
+        let ahead = async { Ok(Revisions::ahead(&store, &source, &months).await) };
+        let (unpublished, ahead) = tokio::try_join!(self.write_records(loads, records, written), ahead)?;
+        let revisions = (&months, &ahead);
+        let published = self.publish_loads(loads, &unpublished, revisions, preconditions, file_name, imported_by).await;
         // Another connection, since this one may be why it failed.
         if published.as_ref().map_or(true, Publication::left_some_out) {
             unpublished.discard(&self.connections.lookups).await;
@@ -114,6 +122,7 @@ impl ImportSession {
         &mut self,
         loads: &[NewLoad],
         unpublished: &Unpublished,
+        (by_month, revisions): (&LoadsByMonth<'_>, &Revisions),
         preconditions: &Preconditions,
         file_name: &str,
         imported_by: &str,
@@ -123,45 +132,49 @@ impl ImportSession {
         let transaction = self.connections.publisher.transaction().await?;
         locks::lock_publishing(&transaction, &self.connections.lookups).await?;
         // From here on neither loads nor the catalog change.
-        let check = step("check_preconditions", preconditions.check(&transaction, &self.source));
-        let ((), mut in_force) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys))?;
-        let outcomes: Vec<PublishedLoad> =
-            loads.iter().map(|load| PublishedLoad::of(load, in_force.remove(&load.key))).collect();
-        let (mut changed, mut left_out) = (Vec::new(), Vec::new());
-        for (((load, &id), totals), outcome) in loads.iter().zip(&unpublished.load_ids).zip(&totals).zip(&outcomes) {
-            if *outcome == PublishedLoad::Unchanged {
-                left_out.push((load, id));
-                continue;
-            }
-            let superseded = if let PublishedLoad::Superseded(present) = outcome { Some(present.id) } else { None };
-            changed.push(ChangedLoad { id, load, totals, superseded });
-        }
-        if changed.is_empty() {
-            // Rolling back is all that is left to do.
-            return Ok(Publication { published_at: None, loads: outcomes });
-        }
-        let (send, mut months) = mpsc::channel(2);
-        let last_published_at = clock::last_published(&transaction).await?;
-        let compute = compute_months(&self.connections.lookups, &changed, &self.source, last_published_at, send);
+        let (send, mut months) = mpsc::channel::<Vec<MonthBefore>>(2);
         let write = async {
-            let published_at = clock::tick(&transaction, self.max_clock_skew).await?;
+            let check = step("check_preconditions", preconditions.check(&transaction, &self.source));
+            let ((), before) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys))?;
+            let outcomes: Vec<PublishedLoad> = loads.iter().map(|load| PublishedLoad::of(load, &before)).collect();
+            let (mut changed, mut left_out) = (Vec::new(), Vec::new());
+            for (((load, &id), totals), outcome) in loads.iter().zip(&unpublished.load_ids).zip(&totals).zip(&outcomes)
+            {
+                if *outcome == PublishedLoad::Unchanged {
+                    left_out.push((load, id));
+                    continue;
+                }
+                let superseded = if let PublishedLoad::Superseded(present) = outcome { Some(present.id) } else { None };
+                changed.push(ChangedLoad { id, load, totals, superseded });
+            }
+            if changed.is_empty() {
+                months.close();
+                return Ok(Publication { published_at: None, loads: outcomes, before });
+            }
+            let last_published_at = clock::last_published(&transaction).await?;
+            let changes = MonthChanges::read(&transaction, &changed, last_published_at).await?;
+            let published_at = clock::tick(&transaction, self.store.max_clock_skew).await?;
             let source = self.source.as_str();
             let import_id = insert_import(&transaction, source, file_name, imported_by, published_at).await?;
             insert_loads(&transaction, &changed, source, import_id, published_at).await?;
             loop {
                 match tokio::time::timeout(SIGN_OF_LIFE, months.recv()).await {
-                    Ok(Some(months)) => add_months(&transaction, &months, published_at).await?,
+                    Ok(Some(months)) => add_months(&transaction, &changes.apply(&months)?, published_at).await?,
                     Ok(None) => break,
                     // What does nothing under the lock is ended.
                     Err(_) => transaction.run_script("-- publish: still here\nSELECT").await?,
                 }
             }
-            Ok::<_, StoreError>(published_at)
+            unpublished.publish(&transaction, &left_out).await?;
+            Ok(Publication { published_at: Some(published_at), loads: outcomes, before })
         };
-        let ((), published_at) = tokio::try_join!(compute, write)?;
-        unpublished.publish(&transaction, &left_out).await?;
-        step("commit", async { Ok(transaction.commit().await?) }).await?;
-        Ok(Publication { published_at: Some(published_at), loads: outcomes })
+        let read = read_months(&self.connections.lookups, &self.source, by_month, revisions, send);
+        let ((), publication) = tokio::try_join!(read, write)?;
+        // Else rolling back is all that is left to do.
+        if publication.published_at.is_some() {
+            step("commit", async { Ok(transaction.commit().await?) }).await?;
+        }
+        Ok(publication)
     }
 }
 
@@ -177,11 +190,12 @@ impl Publication {
 // === impl PublishedLoad ===
 
 impl PublishedLoad {
-    fn of(load: &NewLoad, in_force: Option<LoadInForce>) -> Self {
-        match in_force {
+    /// What becomes of a load.
+    pub fn of(load: &NewLoad, in_force: &InForce) -> Self {
+        match in_force.own(load.key) {
             None => Self::First,
             Some(present) if present.has(&load.digest) => Self::Unchanged,
-            Some(present) => Self::Superseded(present),
+            Some(present) => Self::Superseded(present.clone()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The connections of an import, and whom it may import for.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
@@ -8,11 +8,7 @@ use crate::{
     auth::TenantScope,
     database::Statements as _,
     model::{OrganizationId, Source, TenantId},
-    store::{
-        Store, StoreError, TenantKey, clock,
-        import_connections::{Connections, IdleConnections},
-        scope,
-    },
+    store::{Store, StoreError, TenantKey, clock, import_connections::Connections, scope},
 };
 
 /// A tenant that usage may be imported for.
@@ -26,10 +22,9 @@ pub struct ImportTenant {
 pub struct ImportSession {
     pub(super) connections: Connections,
     pub(super) source: Source,
-    pub(super) max_clock_skew: Duration,
+    pub(super) store: Store,
     /// Whether a transaction or a lock may be left on one of them.
     pub(super) is_busy: bool,
-    pub(super) idle: Arc<IdleConnections>,
 }
 
 impl Store {
@@ -62,26 +57,31 @@ impl Store {
 // === impl ImportSession ===
 
 impl ImportSession {
+    /// Connects for an import that is prepared. Where that fails, [`open`](Self::open) finds out.
+    pub async fn connect_ahead(store: &Store) {
+        if store.idle_imports.is_empty()
+            && let Ok(connections) = connect(store).await
+        {
+            store.idle_imports.give_back(connections);
+        }
+    }
+
     /// Connects for an import of a source.
     pub async fn open(store: &Store, source: Source) -> Result<Self, StoreError> {
-        let (idle, max_clock_skew) = (Arc::clone(&store.idle_imports), store.max_clock_skew);
         loop {
-            let before = idle.take();
+            let before = store.idle_imports.take();
             let is_new = before.is_none();
             let connections = match before {
                 Some(connections) => connections,
-                None => {
-                    let (publisher, lookups) = tokio::try_join!(store.connect(), store.connect())?;
-                    Connections::new(publisher, lookups)
-                }
+                None => connect(store).await?,
             };
             // Again when it publishes; here, so that hours of work are not for nothing.
-            match clock::check(&connections.lookups, max_clock_skew).await {
+            match clock::check(&connections.lookups, store.max_clock_skew).await {
                 // The database has closed them meanwhile, say.
                 Err(StoreError::Database(_)) if !is_new => {}
                 checked => {
                     checked?;
-                    return Ok(Self { connections, source, max_clock_skew, is_busy: false, idle });
+                    return Ok(Self { connections, source, store: store.clone(), is_busy: false });
                 }
             }
         }
@@ -90,7 +90,12 @@ impl ImportSession {
     /// Leaves the connections to the next import, if they are as they were.
     pub fn end(self) {
         if !self.is_busy {
-            self.idle.give_back(self.connections);
+            self.store.idle_imports.give_back(self.connections);
         }
     }
+}
+
+async fn connect(store: &Store) -> Result<Connections, StoreError> {
+    let (publisher, lookups) = tokio::try_join!(store.connect(), store.connect())?;
+    Ok(Connections::new(publisher, lookups))
 }
