@@ -20,6 +20,7 @@ NODE_MODULES = PROJECT / "target/tools/node/node_modules"
 # As Debian packages them.
 GO_PACKAGES = "golang-go golang-google-grpc-dev golang-google-protobuf-dev protoc-gen-go-1-5 protoc-gen-go-grpc protobuf-compiler"
 GO_SOURCES = "/usr/share/gocode"
+GO_GRPC = f"{GO_SOURCES}/src/google.golang.org/grpc"
 GO_PACKAGE = "secureconnect/reports/v1"
 
 
@@ -48,7 +49,7 @@ def python(server):
 def measure(bench, rows, server):
     """What a program takes that reads all messages and looks at each quantity."""
     readers = {"Python": python_reader(server), "Node": process_reader(server, ["node", str(READERS / "read.js")])}
-    if shutil.which("go"):
+    if all(map(shutil.which, ("go", "protoc", "protoc-gen-go", "protoc-gen-go-grpc"))) and os.path.isdir(GO_GRPC):
         readers["Go"] = process_reader(server, [str(go_program(bench.folder))])
     bench.say(f"\nThe report by generated stubs, {bench.runs} runs in turns:")
     bench.table("what", "median", "rows/s", "CPU of the server")

@@ -13,9 +13,30 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/protobuf/proto"
 
 	reports "secureconnect/reports/v1"
 )
+
+// Debian's gRPC is older than its Protocol Buffers, and knows no messages of these.
+type codec struct{}
+
+func (codec) Marshal(message interface{}) ([]byte, error) {
+	return proto.Marshal(message.(proto.Message))
+}
+
+func (codec) Unmarshal(data []byte, message interface{}) error {
+	return proto.Unmarshal(data, message.(proto.Message))
+}
+
+func (codec) Name() string {
+	return "proto"
+}
+
+func init() {
+	encoding.RegisterCodec(codec{})
+}
 
 func number(text string) int32 {
 	value, err := strconv.Atoi(text)

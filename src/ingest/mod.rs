@@ -22,6 +22,7 @@ mod unicode_ids;
 
 use std::{
     io,
+    pin::pin,
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -211,23 +212,36 @@ impl Import {
                 })
             });
             let failed = |number: usize, error| ImportError::io(names[number].clone(), error);
-            // The tenants of a piece are looked up while the piece before it is checked.
+            let add = |intake: &mut Intake, announced: &mut Option<(usize, csv::Piece)>| match announced.take() {
+                Some((number, piece)) => intake.add_piece(number, piece).map_err(|error| failed(number, error)),
+                None => Ok(()),
+            };
+            // The tenants of a piece are looked up while the piece before it is checked, which does not wait for one to come.
             let mut announced = None;
-            for next in pieces.iter().map(Some).chain([None]) {
-                if let Some((number, piece)) = &next {
-                    intake.announce(piece).map_err(|error| failed(*number, error))?;
+            loop {
+                let mut next = pieces.try_recv().ok();
+                if next.is_none() {
+                    add(&mut intake, &mut announced)?;
+                    next = pieces.recv().ok();
                 }
-                if let Some((number, piece)) = std::mem::replace(&mut announced, next) {
-                    intake.add_piece(number, piece).map_err(|error| failed(number, error))?;
-                }
+                let Some((number, piece)) = next else { break };
+                intake.announce(&piece).map_err(|error| failed(number, error))?;
+                add(&mut intake, &mut announced)?;
+                announced = Some((number, piece));
             }
             reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             finish(intake, || true)
         });
-        let mut read = std::pin::pin!(read);
+        let (mut read, mut connect) = (pin!(read), pin!(ImportSession::connect_ahead(&self.store)));
         tokio::select! {
-            prepared = &mut read => prepared,
-            () = ImportSession::connect_ahead(&self.store) => read.await,
+            prepared = &mut read => {
+                // What has begun is of use to an import that goes on.
+                if prepared.is_ok() {
+                    connect.await;
+                }
+                prepared
+            }
+            () = &mut connect => read.await,
         }
     }
 

@@ -44,7 +44,9 @@ impl IdleConnections {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(Connections::are_usable);
+        idle.is_empty()
     }
 
     pub(super) fn clear(&self) {

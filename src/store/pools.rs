@@ -40,6 +40,8 @@ pub struct Store {
     pub(super) connect_timeout: Duration,
     pub(super) max_clock_skew: Duration,
     pub(super) cost_turns: Arc<CostTurns>,
+    /// Who computes revisions ahead of an import.
+    pub(super) revisions_turn: Arc<tokio::sync::Mutex<()>>,
     /// For imports.
     pub(super) idle_imports: Arc<IdleConnections>,
     /// Set once connections were found to have sessions of their own, with locks that work.
@@ -95,6 +97,7 @@ impl Store {
             connect_timeout: config.connect_timeout,
             max_clock_skew: config.max_clock_skew,
             cost_turns: Arc::new(CostTurns::new(config.short_connections)),
+            revisions_turn: Arc::default(),
             idle_imports: Arc::default(),
             has_suitable_sessions: Arc::default(),
         })

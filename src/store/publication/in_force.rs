@@ -19,6 +19,13 @@ pub struct InForce {
     others: HashMap<LoadKey, Vec<(String, [u8; 32])>>,
 }
 
+/// Whose loads are asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Sources {
+    Own,
+    All,
+}
+
 /// A load that a new one would supersede.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadInForce {
@@ -58,7 +65,7 @@ impl LoadInForce {
 impl ImportSession {
     /// The loads in force for tenants' days.
     pub async fn in_force(&self, keys: &[LoadKey]) -> Result<InForce, StoreError> {
-        in_force(&self.connections.lookups, &self.source, keys).await
+        in_force(&self.connections.lookups, &self.source, keys, Sources::All).await
     }
 }
 
@@ -67,9 +74,11 @@ pub(super) async fn in_force(
     client: &impl Statements<Error = tokio_postgres::Error>,
     source: &Source,
     keys: &[LoadKey],
+    sources: Sources,
 ) -> Result<InForce, StoreError> {
     let tenants: Vec<i64> = keys.iter().map(|key| key.tenant.0).collect();
     let days: Vec<NaiveDate> = keys.iter().map(|key| key.usage_day).collect();
+    let only = matches!(sources, Sources::Own).then_some(source.as_str());
     let rows = client
         .fetch_all(
             "-- in_force
@@ -77,8 +86,9 @@ pub(super) async fn in_force(
                    l.published_at,
                    l.records_purged_at IS NOT NULL AS is_purged
             FROM unnest($1::bigint[], $2::date[]) AS wanted (tenant_key, usage_day)
-            CROSS JOIN LATERAL loads_in_force(wanted.tenant_key, wanted.usage_day, wanted.usage_day, 'infinity') l",
-            &[&tenants, &days],
+            CROSS JOIN LATERAL loads_in_force(wanted.tenant_key, wanted.usage_day, wanted.usage_day, 'infinity') l
+            WHERE $3::text IS NULL OR l.source = $3",
+            &[&tenants, &days, &only],
         )
         .await?;
     let mut in_force = InForce::default();

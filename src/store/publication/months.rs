@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use tokio_postgres::Transaction;
 
-use super::{insert::ChangedLoad, months_before::MonthBefore, revisions::MonthKey, sums::Sums};
+use super::{
+    insert::ChangedLoad,
+    months_before::MonthBefore,
+    revisions::{MonthKey, elsewhere},
+    sums::Sums,
+};
 use crate::{
     database::Statements as _,
     model::{Month, UtcTime},
@@ -76,9 +81,8 @@ impl<'a> MonthChanges<'a> {
 
     /// Totals are added to those of before, and those of superseded loads are taken away.
     fn apply_to_month(&self, before: &MonthBefore) -> Result<Option<NewMonth>, StoreError> {
-        // The other connection may lead to a standby that is late, say.
         if before.last_published_at != self.last_published_at {
-            return Err(StoreError::unavailable("the two connections of an import do not lead to the same database"));
+            return Err(elsewhere());
         }
         let Some(loads) = self.loads.get(&before.key) else { return Ok(None) };
         let mut sums = Sums::default();

@@ -87,9 +87,7 @@ async fn read_part(
     let months = found.into_iter().map(|(key, revision, row)| {
         let revision = match revision {
             Some(revision) => revision,
-            None => now
-                .get(key, row.try_get("published_at")?)
-                .ok_or_else(|| StoreError::corrupt("a month changes under the publish lock, or its tenant is gone"))?,
+            None => now.get(key, row.try_get("published_at")?).ok_or_else(|| now.why_missing(key))?,
         };
         let (totals, last_published_at) = (row.try_get("totals")?, row.try_get("last_published_at")?);
         Ok(MonthBefore { key, totals, revision, last_published_at })

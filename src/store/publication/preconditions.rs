@@ -3,7 +3,10 @@
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{coverage::omitted, in_force::in_force};
+use super::{
+    coverage::omitted,
+    in_force::{Sources, in_force},
+};
 use crate::{
     database::Statements as _,
     model::{LoadDigest, Source},
@@ -27,7 +30,7 @@ impl Preconditions {
     /// Checks that all of it still holds. The caller holds the publish lock.
     pub(super) async fn check(&self, transaction: &Transaction<'_>, source: &Source) -> Result<(), StoreError> {
         let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
-        let present = in_force(transaction, source, &keys).await?;
+        let present = in_force(transaction, source, &keys, Sources::Own).await?;
         if self.unchanged.iter().any(|(key, digest)| present.own(*key).is_none_or(|load| !load.has(digest))) {
             return Err(StoreError::Changed("another import restated a day of this one"));
         }

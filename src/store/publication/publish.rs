@@ -7,7 +7,7 @@ use tracing::Instrument as _;
 
 use super::{
     copy::copy_records,
-    in_force::{InForce, in_force},
+    in_force::{InForce, Sources, in_force},
     insert::{ChangedLoad, ensure_months, insert_import, insert_loads},
     months::{MonthChanges, add_months},
     months_before::{MonthBefore, read_months},
@@ -135,7 +135,7 @@ impl ImportSession {
         let (send, mut months) = mpsc::channel::<Vec<MonthBefore>>(2);
         let write = async {
             let check = step("check_preconditions", preconditions.check(&transaction, &self.source));
-            let ((), before) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys))?;
+            let ((), before) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys, Sources::All))?;
             let outcomes: Vec<PublishedLoad> = loads.iter().map(|load| PublishedLoad::of(load, &before)).collect();
             let (mut changed, mut left_out) = (Vec::new(), Vec::new());
             for (((load, &id), totals), outcome) in loads.iter().zip(&unpublished.load_ids).zip(&totals).zip(&outcomes)

@@ -14,7 +14,7 @@ use crate::{
 
 /// How many months are read at once.
 pub(super) const PART: usize = 1000;
-/// Fewer are computed under the lock: that takes less time than to look whether they have changed.
+/// Fewer are computed under the lock: that takes less time than another look at them.
 const WORTH_IT: usize = 100;
 const DIGEST_BYTES: usize = 32;
 
@@ -49,6 +49,8 @@ impl Revisions {
         if keys.len() < WORTH_IT {
             return Self::default();
         }
+        // One import at a time: the others of a server need the connections for short calls, too.
+        let Ok(_turn) = store.revisions_turn.try_lock() else { return Self::default() };
         // Two at once, since the records keep the database busy in turns only.
         let (first, second) = keys.split_at(keys.len() / 2);
         let (mut first, second) =
@@ -62,8 +64,11 @@ impl Revisions {
         for part in keys.chunks(PART) {
             match Self::of_part(store, source, loads, part).await {
                 Ok(revisions) => all.0.extend(revisions.0),
-                // They are computed under the lock, then.
-                Err(error) => tracing::debug!(%error, "revisions cannot be computed ahead"),
+                // The rest is computed under the lock, then.
+                Err(error) => {
+                    tracing::debug!(%error, "revisions cannot be computed ahead");
+                    break;
+                }
             }
         }
         all
@@ -130,6 +135,16 @@ impl Revisions {
         let found = self.0.get(&key)?;
         (found.published_at == published_at).then_some(found.revision)
     }
+
+    /// Why there is none under the publish lock.
+    pub(super) fn why_missing(&self, key: MonthKey) -> StoreError {
+        if self.0.contains_key(&key) { elsewhere() } else { StoreError::Changed("the catalog changed") }
+    }
+}
+
+/// The other connection leads to a standby that is late, say.
+pub(super) fn elsewhere() -> StoreError {
+    StoreError::unavailable("the two connections of an import do not lead to the same database")
 }
 
 /// What is in force with the loads that are new. One that has the content of the present one changes nothing.
