@@ -98,7 +98,7 @@ impl ConnectOptions {
 
     /// Makes sure that connections have sessions of their own, and that what one of them locks is locked for the others.
     pub(crate) async fn refuse_unsuitable_sessions(&self) -> Result<(), DatabaseError> {
-        let (one, other) = tokio::try_join!(self.connect(), self.connect())?;
+        let (one, other) = (self.connect().await?, self.connect().await?);
         session::refuse_shared(&one, &other).await?;
         session::refuse_idle_locks(&one, &other).await
     }

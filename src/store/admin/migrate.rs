@@ -55,9 +55,8 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
 
 /// Makes sure that the schema is the one that this program works on, on connections with sessions of their own.
 pub async fn check_schema(store: &Store) -> Result<(), SchemaError> {
-    let (suitable, client) = tokio::join!(store.refuse_unsuitable_sessions(), store.health());
-    suitable?;
-    let client = client?;
+    store.refuse_unsuitable_sessions().await?;
+    let client = store.health().await?;
     let client = client.client().map_err(StoreError::from)?;
     compare(client).await?;
     Ok(refuse_distributed(client).await?)
