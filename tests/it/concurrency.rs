@@ -125,13 +125,6 @@ async fn a_running_download_does_not_see_a_restatement() {
     assert_eq!(server.csv(&query).await.0, csv(&[Row::on("2022-02-01", "2")]));
 }
 
-/// Holds the publish lock, as a publisher does that takes its time.
-async fn hold_publish_lock(database: &Database) -> tokio_postgres::Client {
-    let sql = database.sql().await;
-    sql.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
-    sql
-}
-
 async fn wait_for(sql: &tokio_postgres::Client, what: &str) {
     for _ in 0..400 {
         if sql.query_one(what, &[]).await.unwrap().get::<_, bool>(0) {
@@ -220,7 +213,7 @@ async fn a_day_that_was_left_out_as_unchanged_is_looked_at_again() {
     database.import(&csv(&[Row::on("2022-02-01", "1")])).await;
     let import = prepared_import(&database).await;
     let prepared = read(&import, &[Row::on("2022-02-01", "1"), Row::on("2022-02-02", "2")]).await;
-    let publisher = hold_publish_lock(&database).await;
+    let publisher = database.hold_publish_lock().await;
     let running = tokio::spawn(async move { import.publish(prepared, &DELIVERY).await });
     wait_for(&database.sql().await, WAITING).await;
     // Another importer restates the first day, just before.

@@ -12,7 +12,6 @@ use crate::support::{
 
 /// So many that they are computed ahead.
 const TENANTS: usize = 120;
-const PUBLISH: &str = "BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)";
 
 fn id(tenant: usize) -> String {
     format!("dddddddd-0000-4000-8000-{tenant:012}")
@@ -49,8 +48,7 @@ async fn what_others_publish_meanwhile_is_in_the_months_of_many_tenants() {
     let database = Arc::new(Database::migrated());
     database.apply(&catalog()).await;
     database.import(&csv(&rows(0..TENANTS, "2022-02-01", "1"))).await;
-    let (publisher, sql) = (database.sql().await, database.sql().await);
-    publisher.batch_execute(PUBLISH).await.unwrap();
+    let (publisher, sql) = (database.hold_publish_lock().await, database.sql().await);
     let mut running = Vec::new();
     for (source, rows) in [
         // Others come first: with another source, with the same day, and with the same content.

@@ -168,6 +168,13 @@ impl Database {
         sql
     }
 
+    /// Holds the publish lock, as a publisher does that takes its time.
+    pub(crate) async fn hold_publish_lock(&self) -> tokio_postgres::Client {
+        let sql = self.sql().await;
+        sql.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(x'53435200000001'::bigint)").await.unwrap();
+        sql
+    }
+
     pub(crate) async fn apply(&self, catalog: &str) {
         let catalog = catalog::read(catalog, CatalogFormat::Toml).expect("a sound catalog");
         store::apply_catalog(&self.config(), &catalog).await.expect("a catalog that applies");
