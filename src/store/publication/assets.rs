@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use tokio_postgres::Client;
 
+use super::asset_search::{AssetSearch, TenantAsset, columns};
 use crate::{
     database::{PreparedStatement, Scripts as _},
     model::Asset,
@@ -17,9 +18,14 @@ use crate::{
 /// Past so many assets, what was looked up for a tenant is forgotten: records come sorted, so little is lost.
 const MAX_CACHED: usize = 100_000;
 
+const PLAN_BY_INDEX: &str = "-- assets: plan
+    SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off";
+const PLAN_AS_BEFORE: &str = "-- assets: plan as before
+    RESET plan_cache_mode; RESET enable_seqscan; RESET enable_bitmapscan; RESET enable_sort";
+
 pub(super) struct AssetKeys<'a> {
     client: &'a Client,
-    find: PreparedStatement<'a>,
+    search: AssetSearch<'a>,
     draw: PreparedStatement<'a>,
     make: PreparedStatement<'a>,
     /// The tenant of the last record, and its assets: records come sorted by tenant.
@@ -29,24 +35,10 @@ pub(super) struct AssetKeys<'a> {
 
 impl<'a> AssetKeys<'a> {
     pub(super) async fn new(client: &'a Client) -> Result<Self, StoreError> {
-        // The plan that knows nothing of tenants, and looks each asset up, is the right one also where statistics are from when there
+        // The plan that knows nothing of tenants, and goes by the index, is the right one also where statistics are from when there
         // were few.
-        client
-            .run_script("-- assets: plan\nSET plan_cache_mode = force_generic_plan; SET enable_seqscan = off")
-            .await?;
-        let find = PreparedStatement::new(
-            client,
-            // One array, and not a row for each: most of the time would be theirs.
-            "-- assets: find
-                SELECT array_agg((
-                    SELECT asset_key FROM asset
-                    WHERE tenant_key = w.tenant_key AND asset_type = w.asset_type AND asset_id = w.asset_id
-                      AND asset_name = w.asset_name
-                ) ORDER BY n) AS keys
-                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])
-                     WITH ORDINALITY AS w (tenant_key, asset_type, asset_id, asset_name, n)",
-        )
-        .await?;
+        client.run_script(PLAN_BY_INDEX).await?;
+        let search = AssetSearch::new(client).await?;
         let draw = PreparedStatement::new(
             client,
             "-- assets: draw keys
@@ -61,7 +53,7 @@ impl<'a> AssetKeys<'a> {
                 ON CONFLICT DO NOTHING",
         )
         .await?;
-        Ok(Self { client, find, draw, make, tenant: None, known: HashMap::default() })
+        Ok(Self { client, search, draw, make, tenant: None, known: HashMap::default() })
     }
 
     /// The keys of these records' assets, in their order.
@@ -99,11 +91,11 @@ impl<'a> AssetKeys<'a> {
 
     /// Gives the connection back as it was.
     pub(super) async fn finish(self) -> Result<(), StoreError> {
-        Ok(self.client.run_script("-- assets: plan\nRESET plan_cache_mode; RESET enable_seqscan").await?)
+        Ok(self.client.run_script(PLAN_AS_BEFORE).await?)
     }
 
     async fn find_or_make(&self, wanted: &[TenantAsset]) -> Result<Vec<AssetKey>, StoreError> {
-        let mut found = self.find(wanted).await?;
+        let mut found = self.search.find(wanted).await?;
         let missing = wanted.iter().zip(&found).filter(|(_, key)| key.is_none()).map(|(wanted, _)| wanted);
         let mut missing: Vec<TenantAsset> = missing.cloned().collect();
         if !missing.is_empty() {
@@ -117,7 +109,7 @@ impl<'a> AssetKeys<'a> {
                         *key = made.get(wanted).copied();
                     }
                 }
-                None => found = self.find(wanted).await?,
+                None => found = self.search.find(wanted).await?,
             }
         }
         let made = |key: Option<i64>| {
@@ -135,29 +127,4 @@ impl<'a> AssetKeys<'a> {
         let made = self.make.run(&[&tenants, &types, &ids, &names, &keys]).await?;
         Ok((made == assets.len() as u64).then_some(keys))
     }
-
-    /// The keys of assets, in their order, as far as they are there.
-    async fn find(&self, assets: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
-        if assets.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (tenants, types, ids, names) = columns(assets);
-        let rows = self.find.fetch_all(&[&tenants, &types, &ids, &names]).await?;
-        let found: Vec<Option<i64>> = rows.first().map(|row| row.try_get("keys")).transpose()?.unwrap_or_default();
-        if found.len() == assets.len() { Ok(found) } else { Err(StoreError::corrupt("assets have no position")) }
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct TenantAsset {
-    tenant: TenantKey,
-    asset: Arc<Asset>,
-}
-
-fn columns(assets: &[TenantAsset]) -> (Vec<i64>, Vec<i16>, Vec<&str>, Vec<&str>) {
-    let tenants = assets.iter().map(|wanted| wanted.tenant.0).collect();
-    let types = assets.iter().map(|wanted| wanted.asset.asset_type.code()).collect();
-    let ids = assets.iter().map(|wanted| wanted.asset.id.as_str()).collect();
-    let names = assets.iter().map(|wanted| wanted.asset.name.as_str()).collect();
-    (tenants, types, ids, names)
 }

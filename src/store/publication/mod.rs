@@ -1,6 +1,7 @@
 //! Publishing loads: their records first, in a transaction of their own, and then all loads in another one.
 
 mod alike;
+mod asset_search;
 mod assets;
 mod comparisons;
 mod copy;
