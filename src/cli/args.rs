@@ -164,6 +164,10 @@ pub(super) struct MigrateArgs {
     /// be named twice. Grant again after each upgrade.
     #[arg(long, env = "SCR_GRANT_TO", value_delimiter = ',', value_name = "reader=ROLE|writer=ROLE")]
     pub(super) grant_to: Vec<Grant>,
+    /// Spread records over the workers of Citus, by tenant. They are copied, and imports and reports wait for as long. Where they are spread,
+    /// it changes nothing.
+    #[arg(long, env = "SCR_DISTRIBUTE")]
+    pub(super) distribute: bool,
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
 }

@@ -13,13 +13,15 @@ use super::{
 use crate::{
     catalog::{self, Catalog, CatalogFormat, InvalidCatalog},
     model::UtcTime,
-    store::{self, Access, AffectedMonths, CatalogChanges, Changes, Grant, Store, StoreConfig},
+    store::{self, Access, AffectedMonths, CatalogChanges, Changes, Distributed, Grant, Layout, Store, StoreConfig},
 };
 
 pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
     let database = Database::connect(&args.database).await?;
     let applied = store::migrate(&database.url).await?;
     // All of it is done before any of it is told: nobody may be reading.
+    let distributed = if args.distribute { Some(store::distribute(&database.url).await?) } else { None };
+    let layout = store::layout(&database.url).await?;
     let granted = match args.grant_to.as_slice() {
         [] => None,
         grants => Some(store::grant(&database.url, grants).await?),
@@ -27,6 +29,14 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), CommandError> {
     match applied.as_slice() {
         [] => say!("the schema is up to date")?,
         applied => say!("applied {}", applied.join(", "))?,
+    }
+    match distributed {
+        Some(Distributed { workers, is_new }) => {
+            let when = if is_new { "now" } else { "as before" };
+            say!("records are spread over {workers} workers of Citus, {when}")?;
+        }
+        None if layout == Layout::Spreadable => say!("records lie {layout}")?,
+        None => {}
     }
     if let Some(granted) = granted {
         for Grant { access, role } in &args.grant_to {

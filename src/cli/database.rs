@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 
-use super::{CommandError, args::DatabaseArgs, output};
+use super::{
+    CommandError,
+    args::{DatabaseArgs, PublishArgs},
+    output,
+};
 use crate::{
     embedded::{Keeper, PrivateServer, default_data_dir},
     store::{self, Store, StoreConfig},
@@ -46,11 +50,30 @@ impl Database {
     /// schema.
     pub(super) async fn open(args: &DatabaseArgs) -> Result<Self, CommandError> {
         let database = Self::connect(args).await?;
-        if database.server.is_some() {
-            store::migrate(&database.url).await?;
-        } else {
+        if !database.is_migrated().await? {
             store::check_schema(&Store::new(&StoreConfig::new(&database.url))?).await?;
         }
         Ok(database)
+    }
+
+    /// The same for a command that imports, with what it imports by.
+    pub(super) async fn open_for_import(
+        args: &DatabaseArgs,
+        publish: &PublishArgs,
+    ) -> Result<(Self, Store), CommandError> {
+        let database = Self::connect(args).await?;
+        let store = Store::new(&publish.config(&database.url))?;
+        if !database.is_migrated().await? {
+            store::check_schema_for_import(&store).await?;
+        }
+        Ok((database, store))
+    }
+
+    /// Migrates a private database.
+    async fn is_migrated(&self) -> Result<bool, CommandError> {
+        if self.server.is_some() {
+            store::migrate(&self.url).await?;
+        }
+        Ok(self.server.is_some())
     }
 }

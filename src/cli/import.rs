@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     CommandError,
-    args::{ImportArgs, PublishArgs, WithdrawArgs},
+    args::{ImportArgs, WithdrawArgs},
     database::Database,
 };
 use crate::{
@@ -26,10 +26,10 @@ use crate::{
 const LISTED_FILES: usize = 100;
 
 pub(super) async fn run(args: ImportArgs) -> Result<(), CommandError> {
-    let database = Database::open(&args.database).await?;
+    let (_database, store) = Database::open_for_import(&args.database, &args.publish).await?;
     let inputs: Vec<Input> = args.files.into_iter().map(Input::from).collect();
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
-    let import = open(&database, &args.publish, args.source, args.months.limits()).await?;
+    let import = open(&store, args.source, args.months.limits()).await?;
     let bar = show_progress(&inputs, import.progress());
     let delivery = Delivery { name: &file_list(&names), is_complete: args.complete, dry_run: args.dry_run };
     let imported = async { import.publish(import.read(inputs).await?, &delivery).await }.await;
@@ -47,8 +47,8 @@ fn file_list(names: &[String]) -> String {
 }
 
 pub(super) async fn withdraw(args: WithdrawArgs) -> Result<(), CommandError> {
-    let database = Database::open(&args.database).await?;
-    let import = open(&database, &args.publish, args.source, ImportLimits::default()).await?;
+    let (_database, store) = Database::open_for_import(&args.database, &args.publish).await?;
+    let import = open(&store, args.source, ImportLimits::default()).await?;
     let delivery = Delivery { name: "withdraw", is_complete: false, dry_run: args.dry_run };
     let report = import.withdraw(args.tenant, args.day.into(), &delivery).await;
     let report = report.map_err(|error| format!("nothing was withdrawn: {error}"))?;
@@ -60,14 +60,8 @@ fn unreported(dry_run: bool, error: &io::Error) -> String {
     if dry_run { error.to_string() } else { format!("all of it was done, but not reported: {error}") }
 }
 
-async fn open(
-    database: &Database,
-    publish: &PublishArgs,
-    source: Source,
-    limits: ImportLimits,
-) -> Result<Import, CommandError> {
-    let store = Store::new(&publish.config(&database.url))?;
-    Ok(Import::with_limits(&store, &TenantScope::operator(), (&account(), source), limits).await?)
+async fn open(store: &Store, source: Source, limits: ImportLimits) -> Result<Import, CommandError> {
+    Ok(Import::with_limits(store, &TenantScope::operator(), (&account(), source), limits).await?)
 }
 
 /// The name of the account that runs this program.

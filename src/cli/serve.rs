@@ -47,6 +47,7 @@ pub(super) async fn run(args: ServeArgs, audit: Option<Lines>) -> Result<(), Com
     config.check()?;
     let database = Database::for_server(&args.database).await?;
     config.store = store(&database.url);
+    config.store.records_database_url = args.records_database_url.map(|url| url.expose_secret().to_owned());
     let server = RunningServer::bind(config).await?;
     tracing::info!("listening on {}", server.address());
     server.serve(stop_signal()?).await?;

@@ -18,6 +18,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+const DEFAULT_PORT: u16 = 5432;
 /// How long a host that said nothing comes last.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
@@ -118,6 +119,20 @@ impl OneHost {
     fn set_silent(&self) {
         *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
+}
+
+/// Each of the hosts, with its port and a configuration for it alone.
+pub(super) fn each_host(config: &Config) -> Vec<(String, u16, Config)> {
+    let host = |n| {
+        let name = match config.get_hosts().get(n) {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => config.get_hostaddrs().get(n).map(ToString::to_string).unwrap_or_default(),
+        };
+        let port = config.get_ports().get(n).or_else(|| config.get_ports().first()).copied();
+        (name, port.unwrap_or(DEFAULT_PORT), one_host(config, n))
+    };
+    (0..count(config)).map(host).collect()
 }
 
 /// Whether what a host needs is there for each: what is not is for the driver to refuse.

@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{
     DatabaseError,
     connection_string::{NOT_A_URL, SslSettings, split},
-    hosts::{Hosts, share},
+    hosts::{Hosts, each_host, share},
     session,
     tls::{Roots, TlsSettings, Verification},
 };
@@ -81,6 +81,15 @@ impl ConnectOptions {
         Ok(Self { config, hosts, tls, limit: connect_timeout })
     }
 
+    /// How to connect to each of the hosts, with its name and port.
+    pub(crate) fn each_host(&self) -> Vec<(String, u16, Self)> {
+        let host = |(host, port, config): (String, u16, Config)| {
+            let hosts = Hosts::new(&config, self.tls.clone(), self.limit);
+            (host, port, Self { config, hosts, tls: self.tls.clone(), limit: self.limit })
+        };
+        each_host(&self.config).into_iter().map(host).collect()
+    }
+
     /// A connection of its own, outside the pools. It closes when the client is dropped.
     pub(crate) async fn connect(&self) -> Result<Client, DatabaseError> {
         let connect = tokio::time::timeout(self.limit, self.hosts.connect());
@@ -96,11 +105,13 @@ impl ConnectOptions {
         unsuitable.map_or(Ok(client), |reason| Err(DatabaseError::Unsuitable(reason)))
     }
 
-    /// Makes sure that connections have sessions of their own, and that what one of them locks is locked for the others.
-    pub(crate) async fn refuse_unsuitable_sessions(&self) -> Result<(), DatabaseError> {
+    /// Makes sure that connections have sessions of their own, and that what one of them locks is locked for the others; returns
+    /// two that have been compared.
+    pub(crate) async fn suitable_sessions(&self) -> Result<(Client, Client), DatabaseError> {
         let (one, other) = (self.connect().await?, self.connect().await?);
         session::refuse_shared(&one, &other).await?;
-        session::refuse_idle_locks(&one, &other).await
+        session::refuse_idle_locks(&one, &other).await?;
+        Ok((one, other))
     }
 }
 

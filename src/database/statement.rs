@@ -1,6 +1,6 @@
 //! One way to run a statement: prepared, with its binds, in a span that has the name of its first comment.
 
-use std::future::Future;
+use std::{borrow::Cow, future::Future};
 
 use tokio_postgres::{Client, GenericClient, Row, Statement, types::ToSql};
 use tracing::Instrument as _;
@@ -39,7 +39,7 @@ pub(crate) trait Scripts {
 pub(crate) struct PreparedStatement<'a> {
     client: &'a Client,
     statement: Statement,
-    sql: &'static str,
+    sql: Cow<'static, str>,
 }
 
 impl<C: GenericClient + Sync> Statements for C {
@@ -71,16 +71,20 @@ impl<C: GenericClient + Sync> Scripts for C {
 // === impl PreparedStatement ===
 
 impl<'a> PreparedStatement<'a> {
-    pub(crate) async fn new(client: &'a Client, sql: &'static str) -> Result<Self, tokio_postgres::Error> {
-        let statement = client.prepare(sql).instrument(traces::statement(sql)).await?;
+    pub(crate) async fn new(
+        client: &'a Client,
+        sql: impl Into<Cow<'static, str>>,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let sql = sql.into();
+        let statement = client.prepare(&sql).instrument(traces::statement(&sql)).await?;
         Ok(Self { client, statement, sql })
     }
 
     pub(crate) async fn fetch_all(&self, binds: Binds<'_>) -> Result<Vec<Row>, tokio_postgres::Error> {
-        self.client.query(&self.statement, binds).instrument(traces::statement(self.sql)).await
+        self.client.query(&self.statement, binds).instrument(traces::statement(&self.sql)).await
     }
 
     pub(crate) async fn run(&self, binds: Binds<'_>) -> Result<u64, tokio_postgres::Error> {
-        self.client.execute(&self.statement, binds).instrument(traces::statement(self.sql)).await
+        self.client.execute(&self.statement, binds).instrument(traces::statement(&self.sql)).await
     }
 }

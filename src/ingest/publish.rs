@@ -19,8 +19,8 @@ use super::{
 use crate::{
     model::{OrganizationId, TenantId, UtcTime},
     store::{
-        Coverage, ImportSession, ImportTenant, LoadKey, NewLoad, Preconditions, Publication, PublishedLoad, StoreError,
-        UnicodeAsset,
+        Coverage, ImportSession, ImportTenant, InForce, LoadKey, NewLoad, Preconditions, Publication, PublishedLoad,
+        StoreError, UnicodeAsset,
     },
 };
 
@@ -108,7 +108,7 @@ impl Import {
             (0..outcomes.len()).filter(|&index| outcomes[index] != PublishedLoad::Unchanged).collect();
         let mut published_at = None;
         if !delivery.dry_run && !changed.is_empty() {
-            let preconditions = Preconditions { coverage, ..self.preconditions(&planned, &changed) };
+            let preconditions = Preconditions { coverage, ..self.preconditions(&planned, &changed, in_force) };
             let wanted = changed.iter().copied().filter(|&index| index < with_records).collect();
             let loads: Vec<NewLoad> = changed.iter().map(|&index| planned[index].load.clone()).collect();
             let publication = self.write(&mut session, (sorted, wanted), &loads, &preconditions, delivery.name).await?;
@@ -161,7 +161,7 @@ impl Import {
     }
 
     /// What the import relies on, to be checked again when it publishes.
-    fn preconditions(&self, planned: &[PlannedLoad], changed: &[usize]) -> Preconditions {
+    fn preconditions(&self, planned: &[PlannedLoad], changed: &[usize], seen: InForce) -> Preconditions {
         let unchanged = planned.iter().enumerate().filter(|(index, _)| changed.binary_search(index).is_err());
         let tenant = |planned: &PlannedLoad| ImportTenant {
             key: planned.load.key.tenant,
@@ -171,6 +171,7 @@ impl Import {
         tenants.sort_by_key(|tenant| tenant.key);
         tenants.dedup_by_key(|tenant| tenant.key);
         Preconditions {
+            seen,
             unchanged: unchanged.map(|(_, planned)| (planned.load.key, planned.load.digest)).collect(),
             tenants,
             meters: self.checker.meters().clone(),

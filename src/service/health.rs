@@ -6,7 +6,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     contract::proto::{reports_service_server, usage_import_service_server},
-    store::{Store, check_schema},
+    store::{Layout, Store, check_schema},
     telemetry::metrics::Metrics,
 };
 
@@ -17,11 +17,21 @@ const SERVICES: [&str; 3] = ["", reports_service_server::SERVICE_NAME, usage_imp
 /// Checks again and again that the database has our schema. It may become unavailable, it may come back from a backup with
 /// another schema, and it may be migrated for a newer version while this one runs.
 pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc<Metrics>) {
-    let mut serving = None;
+    let (mut serving, mut known) = (None, None);
     let mut logged = String::new();
     loop {
         let alive = match check(&store, &metrics).await {
-            Ok(()) => true,
+            Ok(layout) => {
+                if known != Some(layout) {
+                    // Where it was never otherwise, that goes without saying.
+                    if layout != Layout::Together || known.is_some() {
+                        tracing::info!("records lie {layout}");
+                    }
+                    metrics.set_records_apart(layout == Layout::Apart);
+                    known = Some(layout);
+                }
+                true
+            }
             Err(error) => {
                 // Once for each reason: a database that was unavailable may come back without a schema.
                 if serving != Some(false) || error != logged {
@@ -43,15 +53,15 @@ pub(super) async fn monitor(store: Store, reporter: HealthReporter, metrics: Arc
     }
 }
 
-/// Whether the database has our schema. Also notes when the newest load came.
-async fn check(store: &Store, metrics: &Metrics) -> Result<(), String> {
-    check_schema(store).await.map_err(|error| error.to_string())?;
+/// Makes sure that the database has our schema. Also notes when the newest load came.
+async fn check(store: &Store, metrics: &Metrics) -> Result<Layout, String> {
+    let layout = check_schema(store).await.map_err(|error| error.to_string())?;
     if let Ok(Some(newest)) = store.newest_load().await {
         // Seconds to the microsecond fit into 53 bits.
         #[expect(clippy::cast_precision_loss)]
         metrics.set_newest_load(newest.unix_micros() as f64 / 1e6);
     }
-    Ok(())
+    Ok(layout)
 }
 
 pub(super) async fn set(reporter: &HealthReporter, serving: bool) {

@@ -19,7 +19,7 @@ use crate::{
     ingest::check_temporary_directory,
     reports::FocusProvider,
     statement::StatementKey,
-    store::{SchemaError, Store, StoreConfig, StoreError, check_schema},
+    store::{Layout, SchemaError, Store, StoreConfig, StoreError, check_schema},
     telemetry::{lines::Lines, metrics::Metrics},
 };
 
@@ -137,8 +137,8 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
 }
 
 /// A database that is unavailable may come back; until then health says NOT_SERVING, and the log why. Other errors stay.
-fn unless_unavailable(checked: Result<(), SchemaError>) -> Result<(), SchemaError> {
-    match checked {
+fn unless_unavailable(checked: Result<Layout, SchemaError>) -> Result<(), SchemaError> {
+    match checked.map(drop) {
         Err(SchemaError::Store(StoreError::Database(DatabaseError::Unavailable(_)))) => Ok(()),
         checked => checked,
     }

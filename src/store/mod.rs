@@ -9,6 +9,7 @@ mod cost_turns;
 mod costs;
 mod error;
 mod import_connections;
+mod layout;
 mod load_history;
 mod loads;
 mod locks;
@@ -17,6 +18,7 @@ mod pools;
 mod prices;
 mod pricing;
 mod publication;
+mod record_machines;
 mod revision;
 mod scope;
 mod statements;
@@ -24,8 +26,8 @@ mod tenants;
 mod usage_key;
 
 pub use admin::{
-    Access, Grant, GrantError, Granted, PurgeError, PurgeRules, Purged, Records, SchemaError, check_schema, grant,
-    migrate, present_month, purge,
+    Access, Distributed, Grant, GrantError, Granted, PurgeError, PurgeRules, Purged, Records, SchemaError,
+    check_schema, check_schema_for_import, distribute, grant, layout, migrate, present_month, purge,
 };
 pub use blocks::{
     AssetKey, BLOCK_ROWS, BlockRange, BlockRecords, RecordBlock, RecordColumns, RecordFilter, RecordRow, RecordRows,
@@ -38,6 +40,7 @@ pub use costs::{
     LateMonth, MissingDays, MonthUsage, SidePart,
 };
 pub use error::{ClockError, StoreError};
+pub use layout::Layout;
 pub use load_history::{LoadPosition, LoadRecord};
 pub use loads::{Load, StoredTotal};
 pub use meters::{MeterKey, Meters};

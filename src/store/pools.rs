@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
-use super::{StoreError, cost_turns::CostTurns, import_connections::IdleConnections};
+use super::{StoreError, cost_turns::CostTurns, import_connections::IdleConnections, record_machines::RecordMachines};
 use crate::{
-    database::{ConnectOptions, Pool, PoolOptions, PooledConnection},
+    database::{ConnectOptions, DatabaseError, Pool, PoolOptions, PooledConnection},
     telemetry::metrics::PoolState,
 };
 
@@ -16,6 +16,9 @@ use crate::{
 pub struct StoreConfig {
     /// A PostgreSQL connection URL or key-value string; it may hold a password, so it is never printed.
     pub database_url: String,
+    /// The workers of Citus, as the hosts of one connection string: records that are spread are read where they are. `None`: by
+    /// the database.
+    pub records_database_url: Option<String>,
     /// Connections for short calls.
     pub short_connections: usize,
     /// Connections that streams take turns on.
@@ -35,6 +38,8 @@ pub struct Store {
     export: Pool,
     /// One connection, for looking whether the database is there.
     health: Pool,
+    /// Where records are read, if not by `export`.
+    record_machines: Option<Arc<RecordMachines>>,
     options: ConnectOptions,
     pub(super) statement_timeout: Duration,
     pub(super) connect_timeout: Duration,
@@ -60,6 +65,7 @@ impl StoreConfig {
     pub fn new(database_url: impl Into<String>) -> Self {
         Self {
             database_url: database_url.into(),
+            records_database_url: None,
             short_connections: 8,
             export_connections: 8,
             statement_timeout: Duration::from_secs(30),
@@ -68,7 +74,7 @@ impl StoreConfig {
         }
     }
 
-    fn pool(&self, target: &ConnectOptions, size: usize) -> Result<Pool, StoreError> {
+    pub(super) fn pool(&self, target: &ConnectOptions, size: usize) -> Result<Pool, StoreError> {
         let options = PoolOptions {
             size,
             statement_timeout: self.statement_timeout,
@@ -88,7 +94,10 @@ impl Store {
         let short = config.pool(&options, config.short_connections)?;
         let export = config.pool(&options, config.export_connections)?;
         let health = config.pool(&options, 1)?;
+        let url = config.records_database_url.as_deref();
+        let record_machines = url.map(|url| RecordMachines::new(config, url)).transpose()?.map(Arc::new);
         Ok(Self {
+            record_machines,
             short,
             export,
             health,
@@ -103,21 +112,29 @@ impl Store {
         })
     }
 
-    /// Makes sure, once, that connections have sessions of their own, with locks that work.
-    pub(super) async fn refuse_unsuitable_sessions(&self) -> Result<(), StoreError> {
-        self.has_suitable_sessions.get_or_try_init(|| self.options.refuse_unsuitable_sessions()).await?;
-        Ok(())
+    /// Makes sure, once, that connections have sessions of their own, with locks that work; returns two where they were opened for it.
+    pub(super) async fn suitable_sessions(&self) -> Result<Option<(Client, Client)>, StoreError> {
+        let mut opened = None;
+        let compare = async || {
+            opened = Some(self.options.suitable_sessions().await?);
+            Ok::<(), DatabaseError>(())
+        };
+        self.has_suitable_sessions.get_or_try_init(compare).await?;
+        Ok(opened)
     }
 
     /// Tells apart the databases that connections lead to: behind a new one may be another than before, one that was
     /// restored, say. Whoever keeps what was read keeps it for one epoch.
     pub fn epoch(&self) -> u64 {
-        self.export.identity().rotate_left(1) ^ self.short.identity()
+        let records = self.record_machines.as_ref().map_or(0, |machines| machines.identity());
+        records.rotate_left(2) ^ self.export.identity().rotate_left(1) ^ self.short.identity()
     }
 
     /// How the connections to the database are used.
     pub fn pools(&self) -> Vec<PoolState> {
-        vec![self.short.state("short"), self.export.state("export")]
+        let mut pools = vec![self.short.state("short"), self.export.state("export")];
+        pools.extend(self.record_machines.as_ref().map(|machines| machines.state()));
+        pools
     }
 
     /// A connection of its own.
@@ -133,7 +150,16 @@ impl Store {
         Ok(self.health.get().await?)
     }
 
-    pub(super) async fn export(&self) -> Result<PooledConnection, StoreError> {
-        Ok(self.export.get().await?)
+    /// A connection that reads the records of a tenant.
+    pub(super) async fn records_of(&self, tenant: i64) -> Result<PooledConnection, StoreError> {
+        match &self.record_machines {
+            Some(machines) => machines.connection(tenant, &self.short).await,
+            None => Ok(self.export.get().await?),
+        }
+    }
+
+    /// Whether records are read elsewhere than by the database.
+    pub(super) fn reads_records_apart(&self) -> bool {
+        self.record_machines.is_some()
     }
 }

@@ -40,6 +40,7 @@ pub struct Metrics {
     connections: Gauge,
     refused_connections: Counter,
     serving: Gauge,
+    records_apart: Gauge,
     newest_load: Gauge<f64, AtomicU64>,
 }
 
@@ -125,6 +126,7 @@ impl Metrics {
             connections: Gauge::default(),
             refused_connections: Counter::default(),
             serving: Gauge::default(),
+            records_apart: Gauge::default(),
             newest_load: Gauge::default(),
         };
         metrics.register_calls();
@@ -166,6 +168,11 @@ impl Metrics {
             self.refused_connections.clone(),
         );
         registry.register("scr_serving", "1 while health says SERVING, else 0", self.serving.clone());
+        registry.register(
+            "scr_records_apart",
+            "1 where records lie on the machines of Citus, 0 where they lie with everything else",
+            self.records_apart.clone(),
+        );
         registry.register_with_unit(
             "scr_newest_load_timestamp",
             "When the newest load was published, by whatever way; 0: not known",
@@ -241,6 +248,10 @@ impl Metrics {
 
     pub fn set_serving(&self, serving: bool) {
         self.serving.set(serving.into());
+    }
+
+    pub fn set_records_apart(&self, apart: bool) {
+        self.records_apart.set(apart.into());
     }
 
     /// When the newest load was published, in seconds since the Unix epoch.

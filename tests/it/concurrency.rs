@@ -218,7 +218,7 @@ async fn a_day_that_was_left_out_as_unchanged_is_looked_at_again() {
     wait_for(&database.sql().await, WAITING).await;
     // Another importer restates the first day, just before.
     let restate = "INSERT INTO usage_load (tenant_key, usage_month, usage_day, source, import_id, digest, record_count, published_at, totals)
-        SELECT tenant_key, usage_month, usage_day, source, import_id, sha256('other'), 1, clock_timestamp(), totals FROM usage_load;
+        SELECT tenant_key, usage_month, usage_day, source, import_id, sha256('other'), 1, tick_publication_clock(), totals FROM usage_load;
         COMMIT";
     publisher.batch_execute(restate).await.unwrap();
     let error = running.await.unwrap().expect_err("a refusal").to_string();

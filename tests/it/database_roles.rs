@@ -166,7 +166,8 @@ async fn a_writer_imports_and_applies_catalogs_and_can_change_or_delete_no_row_o
         assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}");
     }
     // What it may take back is what nobody has published.
-    let counts = "SELECT count(*), (SELECT count(*) FROM usage_load) FROM usage_record";
+    let counts = "WITH records AS MATERIALIZED (SELECT count(*) AS records FROM usage_record)
+        SELECT records, (SELECT count(*) FROM usage_load) FROM records";
     let before = writer.query_one(counts, &[]).await.unwrap();
     writer
         .batch_execute(

@@ -162,16 +162,37 @@ async fn a_database_whose_locks_keep_nobody_out_is_refused() {
 async fn tables_that_are_spread_over_machines_are_refused() {
     let database = Database::with_catalog().await;
     let sql = database.sql().await;
-    let catalog = "SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition (logicalrel regclass, partmethod \"char\", repmodel \"char\");
+    let catalog = "SET allow_system_table_mods = on;
+        CREATE TABLE pg_catalog.pg_dist_partition
+            (logicalrelid regclass, partmethod \"char\", partkey text, colocationid integer, repmodel \"char\");
+        CREATE FUNCTION pg_catalog.column_to_column_name(regclass, text) RETURNS text LANGUAGE sql AS 'SELECT $2';
         CREATE TABLE strangers ();
-        INSERT INTO pg_dist_partition VALUES ('strangers', 'h', 's'), ('tenant', 'n', 's')";
+        INSERT INTO pg_dist_partition VALUES ('strangers', 'h', 'a', 1, 's'), ('tenant', 'n', NULL, 0, 's')";
     sql.batch_execute(catalog).await.unwrap();
     assert_eq!(refusals(&database).await, ["", "", ""]);
-    sql.batch_execute("INSERT INTO pg_dist_partition VALUES ('usage_load', 'h', 's'), ('meter', 'n', 't')")
-        .await
-        .unwrap();
-    for refusal in refusals(&database).await {
-        assert!(refusal.contains("Citus has distributed tables of this service (meter, usage_load)"), "{refusal}");
+    let ours = "('asset', 'h', 'tenant_key', 2, 's'), ('usage_block', 'h', 'tenant_key', 2, 's')";
+    for (spread, tables) in [
+        (ours, ""),
+        (&format!("{ours}, ('usage_load', 'h', 'tenant_key', 2, 's')"), "asset, usage_block, usage_load"),
+        (
+            &ours.replace("'usage_block', 'h', 'tenant_key', 2", "'usage_block', 'h', 'tenant_key', 3"),
+            "asset, usage_block",
+        ),
+        (&ours.replace("'tenant_key'", "'load_id'"), "asset, usage_block"),
+        (&ours.replace("'h'", "'r'"), "asset, usage_block"),
+        ("('usage_block', 'h', 'tenant_key', 2, 's')", "usage_block"),
+        ("('usage_load', 'h', 'tenant_key', 2, 's'), ('meter', 'n', NULL, 3, 't')", "meter, usage_load"),
+    ] {
+        sql.batch_execute(&format!("TRUNCATE pg_dist_partition; INSERT INTO pg_dist_partition VALUES {spread}"))
+            .await
+            .unwrap();
+        for refusal in refusals(&database).await {
+            let sentence = format!("Citus has distributed tables of this service ({tables}) in another way");
+            assert!(
+                if tables.is_empty() { refusal.is_empty() } else { refusal.contains(&sentence) },
+                "{spread}: {refusal}"
+            );
+        }
     }
 }
 

@@ -65,6 +65,7 @@ mod schema;
 mod scope;
 mod search;
 mod seen;
+mod spread;
 mod start;
 mod statements;
 mod strangers;

@@ -102,6 +102,16 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Database"
     )]
     pub(in crate::cli) import_database_url: Option<SecretString>,
+    /// The workers of Citus, as hosts of one URL, under the names that Citus knows them by, with the account of `DATABASE_URL`: records that
+    /// `migrate --distribute` has spread are read where they are [default: by the database of `DATABASE_URL`].
+    #[arg(
+        long,
+        env = "SCR_RECORDS_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "Database"
+    )]
+    pub(in crate::cli) records_database_url: Option<SecretString>,
     #[command(flatten)]
     pub(in crate::cli) database: DatabaseArgs,
 }

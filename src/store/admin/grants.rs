@@ -72,7 +72,7 @@ pub enum GrantError {
 }
 
 /// Everything that this program reads.
-pub(super) const TABLES: &str = "organization, tenant, tenant_name_suffix, organization_name_suffix, meter, price, price_tier, \
+pub(in crate::store) const TABLES: &str = "organization, tenant, tenant_name_suffix, organization_name_suffix, meter, price, price_tier, \
     uncharged_meter, asset, usage_import, usage_load, usage_total, usage_block, usage_month, usage_month_total, \
     unpublished_import, statement, statement_line, statement_report, statement_key, publication_clock, refinery_schema_history, usage_record, detailed_usage_report";
 /// What is written once, and what declarations change.

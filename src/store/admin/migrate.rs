@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, error::SqlState};
 
-use super::grants::TABLES;
 use crate::{
-    database::{ConnectOptions, DatabaseError, Statements as _},
-    store::{Store, StoreError, locks},
+    database::{ConnectOptions, DatabaseError, Statements as _, connect},
+    store::{Layout, Store, StoreError, import_connections::Connections, locks},
 };
 
 mod embedded {
@@ -38,7 +37,7 @@ pub enum SchemaError {
 /// Brings the schema up to date; returns the versions that it applied. It refuses a schema that is newer.
 pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     let options = ConnectOptions::parse(database_url, Duration::from_secs(10)).map_err(StoreError::from)?;
-    options.refuse_unsuitable_sessions().await.map_err(StoreError::from)?;
+    options.suitable_sessions().await.map_err(StoreError::from)?;
     // A connection of its own, since the lock lives as long as the session.
     let mut client = options.connect().await.map_err(StoreError::from)?;
     let observer = options.connect().await.map_err(StoreError::from)?;
@@ -47,44 +46,46 @@ pub async fn migrate(database_url: &str) -> Result<Vec<String>, SchemaError> {
     if let Err(newer @ SchemaError::Newer { .. }) = compare(&client).await {
         return Err(newer);
     }
-    refuse_distributed(&client).await?;
+    Layout::of(&client).await?;
     let report =
         embedded::migrations::runner().run_async(&mut client).await.map_err(|error| migration_error(&error))?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
-/// Makes sure that the schema is the one that this program works on, on connections with sessions of their own.
-pub async fn check_schema(store: &Store) -> Result<(), SchemaError> {
-    store.refuse_unsuitable_sessions().await?;
-    let client = store.health().await?;
-    let client = client.client().map_err(StoreError::from)?;
-    compare(client).await?;
-    Ok(refuse_distributed(client).await?)
-}
-
-/// Makes sure that no table of the service is spread over machines by Citus: there, a commit becomes visible on one machine after the
-/// other, and a report could find a part of it (`docs/scaling.md`).
-async fn refuse_distributed(client: &Client) -> Result<(), StoreError> {
-    let has_citus = "-- citus\nSELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS has_citus";
-    if !client.fetch_one(has_citus, &[]).await?.try_get::<_, bool>("has_citus")? {
-        return Ok(());
+/// Makes sure that the schema is the one that this program works on, on connections with sessions of their own; returns where
+/// records lie.
+pub async fn check_schema(store: &Store) -> Result<Layout, SchemaError> {
+    let layout = match store.suitable_sessions().await? {
+        Some((session, _)) => check(&session).await?,
+        None => check(store.health().await?.client().map_err(StoreError::from)?).await?,
+    };
+    if layout != Layout::Apart && store.reads_records_apart() {
+        let why =
+            format!("--records-database-url is for records that are spread over Citus, and here they lie {layout}");
+        return Err(StoreError::from(DatabaseError::Unsuitable(why)).into());
     }
-    let distributed = "-- distributed_tables
-        SELECT string_agg(c.relname::text, ', ' ORDER BY c.relname) AS tables
-        FROM pg_catalog.pg_dist_partition d JOIN pg_class c ON c.oid = d.logicalrel
-        -- Tables that it only knows of lie where they were.
-        WHERE NOT (d.partmethod = 'n' AND d.repmodel <> 't')
-          AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY (string_to_array($1, ', '))";
-    let row = client.fetch_one(distributed, &[&TABLES]).await?;
-    let Some(tables) = row.try_get::<_, Option<String>>("tables")? else { return Ok(()) };
-    Err(DatabaseError::Unsuitable(format!(
-        "Citus has distributed tables of this service ({tables}), and a report could find a part of what was published: bring each back \
-         with SELECT undistribute_table('TABLE', cascade_via_foreign_keys => true)"
-    ))
-    .into())
+    Ok(layout)
 }
 
-async fn compare(client: &Client) -> Result<(), SchemaError> {
+/// The same; the sessions are kept for the import that follows.
+pub async fn check_schema_for_import(store: &Store) -> Result<Layout, SchemaError> {
+    let Some((publisher, lookups)) = store.suitable_sessions().await? else { return check_schema(store).await };
+    let layout = check(&lookups).await?;
+    store.idle_imports.give_back(Connections::new(publisher, lookups));
+    Ok(layout)
+}
+
+/// Where the records of a database lie.
+pub async fn layout(database_url: &str) -> Result<Layout, StoreError> {
+    Layout::of(&connect(database_url, Duration::from_secs(10)).await?).await
+}
+
+async fn check(client: &Client) -> Result<Layout, SchemaError> {
+    compare(client).await?;
+    Ok(Layout::of(client).await?)
+}
+
+pub(super) async fn compare(client: &Client) -> Result<(), SchemaError> {
     let known = embedded::migrations::runner()
         .get_migrations()
         .iter()

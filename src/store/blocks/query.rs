@@ -98,7 +98,7 @@ impl Store {
         filter: &RecordFilter,
     ) -> Result<Vec<(usize, RecordBlock)>, StoreError> {
         let positions: HashMap<i64, usize> = loads.iter().enumerate().map(|(index, load)| (load.id, index)).collect();
-        let client = self.export().await?;
+        let client = self.records_of(tenant.key()).await?;
         let mut blocks: Vec<(usize, RecordBlock)> = Vec::new();
         let sql = copy_sql("read_blocks", (tenant, month), loads, Some(range), filter);
         read_copied(&client, &sql, |load_id, block| {
@@ -126,7 +126,7 @@ impl Store {
         keys: &[AssetKey],
     ) -> Result<Vec<(AssetKey, Asset)>, StoreError> {
         let keys: Vec<i64> = keys.iter().map(|key| key.0).collect();
-        let client = self.export().await?;
+        let client = self.records_of(tenant.key()).await?;
         let statement = "-- assets
             SELECT a.asset_key, a.asset_type, a.asset_id, a.asset_name
             FROM unnest($2::bigint[]) AS wanted (asset_key)

@@ -19,7 +19,7 @@ impl Store {
         loads: &[Load],
         filter: &RecordFilter,
     ) -> Result<Option<Vec<StoredTotal>>, StoreError> {
-        let client = self.export().await?;
+        let client = self.records_of(tenant.key()).await?;
         let mut totals = Totals::<MeterKey>::default();
         let sql = copy_sql("added_up_totals", (tenant, month), loads, None, filter);
         read_copied(&client, &sql, |_, block| block.add_up(filter, &mut totals)).await?;

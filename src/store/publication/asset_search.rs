@@ -7,10 +7,11 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use tokio_postgres::{Client, Row};
 
+use super::by_tenant::{TenantTerms, parts};
 use crate::{
     database::PreparedStatement,
     model::{Asset, AssetType},
-    store::{StoreError, TenantKey},
+    store::{Layout, StoreError, TenantKey},
 };
 
 /// How many assets of a range are read for each that is wanted; where it has more, the others are asked for one by one.
@@ -19,6 +20,8 @@ const READ_FOR_EACH: usize = 2;
 const READ_AT_LEAST: usize = 16;
 
 pub(super) struct AssetSearch<'a> {
+    layout: Layout,
+    terms: TenantTerms,
     ranges: PreparedStatement<'a>,
     each: PreparedStatement<'a>,
 }
@@ -41,43 +44,54 @@ struct Range<'a> {
 }
 
 impl<'a> AssetSearch<'a> {
-    pub(super) async fn new(client: &'a Client) -> Result<Self, StoreError> {
+    pub(super) async fn new(client: &'a Client, layout: Layout) -> Result<Self, StoreError> {
+        let terms = TenantTerms::of(layout);
+        let TenantTerms { array, column, of_row } = &terms;
         let ranges = PreparedStatement::new(
             client,
             // Arrays, and not a row for each: most of the time would be theirs.
-            "-- assets: find ranges
-                SELECT array_agg(range.n) AS ranges, array_agg(found.asset_key) AS keys,
+            format!(
+                "-- assets: find ranges
+                SELECT array_agg(wanted.n) AS ranges, array_agg(found.asset_key) AS keys,
                        array_agg(found.asset_id) AS ids, array_agg(found.asset_name) AS names
-                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], $5::bigint[])
-                     WITH ORDINALITY AS range (tenant_key, asset_type, first_id, last_id, most, n)
+                FROM unnest({array}$2::smallint[], $3::text[], $4::text[], $5::bigint[])
+                     WITH ORDINALITY AS wanted ({column}asset_type, first_id, last_id, most, n)
                 CROSS JOIN LATERAL (
                     SELECT asset_key, asset_id, asset_name FROM asset
-                    WHERE tenant_key = range.tenant_key AND asset_type = range.asset_type
-                      AND asset_id BETWEEN range.first_id AND range.last_id
-                    ORDER BY asset_id, asset_name LIMIT range.most
-                ) AS found",
+                    WHERE tenant_key = {of_row} AND asset_type = wanted.asset_type
+                      AND asset_id BETWEEN wanted.first_id AND wanted.last_id
+                    ORDER BY asset_id, asset_name LIMIT wanted.most
+                ) AS found"
+            ),
         )
         .await?;
         let each = PreparedStatement::new(
             client,
-            "-- assets: find
+            format!(
+                "-- assets: find
                 SELECT array_agg((
                     SELECT asset_key FROM asset
-                    WHERE tenant_key = w.tenant_key AND asset_type = w.asset_type AND asset_id = w.asset_id
-                      AND asset_name = w.asset_name
+                    WHERE tenant_key = {of_row} AND asset_type = wanted.asset_type
+                      AND asset_id = wanted.asset_id AND asset_name = wanted.asset_name
                 ) ORDER BY n) AS keys
-                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])
-                     WITH ORDINALITY AS w (tenant_key, asset_type, asset_id, asset_name, n)",
+                FROM unnest({array}$2::smallint[], $3::text[], $4::text[])
+                     WITH ORDINALITY AS wanted ({column}asset_type, asset_id, asset_name, n)"
+            ),
         )
         .await?;
-        Ok(Self { ranges, each })
+        Ok(Self { layout, terms, ranges, each })
     }
 
     /// The keys of assets, in their order, as far as they are there.
     pub(super) async fn find(&self, wanted: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::with_capacity(wanted.len());
+        for part in parts(self.layout, wanted, |wanted| wanted.tenant) {
+            found.extend(self.find_part(part).await?);
         }
+        Ok(found)
+    }
+
+    async fn find_part(&self, wanted: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
         let (mut ranges, range_of) = ranges(wanted);
         let rows = self.read(&ranges).await?;
         let read = Read::of(&rows, &mut ranges)?;
@@ -97,17 +111,17 @@ impl<'a> AssetSearch<'a> {
     }
 
     async fn read(&self, ranges: &[Range<'_>]) -> Result<Vec<Row>, StoreError> {
-        let tenants: Vec<i64> = ranges.iter().map(|range| range.tenant.0).collect();
+        let tenants = self.terms.bind(ranges.iter().map(|range| range.tenant.0).collect());
         let types: Vec<i16> = ranges.iter().map(|range| range.asset_type.code()).collect();
         let first: Vec<&str> = ranges.iter().map(|range| range.first).collect();
         let last: Vec<&str> = ranges.iter().map(|range| range.last).collect();
         let most: Vec<i64> = ranges.iter().map(|range| i64::try_from(range.most()).unwrap_or(i64::MAX)).collect();
-        Ok(self.ranges.fetch_all(&[&tenants, &types, &first, &last, &most]).await?)
+        Ok(self.ranges.fetch_all(&[&*tenants, &types, &first, &last, &most]).await?)
     }
 
     async fn find_each(&self, assets: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
         let (tenants, types, ids, names) = columns(assets);
-        let rows = self.each.fetch_all(&[&tenants, &types, &ids, &names]).await?;
+        let rows = self.each.fetch_all(&[&*self.terms.bind(tenants), &types, &ids, &names]).await?;
         let found: Vec<Option<i64>> = rows.first().map(|row| row.try_get("keys")).transpose()?.unwrap_or_default();
         if found.len() == assets.len() { Ok(found) } else { Err(StoreError::corrupt("assets have no position")) }
     }

@@ -12,7 +12,7 @@ use super::asset_search::{AssetSearch, TenantAsset, columns};
 use crate::{
     database::{PreparedStatement, Scripts as _},
     model::Asset,
-    store::{AssetKey, RecordToWrite, StoreError, TenantKey},
+    store::{AssetKey, Layout, RecordToWrite, StoreError, TenantKey},
 };
 
 /// Past so many assets, what was looked up for a tenant is forgotten: records come sorted, so little is lost.
@@ -25,6 +25,7 @@ const PLAN_AS_BEFORE: &str = "-- assets: plan as before
 
 pub(super) struct AssetKeys<'a> {
     client: &'a Client,
+    layout: Layout,
     search: AssetSearch<'a>,
     draw: PreparedStatement<'a>,
     make: PreparedStatement<'a>,
@@ -34,11 +35,13 @@ pub(super) struct AssetKeys<'a> {
 }
 
 impl<'a> AssetKeys<'a> {
-    pub(super) async fn new(client: &'a Client) -> Result<Self, StoreError> {
+    pub(super) async fn new(client: &'a Client, layout: Layout) -> Result<Self, StoreError> {
         // The plan that knows nothing of tenants, and goes by the index, is the right one also where statistics are from when there
-        // were few.
-        client.run_script(PLAN_BY_INDEX).await?;
-        let search = AssetSearch::new(client).await?;
+        // were few. Of records that lie apart, the tenant has to be known, and their machines plan for themselves.
+        if layout != Layout::Apart {
+            client.run_script(PLAN_BY_INDEX).await?;
+        }
+        let search = AssetSearch::new(client, layout).await?;
         let draw = PreparedStatement::new(
             client,
             "-- assets: draw keys
@@ -53,7 +56,7 @@ impl<'a> AssetKeys<'a> {
                 ON CONFLICT DO NOTHING",
         )
         .await?;
-        Ok(Self { client, search, draw, make, tenant: None, known: HashMap::default() })
+        Ok(Self { client, layout, search, draw, make, tenant: None, known: HashMap::default() })
     }
 
     /// The keys of these records' assets, in their order.
@@ -91,7 +94,10 @@ impl<'a> AssetKeys<'a> {
 
     /// Gives the connection back as it was.
     pub(super) async fn finish(self) -> Result<(), StoreError> {
-        Ok(self.client.run_script(PLAN_AS_BEFORE).await?)
+        if self.layout != Layout::Apart {
+            self.client.run_script(PLAN_AS_BEFORE).await?;
+        }
+        Ok(())
     }
 
     async fn find_or_make(&self, wanted: &[TenantAsset]) -> Result<Vec<AssetKey>, StoreError> {

@@ -9,7 +9,7 @@ use super::assets::AssetKeys;
 use crate::{
     database::copy_in::{put_header, put_trailer},
     store::{
-        AssetKey, NewLoad, RecordToWrite, StoreError,
+        AssetKey, Layout, NewLoad, RecordToWrite, StoreError,
         blocks::{BlockWriter, LoadLocation, StoredDimensions, copy_blocks},
     },
 };
@@ -19,7 +19,7 @@ const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// Writes the records, while the assets of those behind them are looked up; returns how many there were.
 pub(super) async fn copy_records(
     transaction: &Transaction<'_>,
-    lookups: &Client,
+    (lookups, layout): (&Client, Layout),
     loads: &[NewLoad],
     ids: &[i64],
     mut records: mpsc::Receiver<Vec<RecordToWrite>>,
@@ -27,7 +27,7 @@ pub(super) async fn copy_records(
 ) -> Result<u64, StoreError> {
     let (send, mut resolved) = mpsc::channel::<(Vec<RecordToWrite>, Vec<AssetKey>)>(1);
     let resolve = async move {
-        let mut assets = AssetKeys::new(lookups).await?;
+        let mut assets = AssetKeys::new(lookups, layout).await?;
         while let Some(batch) = records.recv().await {
             let keys = assets.resolve(&batch, |record| loads[record.load].key.tenant).await?;
             if send.send((batch, keys)).await.is_err() {

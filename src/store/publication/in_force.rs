@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::{
     database::Statements,
     model::{DigestVersion, LoadDigest, Source, UtcTime},
-    store::{ImportSession, LoadKey, StoreError, TenantKey, columns},
+    store::{ImportSession, LoadKey, StoreError, TenantKey, clock, columns},
 };
 
 /// Loads in force, for the days of an import.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct InForce {
+    /// What was published last of all before they were asked for.
+    pub(super) last_published_at: DateTime<Utc>,
     /// Those of the import's source.
     own: HashMap<LoadKey, LoadInForce>,
     /// Source and digest of the others.
@@ -65,7 +67,10 @@ impl LoadInForce {
 impl ImportSession {
     /// The loads in force for tenants' days.
     pub async fn in_force(&self, keys: &[LoadKey]) -> Result<InForce, StoreError> {
-        in_force(&self.connections.lookups, &self.source, keys, Sources::All).await
+        let lookups = &self.connections.lookups;
+        let (last_published_at, in_force) =
+            tokio::try_join!(clock::last_published(lookups), in_force(lookups, &self.source, keys, Sources::All))?;
+        Ok(InForce { last_published_at, ..in_force })
     }
 }
 

@@ -3,6 +3,7 @@
 mod alike;
 mod asset_search;
 mod assets;
+mod by_tenant;
 mod comparisons;
 mod copy;
 mod coverage;

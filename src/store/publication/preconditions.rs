@@ -1,11 +1,12 @@
 //! What must still hold when an import publishes.
 
+use chrono::{DateTime, Utc};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::{
     coverage::omitted,
-    in_force::{Sources, in_force},
+    in_force::{InForce, Sources, in_force},
 };
 use crate::{
     database::Statements as _,
@@ -15,6 +16,8 @@ use crate::{
 
 /// What an import relied on when it checked and compared. It still holds, or nothing is published.
 pub struct Preconditions {
+    /// The loads in force, when it compared.
+    pub seen: InForce,
     /// Loads that were left out, since the same content was in force.
     pub unchanged: Vec<(LoadKey, LoadDigest)>,
     /// The tenants of all loads.
@@ -27,12 +30,24 @@ pub struct Preconditions {
 // === impl Preconditions ===
 
 impl Preconditions {
+    /// Whether nothing has been published since the loads in force were looked at. The caller holds the publish lock.
+    pub(super) fn nothing_published_since(&self, last_published_at: DateTime<Utc>) -> bool {
+        self.seen.last_published_at == last_published_at
+    }
+
     /// Checks that all of it still holds. The caller holds the publish lock.
-    pub(super) async fn check(&self, transaction: &Transaction<'_>, source: &Source) -> Result<(), StoreError> {
-        let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
-        let present = in_force(transaction, source, &keys, Sources::Own).await?;
-        if self.unchanged.iter().any(|(key, digest)| present.own(*key).is_none_or(|load| !load.has(digest))) {
-            return Err(StoreError::Changed("another import restated a day of this one"));
+    pub(super) async fn check(
+        &self,
+        transaction: &Transaction<'_>,
+        source: &Source,
+        last_published_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if !self.nothing_published_since(last_published_at) {
+            let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
+            let present = in_force(transaction, source, &keys, Sources::Own).await?;
+            if self.unchanged.iter().any(|(key, digest)| present.own(*key).is_none_or(|load| !load.has(digest))) {
+                return Err(StoreError::Changed("another import restated a day of this one"));
+            }
         }
         if let Some(coverage) = &self.coverage {
             let (omitted, _) = omitted(transaction, source, coverage, None).await?;

@@ -18,7 +18,9 @@ use super::{
 use crate::{
     database::{DatabaseError, Scripts as _},
     model::UtcTime,
-    store::{ImportSession, LoadInForce, LoadKey, NewLoad, Preconditions, RecordToWrite, StoreError, clock, locks},
+    store::{
+        ImportSession, Layout, LoadInForce, LoadKey, NewLoad, Preconditions, RecordToWrite, StoreError, clock, locks,
+    },
     telemetry::traces,
 };
 
@@ -106,8 +108,14 @@ impl ImportSession {
     ) -> Result<Unpublished, StoreError> {
         let transaction = self.connections.publisher.transaction().await?;
         let unpublished = Unpublished::begin(&transaction, &self.connections.lookups, loads).await?;
-        let copy =
-            copy_records(&transaction, &self.connections.lookups, loads, &unpublished.load_ids, records, written);
+        let copy = copy_records(
+            &transaction,
+            (&self.connections.lookups, self.layout),
+            loads,
+            &unpublished.load_ids,
+            records,
+            written,
+        );
         let count = step("copy_blocks", copy).await?;
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
@@ -115,6 +123,10 @@ impl ImportSession {
             return Err(DatabaseError::Failed(what).into());
         }
         step("commit_blocks", async { Ok(transaction.commit().await?) }).await?;
+        // They may have been spread since.
+        if self.layout != Layout::Together && Layout::of(&self.connections.lookups).await? == Layout::Apart {
+            unpublished.wait_until_visible(&self.connections.lookups, loads, count).await?;
+        }
         Ok(unpublished)
     }
 
@@ -134,8 +146,15 @@ impl ImportSession {
         // From here on neither loads nor the catalog change.
         let (send, mut months) = mpsc::channel::<Vec<MonthBefore>>(2);
         let write = async {
-            let check = step("check_preconditions", preconditions.check(&transaction, &self.source));
-            let ((), before) = tokio::try_join!(check, in_force(&transaction, &self.source, &keys, Sources::All))?;
+            let last_published_at = clock::last_published(&transaction).await?;
+            let check = preconditions.check(&transaction, &self.source, last_published_at);
+            let before = async {
+                if preconditions.nothing_published_since(last_published_at) {
+                    return Ok(preconditions.seen.clone());
+                }
+                in_force(&transaction, &self.source, &keys, Sources::All).await
+            };
+            let ((), before) = tokio::try_join!(step("check_preconditions", check), before)?;
             let outcomes: Vec<PublishedLoad> = loads.iter().map(|load| PublishedLoad::of(load, &before)).collect();
             let (mut changed, mut left_out) = (Vec::new(), Vec::new());
             for (((load, &id), totals), outcome) in loads.iter().zip(&unpublished.load_ids).zip(&totals).zip(&outcomes)
@@ -151,7 +170,6 @@ impl ImportSession {
                 months.close();
                 return Ok(Publication { published_at: None, loads: outcomes, before });
             }
-            let last_published_at = clock::last_published(&transaction).await?;
             let changes = MonthChanges::read(&transaction, &changed, last_published_at).await?;
             let published_at = clock::tick(&transaction, self.store.max_clock_skew).await?;
             let source = self.source.as_str();

@@ -8,7 +8,7 @@ use crate::{
     auth::TenantScope,
     database::Statements as _,
     model::{OrganizationId, Source, TenantId},
-    store::{Store, StoreError, TenantKey, clock, import_connections::Connections, scope},
+    store::{Layout, Store, StoreError, TenantKey, clock, import_connections::Connections, scope},
 };
 
 /// A tenant that usage may be imported for.
@@ -23,6 +23,7 @@ pub struct ImportSession {
     pub(super) connections: Connections,
     pub(super) source: Source,
     pub(super) store: Store,
+    pub(super) layout: Layout,
     /// Whether a transaction or a lock may be left on one of them.
     pub(super) is_busy: bool,
 }
@@ -76,12 +77,13 @@ impl ImportSession {
                 None => connect(store).await?,
             };
             // Again when it publishes; here, so that hours of work are not for nothing.
-            match clock::check(&connections.lookups, store.max_clock_skew).await {
+            let layout = Layout::of(&connections.lookups);
+            match tokio::try_join!(clock::check(&connections.lookups, store.max_clock_skew), layout) {
                 // The database has closed them meanwhile, say.
                 Err(StoreError::Database(_)) if !is_new => {}
                 checked => {
-                    checked?;
-                    return Ok(Self { connections, source, store: store.clone(), is_busy: false });
+                    let ((), layout) = checked?;
+                    return Ok(Self { connections, source, store: store.clone(), layout, is_busy: false });
                 }
             }
         }

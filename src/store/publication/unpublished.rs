@@ -4,6 +4,8 @@
 //! transaction that writes it, and strikes that out in the one that publishes. Who finds an entry whose import does not run
 //! any more deletes its records.
 
+use std::time::{Duration, Instant};
+
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Error, Transaction};
 
@@ -12,6 +14,10 @@ use crate::{
     database::{Scripts as _, Statements},
     store::{NewLoad, StoreError, locks},
 };
+
+/// How long a machine may take to show what it has committed.
+const VISIBLE_LIMIT: Duration = Duration::from_secs(30);
+const VISIBLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records that an import has written, or is writing.
 pub(super) struct Unpublished {
@@ -46,6 +52,34 @@ impl Unpublished {
             )
             .await?;
         Ok(Self { id, load_ids })
+    }
+
+    /// Waits until all of it can be read: on other machines, what is committed becomes visible a little later.
+    pub(super) async fn wait_until_visible(
+        &self,
+        client: &Client,
+        loads: &[NewLoad],
+        records: u64,
+    ) -> Result<(), StoreError> {
+        let (tenants, months) = places(loads.iter());
+        let began = Instant::now();
+        while began.elapsed() < VISIBLE_LIMIT {
+            let row = client
+                .fetch_one(
+                    "-- visible_records
+                    SELECT coalesce(sum(b.record_count), 0)::bigint AS records
+                    FROM unnest($1::bigint[], $2::date[], $3::bigint[]) AS written (tenant_key, usage_month, load_id)
+                    JOIN usage_block b ON b.tenant_key = written.tenant_key AND b.usage_month = written.usage_month
+                                      AND b.load_id = written.load_id",
+                    &[&tenants, &months, &self.load_ids],
+                )
+                .await?;
+            if u64::try_from(row.try_get::<_, i64>("records")?) == Ok(records) {
+                return Ok(());
+            }
+            tokio::time::sleep(VISIBLE_PAUSE).await;
+        }
+        Err(StoreError::unavailable("a machine that records were written to does not show them yet"))
     }
 
     /// Strikes out what is published with the transaction: all but these loads.

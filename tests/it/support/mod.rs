@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod columns;
 pub(crate) mod issuer;
+mod machines;
 pub(crate) mod packing;
 pub(crate) mod pki;
 pub(crate) mod pooler;
@@ -14,6 +15,7 @@ pub(crate) mod serving;
 pub(crate) mod terminal;
 
 pub(crate) use builder::csv as csv_rows;
+pub(crate) use machines::Machines;
 
 use std::{
     net::SocketAddr,
@@ -28,7 +30,6 @@ use secure_connect_reports::{
     client::{Client, ClientConfig, UsageDownload, UsageQuery},
     contract::proto::reports_service_client::ReportsServiceClient,
     contract::{CsvFormat, CsvWriter},
-    embedded::EphemeralServer,
     ingest::{Delivery, Import, ImportError, ImportLimits, ImportReport, Input},
     model::Source,
     service::{RunningServer, ServerConfig},
@@ -40,11 +41,11 @@ use tonic::transport::Channel;
 
 /// Started by the first test that needs it; a machine without PostgreSQL fails that test. It ends with this program.
 /// `POSTGRES_SETTINGS` has settings for it, such as `enable_hashjoin=off,jit=on`; `make plans` gives it some.
-static POSTGRES: LazyLock<EphemeralServer> = LazyLock::new(|| {
+static POSTGRES: LazyLock<Machines> = LazyLock::new(|| {
     let settings = std::env::var("POSTGRES_SETTINGS").unwrap_or_default();
     let settings = settings.split(',').filter(|setting| !setting.is_empty());
     let settings: Vec<_> = settings.map(|setting| setting.split_once('=').expect("name=value")).collect();
-    EphemeralServer::start_with(&settings, &[]).expect("the tests need a PostgreSQL server")
+    Machines::start(&settings)
 });
 
 /// Databases are made one at a time, since a template must be at rest.
@@ -127,28 +128,14 @@ impl Database {
         let mut count = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         *count += 1;
         let name = format!("test_{count}");
-        let admin = POSTGRES.database_url("postgres");
         block_on(async {
-            let client = connect(&admin).await;
             if migrated && TEMPLATE.get().is_none() {
-                client.batch_execute("CREATE DATABASE migrated").await.expect("a database");
-                store::migrate(&POSTGRES.database_url("migrated")).await.expect("migrations");
+                POSTGRES.make_template().await;
                 let _ = TEMPLATE.set(());
             }
-            let template = if migrated { "migrated" } else { "template0" };
-            // The migration's connection may take a moment to go away.
-            for attempt in 0.. {
-                let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
-                match client.batch_execute(&create).await {
-                    Ok(()) => break,
-                    Err(error) if attempt < 100 && error.to_string().contains("db error") => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                    Err(error) => panic!("{create}: {error:?}"),
-                }
-            }
+            POSTGRES.make_database(&name, migrated).await;
         });
-        Self { url: POSTGRES.database_url(&name) }
+        Self { url: POSTGRES.first.database_url(&name) }
     }
 
     pub(crate) fn config(&self) -> StoreConfig {

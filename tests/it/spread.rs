@@ -1,0 +1,157 @@
+//! Records on the workers of Citus. `make test-citus` runs these, and all the others with records that are spread.
+
+use futures_util::TryStreamExt as _;
+use secure_connect_reports::{
+    auth::AuthConfig,
+    client::UsageQuery,
+    contract::proto::GetMonthlyCostsResponse,
+    service::ServerConfig,
+    store::{self, Distributed, Layout, StoreConfig},
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    Database, Machines, Server,
+    builder::{CATALOG, ORG, ORG_EUR, Row, TENANT, TENANT_2, TENANT_EUR, csv},
+    calls::{detailed_usage, monthly_costs, reason},
+    program, run,
+};
+
+const TENANTS: [(&str, &str); 3] = [(ORG, TENANT), (ORG, TENANT_2), (ORG_EUR, TENANT_EUR)];
+
+fn rows(day: &str) -> Vec<Row> {
+    let of = |(organization, tenant): (&str, &str), n: usize| {
+        Row::on(day, &format!("{n}.5")).of(organization, tenant).asset(&format!("asset-{n:04}"))
+    };
+    TENANTS.iter().flat_map(|&tenant| (0..1500).map(move |n| of(tenant, n))).collect()
+}
+
+fn server(url: &str, workers: Option<String>) -> Server {
+    let store = StoreConfig { records_database_url: workers, ..StoreConfig::new(url) };
+    let open = AuthConfig { insecure_no_auth: true, ..AuthConfig::default() };
+    Server::start(ServerConfig::new(store, open))
+}
+
+fn february(tenant: &str) -> UsageQuery {
+    UsageQuery::new(tenant.parse().unwrap(), "2022-02".parse().unwrap())
+}
+
+async fn reports(server: &Server) -> Vec<(String, String)> {
+    let mut reports = Vec::new();
+    for (_, tenant) in TENANTS {
+        reports.push(server.csv(&february(tenant)).await);
+    }
+    reports
+}
+
+async fn costs(server: &Server) -> Vec<GetMonthlyCostsResponse> {
+    let mut stub = server.stub().await;
+    let mut costs = Vec::new();
+    for organization in [ORG, ORG_EUR] {
+        costs.push(stub.get_monthly_costs(monthly_costs(organization)).await.unwrap().into_inner());
+    }
+    costs
+}
+
+/// What a caller who does not try again is told.
+async fn refusal(server: &Server, tenant: &str) -> Option<Status> {
+    match server.stub().await.get_detailed_usage(detailed_usage(tenant)).await {
+        Ok(answer) => answer.into_inner().try_collect::<Vec<_>>().await.err(),
+        Err(status) => Some(status),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Citus"]
+async fn records_are_spread_once_and_read_as_before() {
+    let machines = Machines::with_citus(&[]);
+    let url = machines.make_migrated("filled").await;
+    let database = Database { url: url.clone() };
+    database.apply(CATALOG).await;
+    database.import(&csv(&rows("2022-02-01"))).await;
+    assert_eq!(store::layout(&url).await.unwrap(), Layout::Spreadable);
+    let before = reports(&server(&url, None)).await;
+
+    let command = |more: &[&str]| run(program().arg("migrate").args(more).env("DATABASE_URL", &url));
+    let (done, told, _) = command(&[]);
+    assert!(done && told.contains("`migrate --distribute` spreads them"), "{told}");
+    let (done, told, error) = command(&["--distribute", "--grant-to", "reader=reads,writer=writes"]);
+    assert!(done && told.contains("records are spread over 2 workers of Citus, now"), "{told}{error}");
+    assert_eq!(store::distribute(&url).await.unwrap(), Distributed { workers: 2, is_new: false });
+    let (done, told, error) = command(&["--distribute", "--grant-to", "reader=reads,writer=writes"]);
+    assert!(done && told.contains("records are spread over 2 workers of Citus, as before"), "{told}{error}");
+    assert_eq!(store::layout(&url).await.unwrap(), Layout::Apart);
+
+    // Each account by the way that is meant for it.
+    let sql = database.sql().await;
+    sql.batch_execute("ALTER ROLE reads LOGIN; ALTER ROLE writes LOGIN").await.unwrap();
+    let by = |role: &str, url: &str| url.replace("user=postgres", &format!("user={role}"));
+    let workers = by("reads", &machines.workers_url("filled"));
+    for server in [server(&by("reads", &url), None), server(&by("reads", &url), Some(workers.clone()))] {
+        assert_eq!(reports(&server).await, before);
+        assert_eq!(server.metric("scr_records_apart").await, 1.0);
+    }
+    Database { url: by("writes", &url) }.import(&csv(&rows("2022-02-02"))).await;
+    let after = reports(&server(&by("reads", &url), None)).await;
+    assert_ne!(after, before);
+    let at_workers = server(&by("reads", &url), Some(workers));
+    assert_eq!(reports(&at_workers).await, after);
+    // They are read where they are, and nowhere else.
+    assert_eq!(at_workers.metric("scr_database_connections{pool=\"export\"}").await, 0.0);
+    assert!(
+        at_workers.metric("scr_database_connections{pool=\"records\"}").await >= 1.0,
+        "{}",
+        at_workers.metrics().await
+    );
+
+    // What people with SQL see is there, and says what it is.
+    let count: i64 = sql.query_one("SELECT count(*) FROM detailed_usage_report", &[]).await.unwrap().get(0);
+    assert_eq!(count, 9000);
+    let comments = "SELECT count(*) FROM pg_description d JOIN pg_class c ON c.oid = d.objoid
+        WHERE c.relname IN ('asset', 'usage_block', 'usage_record', 'detailed_usage_report')";
+    assert_eq!(sql.query_one(comments, &[]).await.unwrap().get::<_, i64>(0), 24);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Citus"]
+async fn a_worker_that_is_away_concerns_its_tenants_only() {
+    let machines = Machines::with_citus(&[]);
+    let url = machines.make_migrated("spread").await;
+    store::distribute(&url).await.unwrap();
+    let database = Database { url: url.clone() };
+    database.apply(CATALOG).await;
+    database.import(&csv(&rows("2022-02-01"))).await;
+    let server = server(&url, Some(machines.workers_url("spread")));
+    let (all, bills) = (reports(&server).await, costs(&server).await);
+
+    let (sql, mut refused) = (database.sql().await, 0);
+    for (number, worker) in machines.workers.iter().enumerate() {
+        let here = "SELECT t.tenant_id::text FROM tenant t
+            JOIN pg_dist_placement p ON p.shardid = get_shard_id_for_distribution_column('asset', t.tenant_key)
+            JOIN pg_dist_node n ON n.groupid = p.groupid WHERE n.nodename = $1";
+        let here: Vec<String> = sql
+            .query(here, &[&worker.socket_folder().display().to_string()])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        worker.crash().unwrap();
+        for ((_, tenant), report) in TENANTS.iter().zip(&all) {
+            match refusal(&server, tenant).await {
+                Some(status) if here.contains(&(*tenant).to_owned()) => {
+                    assert_eq!(reason(&status), (Code::Unavailable, "DATABASE_UNAVAILABLE".to_owned()), "{status}");
+                    assert!(status.get_details_retry_info().is_some(), "{status}");
+                    refused += 1;
+                }
+                Some(status) => panic!("{tenant} is not on worker {number}: {status}"),
+                None => assert_eq!(&server.csv(&february(tenant)).await, report, "{tenant}"),
+            }
+        }
+        assert_eq!(costs(&server).await, bills);
+        worker.recover().unwrap();
+        assert_eq!(reports(&server).await, all);
+    }
+    assert_eq!(refused, TENANTS.len());
+}
