@@ -8,7 +8,7 @@ use std::{
 
 use super::{StoreConfig, StoreError};
 use crate::{
-    database::{ConnectOptions, Pool, PooledConnection, Statements as _},
+    database::{ConnectOptions, DatabaseError, Pool, PooledConnection, Statements as _},
     telemetry::metrics::PoolState,
 };
 
@@ -40,7 +40,10 @@ impl RecordMachines {
         let machine = |(host, port, options): (String, u16, ConnectOptions)| {
             Ok::<_, StoreError>(Machine { host, port, pool: config.pool(&options, config.export_connections)? })
         };
-        let machines = options.each_host().into_iter().map(machine).collect::<Result<_, _>>()?;
+        let machines = options.each_host().into_iter().map(machine).collect::<Result<Vec<_>, _>>()?;
+        if machines.is_empty() {
+            return Err(DatabaseError::InvalidOptions("--records-database-url names no host".to_owned()).into());
+        }
         Ok(Self { machines, places: Mutex::default(), strangers: Once::new() })
     }
 
@@ -62,7 +65,8 @@ impl RecordMachines {
         let statement = "-- machine_of_tenant
             SELECT n.nodename::text AS host, n.nodeport AS port
             FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_node n ON n.groupid = p.groupid
-            WHERE p.shardid = get_shard_id_for_distribution_column('asset', $1::bigint) AND n.noderole = 'primary'";
+            WHERE p.shardid = get_shard_id_for_distribution_column('asset', $1::bigint) AND n.noderole = 'primary'
+            ORDER BY p.placementid LIMIT 1";
         let row = coordinator.get().await?.fetch_one(statement, &[&tenant]).await?;
         let (host, port): (String, i32) = (row.try_get("host")?, row.try_get("port")?);
         let is_it = |machine: &Machine| machine.host == host && i32::from(machine.port) == port;

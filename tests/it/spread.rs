@@ -83,8 +83,13 @@ async fn records_are_spread_once_and_read_as_before() {
     assert!(done && told.contains("records are spread over 2 workers of Citus, as before"), "{told}{error}");
     assert_eq!(store::layout(&url).await.unwrap(), Layout::Apart);
 
-    // Each account by the way that is meant for it.
+    // Nothing of it is left where it was.
     let sql = database.sql().await;
+    let local = "SELECT sum(pg_relation_size(oid))::bigint FROM pg_class
+        WHERE relkind = 'r' AND (relname = 'asset' OR relname LIKE 'usage_block%')";
+    assert_eq!(sql.query_one(local, &[]).await.unwrap().get::<_, i64>(0), 0);
+
+    // Each account by the way that is meant for it.
     sql.batch_execute("ALTER ROLE reads LOGIN; ALTER ROLE writes LOGIN").await.unwrap();
     let by = |role: &str, url: &str| url.replace("user=postgres", &format!("user={role}"));
     let workers = by("reads", &machines.workers_url("filled"));
@@ -123,7 +128,7 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
     database.apply(CATALOG).await;
     database.import(&csv(&rows("2022-02-01"))).await;
     let server = server(&url, Some(machines.workers_url("spread")));
-    let (all, bills) = (reports(&server).await, costs(&server).await);
+    let (mut all, mut bills) = (reports(&server).await, costs(&server).await);
 
     let (sql, mut refused) = (database.sql().await, 0);
     for (number, worker) in machines.workers.iter().enumerate() {
@@ -150,8 +155,20 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
             }
         }
         assert_eq!(costs(&server).await, bills);
+        // Others are imported for, in months that are there.
+        let other = TENANTS.iter().position(|(_, tenant)| !here.contains(&(*tenant).to_owned()));
+        if let Some(other) = other {
+            let day = format!("2022-02-{:02}", number + 10);
+            let (organization, tenant) = TENANTS[other];
+            database.import(&csv(&[Row::on(&day, "1").of(organization, tenant)])).await;
+        }
         worker.recover().unwrap();
-        assert_eq!(reports(&server).await, all);
+        let after = reports(&server).await;
+        for (n, (report, before)) in after.iter().zip(&all).enumerate() {
+            assert_eq!(report == before, Some(n) != other, "{n}");
+        }
+        all = after;
+        bills = costs(&server).await;
     }
     assert_eq!(refused, TENANTS.len());
 }

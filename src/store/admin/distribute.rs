@@ -42,6 +42,7 @@ async fn spread(client: &mut Client) -> Result<Distributed, StoreError> {
         return Err(unsuitable("Citus has no workers: add them first with SELECT citus_add_node('HOST', PORT)"));
     }
     if layout == Layout::Apart {
+        forget_what_was_here(client).await?;
         return Ok(Distributed { workers, is_new: false });
     }
     let transaction = client.transaction().await?;
@@ -50,12 +51,22 @@ async fn spread(client: &mut Client) -> Result<Distributed, StoreError> {
         .run_script(
             "-- distribute
             SET LOCAL citus.multi_shard_modify_mode TO 'sequential';
+            SET LOCAL citus.shard_replication_factor TO 1;
             SELECT create_distributed_table('asset', 'tenant_key', colocate_with => 'none');
             SELECT create_distributed_table('usage_block', 'tenant_key', colocate_with => 'asset')",
         )
         .await?;
     transaction.commit().await?;
+    forget_what_was_here(client).await?;
     Ok(Distributed { workers, is_new: true })
+}
+
+/// Citus keeps the rows that it has copied, where nobody sees them.
+async fn forget_what_was_here(client: &Client) -> Result<(), StoreError> {
+    let truncate = "-- distribute: forget
+        SELECT truncate_local_data_after_distributing_table('asset');
+        SELECT truncate_local_data_after_distributing_table('usage_block')";
+    Ok(client.run_script(truncate).await?)
 }
 
 fn unsuitable(why: &str) -> StoreError {

@@ -68,9 +68,9 @@ impl ImportSession {
     /// The loads in force for tenants' days.
     pub async fn in_force(&self, keys: &[LoadKey]) -> Result<InForce, StoreError> {
         let lookups = &self.connections.lookups;
-        let (last_published_at, in_force) =
-            tokio::try_join!(clock::last_published(lookups), in_force(lookups, &self.source, keys, Sources::All))?;
-        Ok(InForce { last_published_at, ..in_force })
+        // In this order: what is published between the two is seen, and taken for newer.
+        let last_published_at = clock::last_published(lookups).await?;
+        Ok(InForce { last_published_at, ..in_force(lookups, &self.source, keys, Sources::All).await? })
     }
 }
 

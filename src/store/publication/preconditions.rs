@@ -36,18 +36,12 @@ impl Preconditions {
     }
 
     /// Checks that all of it still holds. The caller holds the publish lock.
-    pub(super) async fn check(
-        &self,
-        transaction: &Transaction<'_>,
-        source: &Source,
-        last_published_at: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        if !self.nothing_published_since(last_published_at) {
-            let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
-            let present = in_force(transaction, source, &keys, Sources::Own).await?;
-            if self.unchanged.iter().any(|(key, digest)| present.own(*key).is_none_or(|load| !load.has(digest))) {
-                return Err(StoreError::Changed("another import restated a day of this one"));
-            }
+    pub(super) async fn check(&self, transaction: &Transaction<'_>, source: &Source) -> Result<(), StoreError> {
+        // A purge moves no clock.
+        let keys: Vec<LoadKey> = self.unchanged.iter().map(|&(key, _)| key).collect();
+        let present = in_force(transaction, source, &keys, Sources::Own).await?;
+        if self.unchanged.iter().any(|(key, digest)| present.own(*key).is_none_or(|load| !load.has(digest))) {
+            return Err(StoreError::Changed("another import restated a day of this one"));
         }
         if let Some(coverage) = &self.coverage {
             let (omitted, _) = omitted(transaction, source, coverage, None).await?;

@@ -125,7 +125,7 @@ impl ImportSession {
         step("commit_blocks", async { Ok(transaction.commit().await?) }).await?;
         // They may have been spread since.
         if self.layout != Layout::Together && Layout::of(&self.connections.lookups).await? == Layout::Apart {
-            unpublished.wait_until_visible(&self.connections.lookups, loads, count).await?;
+            unpublished.wait_until_visible(&self.connections.lookups, loads).await?;
         }
         Ok(unpublished)
     }
@@ -147,7 +147,7 @@ impl ImportSession {
         let (send, mut months) = mpsc::channel::<Vec<MonthBefore>>(2);
         let write = async {
             let last_published_at = clock::last_published(&transaction).await?;
-            let check = preconditions.check(&transaction, &self.source, last_published_at);
+            let check = preconditions.check(&transaction, &self.source);
             let before = async {
                 if preconditions.nothing_published_since(last_published_at) {
                     return Ok(preconditions.seen.clone());

@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// How long a machine may take to show what it has committed.
-const VISIBLE_LIMIT: Duration = Duration::from_secs(30);
+/// Citus finishes within a minute what was cut off between two machines.
+const VISIBLE_LIMIT: Duration = Duration::from_secs(90);
 const VISIBLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records that an import has written, or is writing.
@@ -54,32 +55,22 @@ impl Unpublished {
         Ok(Self { id, load_ids })
     }
 
-    /// Waits until all of it can be read: on other machines, what is committed becomes visible a little later.
-    pub(super) async fn wait_until_visible(
-        &self,
-        client: &Client,
-        loads: &[NewLoad],
-        records: u64,
-    ) -> Result<(), StoreError> {
-        let (tenants, months) = places(loads.iter());
+    /// Waits until all of it can be read: on other machines, what is committed becomes visible a little later. Tenant by tenant, so
+    /// that only their machines are asked.
+    pub(super) async fn wait_until_visible(&self, client: &Client, loads: &[NewLoad]) -> Result<(), StoreError> {
         let began = Instant::now();
-        while began.elapsed() < VISIBLE_LIMIT {
-            let row = client
-                .fetch_one(
-                    "-- visible_records
-                    SELECT coalesce(sum(b.record_count), 0)::bigint AS records
-                    FROM unnest($1::bigint[], $2::date[], $3::bigint[]) AS written (tenant_key, usage_month, load_id)
-                    JOIN usage_block b ON b.tenant_key = written.tenant_key AND b.usage_month = written.usage_month
-                                      AND b.load_id = written.load_id",
-                    &[&tenants, &months, &self.load_ids],
-                )
-                .await?;
-            if u64::try_from(row.try_get::<_, i64>("records")?) == Ok(records) {
-                return Ok(());
+        let written: Vec<(&NewLoad, i64)> = loads.iter().zip(self.load_ids.iter().copied()).collect();
+        for of_tenant in written.chunk_by(|(a, _), (b, _)| a.key.tenant == b.key.tenant) {
+            while !are_visible(client, of_tenant).await? {
+                if began.elapsed() > VISIBLE_LIMIT {
+                    return Err(StoreError::unavailable(
+                        "a machine that records were written to does not show them yet",
+                    ));
+                }
+                tokio::time::sleep(VISIBLE_PAUSE).await;
             }
-            tokio::time::sleep(VISIBLE_PAUSE).await;
         }
-        Err(StoreError::unavailable("a machine that records were written to does not show them yet"))
+        Ok(())
     }
 
     /// Strikes out what is published with the transaction: all but these loads.
@@ -113,6 +104,19 @@ impl Unpublished {
             tracing::warn!(%error, "records that were not published are left; the next import or a purge deletes them");
         }
     }
+}
+
+/// Whether the records of a tenant's loads are all there.
+async fn are_visible(client: &Client, loads: &[(&NewLoad, i64)]) -> Result<bool, StoreError> {
+    let Some((first, _)) = loads.first() else { return Ok(true) };
+    let (_, months) = places(loads.iter().map(|&(load, _)| load));
+    let ids: Vec<i64> = loads.iter().map(|&(_, id)| id).collect();
+    let statement = "-- visible_records
+        SELECT coalesce(sum(record_count), 0)::bigint AS records FROM usage_block
+        WHERE tenant_key = $1 AND usage_month = ANY ($2) AND load_id = ANY ($3)";
+    let row = client.fetch_one(statement, &[&first.key.tenant.0, &months, &ids]).await?;
+    let expected: i64 = loads.iter().map(|(load, _)| i64::from(load.record_count)).sum();
+    Ok(row.try_get::<_, i64>("records")? == expected)
 }
 
 /// Of each load, whose it is and of which month.
