@@ -1,4 +1,4 @@
-//! Records on the workers of Citus. `make test-citus` runs these, and all the others with records that are spread.
+//! Records on the workers of Citus. `make test-citus` runs these, and those of the store with records that are spread.
 
 use futures_util::TryStreamExt as _;
 use secure_connect_reports::{
