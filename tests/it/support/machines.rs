@@ -117,4 +117,13 @@ impl Machines {
             }
         }
     }
+
+    /// Three copies of each database would fill a disk; what one server has goes with it.
+    pub(super) async fn end_database(&self, name: &str) {
+        for server in self.all().filter(|_| *IS_SPREAD) {
+            let admin = connect(&server.database_url("postgres")).await;
+            // A test that failed may have left a machine in any state.
+            let _ = admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
 }

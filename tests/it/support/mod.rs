@@ -69,6 +69,8 @@ pub(crate) fn sources(folder: &Path) -> Vec<(String, String)> {
 /// A migrated database of its own.
 pub(crate) struct Database {
     pub(crate) url: String,
+    /// What it is called where it was made for one test.
+    made: Option<String>,
 }
 
 /// A server on a free port of loopback.
@@ -135,7 +137,12 @@ impl Database {
             }
             POSTGRES.make_database(&name, migrated).await;
         });
-        Self { url: POSTGRES.first.database_url(&name) }
+        Self { url: POSTGRES.first.database_url(&name), made: Some(name) }
+    }
+
+    /// One that is there.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), made: None }
     }
 
     pub(crate) fn config(&self) -> StoreConfig {
@@ -212,6 +219,14 @@ impl Database {
     /// A server for callers who prove who they are.
     pub(crate) fn serve_with(&self, auth: AuthConfig) -> Server {
         Server::start(ServerConfig::new(self.config(), auth))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some(name) = self.made.take() {
+            block_on(POSTGRES.end_database(&name));
+        }
     }
 }
 
