@@ -1,5 +1,8 @@
 //! Records on the workers of Citus. `make test-citus` runs these, and those of the store with records that are spread.
 
+mod moves;
+mod torture;
+
 use futures_util::TryStreamExt as _;
 use secure_connect_reports::{
     auth::AuthConfig,
@@ -171,4 +174,72 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
         bills = costs(&server).await;
     }
     assert_eq!(refused, TENANTS.len());
+}
+
+/// The newest migration is applied again, and then what others may have to do with tables whose rows lie elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Citus"]
+async fn later_migrations_reach_records_on_workers() {
+    let machines = Machines::with_citus(&[]);
+    let url = machines.make_migrated("later").await;
+    store::distribute(&url).await.unwrap();
+    let database = Database::at(&url);
+    database.apply(CATALOG).await;
+    database.import(&csv(&rows("2022-02-01"))).await;
+    let at_workers = server(&url, Some(machines.workers_url("later")));
+    let before = reports(&at_workers).await;
+    let sql = database.sql().await;
+    let count = "SELECT count(*) FROM detailed_usage_report";
+    sql.batch_execute(
+        "DELETE FROM refinery_schema_history WHERE version = (SELECT max(version) FROM refinery_schema_history)",
+    )
+    .await
+    .unwrap();
+    store::migrate(&url).await.unwrap();
+    assert_eq!(sql.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 4500);
+    sql.batch_execute(
+        "BEGIN;
+        ALTER TABLE asset ADD COLUMN later smallint NOT NULL DEFAULT 7;
+        ALTER TABLE usage_block ADD COLUMN later smallint NOT NULL DEFAULT 7;
+        ALTER TABLE usage_block ADD CONSTRAINT later_is_more CHECK (later > 6);
+        COMMENT ON COLUMN usage_block.later IS 'Seven.';
+        CREATE INDEX asset_later ON asset (tenant_key, later);
+        COMMIT",
+    )
+    .await
+    .unwrap();
+    let sevens = "SELECT sum(later)::bigint / count(*) FROM usage_block WHERE tenant_key = 1";
+    assert_eq!(sql.query_one(sevens, &[]).await.unwrap().get::<_, i64>(0), 7);
+    assert_eq!(reports(&at_workers).await, before);
+    // Into partitions that there are, and into new ones.
+    database.import(&csv(&rows("2022-02-02"))).await;
+    database.import(&csv(&rows("2022-03-01"))).await;
+    assert_eq!(sql.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 13_500);
+    assert_eq!(store::distribute(&url).await.unwrap(), Distributed { workers: 2, is_new: false });
+}
+
+/// By Citus itself, and not by a catalog that looks like its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Citus"]
+async fn other_layouts_are_refused() {
+    let machines = Machines::with_citus(&[]);
+    let url = machines.make_migrated("other").await;
+    let sql = Database::at(&url).sql().await;
+    for (statement, tables) in [
+        ("SELECT create_distributed_table('usage_block', 'tenant_key')", "usage_block"),
+        ("SELECT create_distributed_table('asset', 'tenant_key', colocate_with => 'none')", "asset, usage_block"),
+    ] {
+        sql.batch_execute(statement).await.unwrap();
+        for refusal in [store::layout(&url).await.unwrap_err(), store::distribute(&url).await.unwrap_err()] {
+            let expected = format!("Citus has distributed tables of this service ({tables}) in another way");
+            assert!(refusal.to_string().contains(&expected), "{refusal}");
+        }
+    }
+    // As the refusal says.
+    for table in ["asset", "usage_block"] {
+        sql.batch_execute(&format!("SELECT undistribute_table('{table}', cascade_via_foreign_keys => true)"))
+            .await
+            .unwrap();
+    }
+    assert_eq!(store::distribute(&url).await.unwrap(), Distributed { workers: 2, is_new: true });
 }

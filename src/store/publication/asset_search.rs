@@ -7,11 +7,11 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use tokio_postgres::{Client, Row};
 
-use super::by_tenant::{TenantTerms, parts};
+use super::places::{Places, with};
 use crate::{
     database::PreparedStatement,
     model::{Asset, AssetType},
-    store::{Layout, StoreError, TenantKey},
+    store::{StoreError, TenantKey},
 };
 
 /// How many assets of a range are read for each that is wanted; where it has more, the others are asked for one by one.
@@ -20,8 +20,7 @@ const READ_FOR_EACH: usize = 2;
 const READ_AT_LEAST: usize = 16;
 
 pub(super) struct AssetSearch<'a> {
-    layout: Layout,
-    terms: TenantTerms,
+    places: Places,
     ranges: PreparedStatement<'a>,
     each: PreparedStatement<'a>,
 }
@@ -44,9 +43,7 @@ struct Range<'a> {
 }
 
 impl<'a> AssetSearch<'a> {
-    pub(super) async fn new(client: &'a Client, layout: Layout) -> Result<Self, StoreError> {
-        let terms = TenantTerms::of(layout);
-        let TenantTerms { array, column, of_row } = &terms;
+    pub(super) async fn new(client: &'a Client, places: Places) -> Result<Self, StoreError> {
         let ranges = PreparedStatement::new(
             client,
             // Arrays, and not a row for each: most of the time would be theirs.
@@ -54,14 +51,15 @@ impl<'a> AssetSearch<'a> {
                 "-- assets: find ranges
                 SELECT array_agg(wanted.n) AS ranges, array_agg(found.asset_key) AS keys,
                        array_agg(found.asset_id) AS ids, array_agg(found.asset_name) AS names
-                FROM unnest({array}$2::smallint[], $3::text[], $4::text[], $5::bigint[])
-                     WITH ORDINALITY AS wanted ({column}asset_type, first_id, last_id, most, n)
+                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], $5::bigint[])
+                     WITH ORDINALITY AS wanted (tenant_key, asset_type, first_id, last_id, most, n)
                 CROSS JOIN LATERAL (
                     SELECT asset_key, asset_id, asset_name FROM asset
-                    WHERE tenant_key = {of_row} AND asset_type = wanted.asset_type
+                    WHERE tenant_key = wanted.tenant_key{} AND asset_type = wanted.asset_type
                       AND asset_id BETWEEN wanted.first_id AND wanted.last_id
                     ORDER BY asset_id, asset_name LIMIT wanted.most
-                ) AS found"
+                ) AS found",
+                places.condition(6)
             ),
         )
         .await?;
@@ -71,24 +69,42 @@ impl<'a> AssetSearch<'a> {
                 "-- assets: find
                 SELECT array_agg((
                     SELECT asset_key FROM asset
-                    WHERE tenant_key = {of_row} AND asset_type = wanted.asset_type
+                    WHERE tenant_key = wanted.tenant_key{} AND asset_type = wanted.asset_type
                       AND asset_id = wanted.asset_id AND asset_name = wanted.asset_name
                 ) ORDER BY n) AS keys
-                FROM unnest({array}$2::smallint[], $3::text[], $4::text[])
-                     WITH ORDINALITY AS wanted ({column}asset_type, asset_id, asset_name, n)"
+                FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[])
+                     WITH ORDINALITY AS wanted (tenant_key, asset_type, asset_id, asset_name, n)",
+                places.condition(5)
             ),
         )
         .await?;
-        Ok(Self { layout, terms, ranges, each })
+        Ok(Self { places, ranges, each })
     }
 
     /// The keys of assets, in their order, as far as they are there.
     pub(super) async fn find(&self, wanted: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
-        let mut found = Vec::with_capacity(wanted.len());
-        for part in parts(self.layout, wanted, |wanted| wanted.tenant) {
-            found.extend(self.find_part(part).await?);
+        let Some(parts) = self.places.parts(wanted, |wanted| wanted.tenant) else {
+            return self.find_part(wanted).await;
+        };
+        let mut found = vec![None; wanted.len()];
+        for part in parts {
+            self.find_some(wanted, part, &mut found).await?;
         }
         Ok(found)
+    }
+
+    /// Finds those at these positions.
+    async fn find_some(
+        &self,
+        wanted: &[TenantAsset],
+        positions: Vec<usize>,
+        found: &mut [Option<i64>],
+    ) -> Result<(), StoreError> {
+        let assets: Vec<TenantAsset> = positions.iter().map(|&n| wanted[n].clone()).collect();
+        for (n, key) in positions.into_iter().zip(self.find_part(&assets).await?) {
+            found[n] = key;
+        }
+        Ok(())
     }
 
     async fn find_part(&self, wanted: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
@@ -111,17 +127,21 @@ impl<'a> AssetSearch<'a> {
     }
 
     async fn read(&self, ranges: &[Range<'_>]) -> Result<Vec<Row>, StoreError> {
-        let tenants = self.terms.bind(ranges.iter().map(|range| range.tenant.0).collect());
+        let tenants: Vec<i64> = ranges.iter().map(|range| range.tenant.0).collect();
         let types: Vec<i16> = ranges.iter().map(|range| range.asset_type.code()).collect();
         let first: Vec<&str> = ranges.iter().map(|range| range.first).collect();
         let last: Vec<&str> = ranges.iter().map(|range| range.last).collect();
         let most: Vec<i64> = ranges.iter().map(|range| i64::try_from(range.most()).unwrap_or(i64::MAX)).collect();
-        Ok(self.ranges.fetch_all(&[&*tenants, &types, &first, &last, &most]).await?)
+        let of_shard = self.places.bind(&tenants);
+        let parameters = with(vec![&tenants, &types, &first, &last, &most], of_shard.as_ref());
+        Ok(self.ranges.fetch_all(&parameters).await?)
     }
 
     async fn find_each(&self, assets: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
         let (tenants, types, ids, names) = columns(assets);
-        let rows = self.each.fetch_all(&[&*self.terms.bind(tenants), &types, &ids, &names]).await?;
+        let of_shard = self.places.bind(&tenants);
+        let parameters = with(vec![&tenants, &types, &ids, &names], of_shard.as_ref());
+        let rows = self.each.fetch_all(&parameters).await?;
         let found: Vec<Option<i64>> = rows.first().map(|row| row.try_get("keys")).transpose()?.unwrap_or_default();
         if found.len() == assets.len() { Ok(found) } else { Err(StoreError::corrupt("assets have no position")) }
     }

@@ -8,11 +8,14 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use tokio_postgres::Client;
 
-use super::asset_search::{AssetSearch, TenantAsset, columns};
+use super::{
+    asset_search::{AssetSearch, TenantAsset, columns},
+    places::Places,
+};
 use crate::{
     database::{PreparedStatement, Scripts as _},
     model::Asset,
-    store::{AssetKey, Layout, RecordToWrite, StoreError, TenantKey},
+    store::{AssetKey, RecordToWrite, StoreError, TenantKey},
 };
 
 /// Past so many assets, what was looked up for a tenant is forgotten: records come sorted, so little is lost.
@@ -25,7 +28,7 @@ const PLAN_AS_BEFORE: &str = "-- assets: plan as before
 
 pub(super) struct AssetKeys<'a> {
     client: &'a Client,
-    layout: Layout,
+    are_apart: bool,
     search: AssetSearch<'a>,
     draw: PreparedStatement<'a>,
     make: PreparedStatement<'a>,
@@ -35,13 +38,14 @@ pub(super) struct AssetKeys<'a> {
 }
 
 impl<'a> AssetKeys<'a> {
-    pub(super) async fn new(client: &'a Client, layout: Layout) -> Result<Self, StoreError> {
+    pub(super) async fn new(client: &'a Client, places: Places) -> Result<Self, StoreError> {
         // The plan that knows nothing of tenants, and goes by the index, is the right one also where statistics are from when there
         // were few. Of records that lie apart, the tenant has to be known, and their machines plan for themselves.
-        if layout != Layout::Apart {
+        let are_apart = places.are_apart();
+        if !are_apart {
             client.run_script(PLAN_BY_INDEX).await?;
         }
-        let search = AssetSearch::new(client, layout).await?;
+        let search = AssetSearch::new(client, places).await?;
         let draw = PreparedStatement::new(
             client,
             "-- assets: draw keys
@@ -56,7 +60,7 @@ impl<'a> AssetKeys<'a> {
                 ON CONFLICT DO NOTHING",
         )
         .await?;
-        Ok(Self { client, layout, search, draw, make, tenant: None, known: HashMap::default() })
+        Ok(Self { client, are_apart, search, draw, make, tenant: None, known: HashMap::default() })
     }
 
     /// The keys of these records' assets, in their order.
@@ -94,7 +98,7 @@ impl<'a> AssetKeys<'a> {
 
     /// Gives the connection back as it was.
     pub(super) async fn finish(self) -> Result<(), StoreError> {
-        if self.layout != Layout::Apart {
+        if !self.are_apart {
             self.client.run_script(PLAN_AS_BEFORE).await?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use futures_util::SinkExt as _;
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, Transaction};
 
-use super::assets::AssetKeys;
+use super::{assets::AssetKeys, places::Places};
 use crate::{
     database::copy_in::{put_header, put_trailer},
     store::{
@@ -26,8 +26,9 @@ pub(super) async fn copy_records(
     written: impl Fn(u64),
 ) -> Result<u64, StoreError> {
     let (send, mut resolved) = mpsc::channel::<(Vec<RecordToWrite>, Vec<AssetKey>)>(1);
+    let places = Places::of(lookups, layout, loads.iter().map(|load| load.key.tenant)).await?;
     let resolve = async move {
-        let mut assets = AssetKeys::new(lookups, layout).await?;
+        let mut assets = AssetKeys::new(lookups, places).await?;
         while let Some(batch) = records.recv().await {
             let keys = assets.resolve(&batch, |record| loads[record.load].key.tenant).await?;
             if send.send((batch, keys)).await.is_err() {

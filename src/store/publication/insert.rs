@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use chrono::{NaiveDate, Utc};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, Error, Transaction, error::SqlState};
 
 use crate::{
     database::Statements as _,
     model::{Month, UtcTime},
-    store::{NewLoad, StoreError},
+    store::{Layout, NewLoad, StoreError},
 };
 
 /// Makes partitions for the months of the loads: outside the transaction, so that its locks are short. With the present month, the
 /// next one gets its own, so that no import of its first day has to wait for it.
-pub(super) async fn ensure_months(client: &Client, loads: &[NewLoad]) -> Result<(), StoreError> {
+pub(super) async fn ensure_months(client: &Client, layout: Layout, loads: &[NewLoad]) -> Result<(), StoreError> {
     let with_records = loads.iter().filter(|load| load.record_count > 0);
     let mut months: BTreeSet<Month> = with_records.map(|load| load.month).collect();
     if let Some(present) = Month::of(Utc::now().date_naive())
@@ -22,9 +22,21 @@ pub(super) async fn ensure_months(client: &Client, loads: &[NewLoad]) -> Result<
         months.extend(present.shifted(1));
     }
     for month in months {
-        client.run("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month.first_day()]).await?;
+        if let Err(error) = client.run("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month.first_day()]).await {
+            return Err(not_ensured(error, layout, month));
+        }
     }
     Ok(())
+}
+
+/// Citus makes no partition while it moves records from one machine to another, and has no code that says so.
+fn not_ensured(error: Error, layout: Layout, month: Month) -> StoreError {
+    match error.as_db_error() {
+        Some(found) if layout == Layout::Apart && *found.code() == SqlState::INTERNAL_ERROR => StoreError::unavailable(
+            format!("there is no room for the records of {month} yet, and Citus makes none now: {found}"),
+        ),
+        _ => error.into(),
+    }
 }
 
 pub(super) async fn allocate_ids(transaction: &Transaction<'_>, count: usize) -> Result<Vec<i64>, StoreError> {

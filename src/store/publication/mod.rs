@@ -3,7 +3,6 @@
 mod alike;
 mod asset_search;
 mod assets;
-mod by_tenant;
 mod comparisons;
 mod copy;
 mod coverage;
@@ -12,6 +11,7 @@ mod insert;
 mod months;
 mod months_before;
 mod new_load;
+mod places;
 mod preconditions;
 mod publish;
 mod revisions;

@@ -78,7 +78,7 @@ impl ImportSession {
         (file_name, imported_by): (&str, &str),
         written: impl Fn(u64),
     ) -> Result<Publication, StoreError> {
-        ensure_months(&self.connections.lookups, loads).await?;
+        ensure_months(&self.connections.lookups, self.layout, loads).await?;
         let months = by_month(loads);
         let (store, source) = (self.store.clone(), self.source.clone());
         let ahead = async { Ok(Revisions::ahead(&store, &source, &months).await) };
@@ -107,7 +107,7 @@ impl ImportSession {
         written: impl Fn(u64),
     ) -> Result<Unpublished, StoreError> {
         let transaction = self.connections.publisher.transaction().await?;
-        let unpublished = Unpublished::begin(&transaction, &self.connections.lookups, loads).await?;
+        let unpublished = Unpublished::begin(&transaction, &self.connections.lookups, self.layout, loads).await?;
         let copy = copy_records(
             &transaction,
             (&self.connections.lookups, self.layout),

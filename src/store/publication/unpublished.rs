@@ -9,15 +9,19 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Error, Transaction};
 
-use super::insert::allocate_ids;
+use super::{
+    insert::allocate_ids,
+    places::{Places, with},
+};
 use crate::{
     database::{Scripts as _, Statements},
-    store::{NewLoad, StoreError, locks},
+    store::{Layout, NewLoad, StoreError, locks},
 };
 
 /// How long a machine may take to show what it has committed.
 /// Citus finishes within a minute what was cut off between two machines.
 const VISIBLE_LIMIT: Duration = Duration::from_secs(90);
+const PURGED: StoreError = StoreError::Changed("a month of the import was purged");
 const VISIBLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records that an import has written, or is writing.
@@ -34,16 +38,19 @@ impl Unpublished {
     pub(super) async fn begin(
         transaction: &Transaction<'_>,
         observer: &Client,
+        layout: Layout,
         loads: &[NewLoad],
     ) -> Result<Self, StoreError> {
-        // Publishing waits for the disk, and so for all that was written before it.
-        transaction.run_script("-- begin_import: commit\nSET LOCAL synchronous_commit = off").await?;
+        // Publishing waits for the disk, and so for all that was written before it. A worker of Citus keeps what a coordinator loses.
+        if layout == Layout::Together {
+            transaction.run_script("-- begin_import: commit\nSET LOCAL synchronous_commit = off").await?;
+        }
         locks::share_assets(transaction, observer).await?;
         let load_ids = allocate_ids(transaction, loads.len()).await?;
         let number = "-- begin_import: id\nSELECT nextval('unpublished_import_id_seq') AS id";
         let id = transaction.fetch_one(number, &[]).await?.try_get("id")?;
         locks::own_unpublished(transaction, id).await?;
-        let (tenants, months) = places(loads.iter());
+        let (tenants, months) = tenants_and_months(loads.iter());
         transaction
             .run(
                 "-- begin_import
@@ -55,13 +62,15 @@ impl Unpublished {
         Ok(Self { id, load_ids })
     }
 
-    /// Waits until all of it can be read: on other machines, what is committed becomes visible a little later. Tenant by tenant, so
-    /// that only their machines are asked.
+    /// Waits until all of it can be read: on other machines, what is committed becomes visible a little later.
     pub(super) async fn wait_until_visible(&self, client: &Client, loads: &[NewLoad]) -> Result<(), StoreError> {
         let began = Instant::now();
         let written: Vec<(&NewLoad, i64)> = loads.iter().zip(self.load_ids.iter().copied()).collect();
-        for of_tenant in written.chunk_by(|(a, _), (b, _)| a.key.tenant == b.key.tenant) {
-            while !are_visible(client, of_tenant).await? {
+        let places = Places::of(client, Layout::Apart, loads.iter().map(|load| load.key.tenant)).await?;
+        for part in places.parts(&written, |(load, _)| load.key.tenant).unwrap_or_default() {
+            let of_part: Vec<(&NewLoad, i64)> = part.into_iter().map(|n| written[n]).collect();
+            while !are_visible(client, &places, &of_part).await? {
+                self.check_not_purged(client).await?;
                 if began.elapsed() > VISIBLE_LIMIT {
                     return Err(StoreError::unavailable(
                         "a machine that records were written to does not show them yet",
@@ -71,6 +80,12 @@ impl Unpublished {
             }
         }
         Ok(())
+    }
+
+    /// A purge of a month takes what imports have written to it, and what they said of that.
+    async fn check_not_purged(&self, client: &Client) -> Result<(), StoreError> {
+        let find = "-- find_import\nSELECT FROM unpublished_import WHERE unpublished_import_id = $1";
+        if client.fetch_all(find, &[&self.id]).await?.is_empty() { Err(PURGED) } else { Ok(()) }
     }
 
     /// Strikes out what is published with the transaction: all but these loads.
@@ -83,7 +98,7 @@ impl Unpublished {
             let delete = "-- end_import\nDELETE FROM unpublished_import WHERE unpublished_import_id = $1";
             transaction.run(delete, &[&self.id]).await?
         } else {
-            let (tenants, months) = places(left_out.iter().map(|&(load, _)| load));
+            let (tenants, months) = tenants_and_months(left_out.iter().map(|&(load, _)| load));
             let ids: Vec<i64> = left_out.iter().map(|&(_, id)| id).collect();
             transaction
                 .run(
@@ -94,8 +109,7 @@ impl Unpublished {
                 )
                 .await?
         };
-        // A purge of one of its months deletes the records that it finds there.
-        if struck == 1 { Ok(()) } else { Err(StoreError::Changed("a month of the import was purged")) }
+        if struck == 1 { Ok(()) } else { Err(PURGED) }
     }
 
     /// Deletes what was not published. Where that fails, the next import does it.
@@ -106,21 +120,29 @@ impl Unpublished {
     }
 }
 
-/// Whether the records of a tenant's loads are all there.
-async fn are_visible(client: &Client, loads: &[(&NewLoad, i64)]) -> Result<bool, StoreError> {
-    let Some((first, _)) = loads.first() else { return Ok(true) };
-    let (_, months) = places(loads.iter().map(|&(load, _)| load));
+/// Whether the records of these loads, of tenants of one shard, are all there.
+async fn are_visible(client: &Client, places: &Places, loads: &[(&NewLoad, i64)]) -> Result<bool, StoreError> {
+    let (tenants, months) = tenants_and_months(loads.iter().map(|&(load, _)| load));
     let ids: Vec<i64> = loads.iter().map(|&(_, id)| id).collect();
-    let statement = "-- visible_records
-        SELECT coalesce(sum(record_count), 0)::bigint AS records FROM usage_block
-        WHERE tenant_key = $1 AND usage_month = ANY ($2) AND load_id = ANY ($3)";
-    let row = client.fetch_one(statement, &[&first.key.tenant.0, &months, &ids]).await?;
+    let statement = format!(
+        "-- visible_records
+        SELECT coalesce(sum(found.records), 0)::bigint AS records
+        FROM unnest($1::bigint[], $2::date[], $3::bigint[]) AS written (tenant_key, usage_month, load_id)
+        CROSS JOIN LATERAL (
+            SELECT sum(record_count) AS records FROM usage_block
+            WHERE tenant_key = written.tenant_key{} AND usage_month = written.usage_month AND load_id = written.load_id
+        ) AS found",
+        places.condition(4)
+    );
+    let of_shard = places.bind(&tenants);
+    let parameters = with(vec![&tenants, &months, &ids], of_shard.as_ref());
+    let row = client.fetch_one(&statement, &parameters).await?;
     let expected: i64 = loads.iter().map(|(load, _)| i64::from(load.record_count)).sum();
     Ok(row.try_get::<_, i64>("records")? == expected)
 }
 
 /// Of each load, whose it is and of which month.
-fn places<'a>(loads: impl Iterator<Item = &'a NewLoad>) -> (Vec<i64>, Vec<NaiveDate>) {
+fn tenants_and_months<'a>(loads: impl Iterator<Item = &'a NewLoad>) -> (Vec<i64>, Vec<NaiveDate>) {
     loads.map(|load| (load.key.tenant.0, load.month.first_day())).unzip()
 }
 
