@@ -64,6 +64,11 @@ bench: postgresql tools build ## Measure, and write docs/benchmarks.md; ROWS=100
 		--only-binary :all: -r benches/requirements.txt
 	target/tools/venv/bin/python -B benches/bench.py $(PROGRAM) docs/benchmarks.md --rows $(ROWS) --runs $(RUNS)
 
+.PHONY: bench-citus
+bench-citus: postgresql tools build ## Measure records on Citus, where it is installed, and write docs/benchmarks-citus.md
+	@$(HAS_CITUS)
+	target/tools/venv/bin/python -B benches/spread.py $(PROGRAM) docs/benchmarks-citus.md --runs $(RUNS)
+
 .PHONY: microbench
 microbench: ## Measure what is done for each record
 	$(CARGO) bench --locked --bench hot

@@ -81,7 +81,7 @@ def tenant(id, organization, name):
     return {"id": id, "organization_id": organization, "name": name, "plan": "essentials", "status": "NORMAL"}
 
 
-def write_large_month(path, rows):
+def write_large_month(path, rows, organization=ORGANIZATION, tenant=LARGE_TENANT):
     """Some 260 bytes a row; assets in report order, quantities with four or six decimals."""
     assets = -(-rows // (DAYS * RECORDS_PER_ASSET_DAY))
     numbers = random.Random(2022)
@@ -94,7 +94,7 @@ def write_large_month(path, rows):
         ][n % 3]
         hours = "user_hours_essentials" if kind == "USER" else "endpoint_hours_essentials"
         region = numbers.choice(["AF", "AP", "EU", "NA"])
-        front = f"{ORGANIZATION},{LARGE_TENANT},{name},{id},{kind}"
+        front = f"{organization},{tenant},{name},{id},{kind}"
         parts.append((front, f"{hours},{METERS[hours][0]}", region))
     gib = f"bandwidth_gib_essentials,{METERS['bandwidth_gib_essentials'][0]}"
     written = 0

@@ -89,7 +89,7 @@ class Postgres:
         "log_min_messages": "warning",
     }
 
-    def __init__(self):
+    def __init__(self, settings=None):
         found = shutil.which("pg_ctl")
         newest = sorted(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"), key=lambda path: int(path.split("/")[4]))
         if not found and not newest:
@@ -104,7 +104,7 @@ class Postgres:
             self.home.chmod(0o755)
         self.data = self.home / "data"
         self._call("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C")
-        settings = "".join(f" -c {name}='{value}'" for name, value in self.SETTINGS.items())
+        settings = "".join(f" -c {name}='{value}'" for name, value in {**self.SETTINGS, **(settings or {})}.items())
         options = f"-c unix_socket_directories='{self.home}'{settings}"
         self._call("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.home / "log"), "-o", options, "start")
         self.pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
