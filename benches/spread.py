@@ -21,6 +21,8 @@ from harness import Postgres, Server, process_cpu
 
 DATABASE = "reports"
 AT_ONCE = 20
+# With as many tenants as there are for it.
+MANY_RUNS = 2
 SMALL_IMPORTS = 20
 SETTINGS = {"shared_preload_libraries": "citus", "wal_level": "logical", "max_prepared_transactions": "200"}
 
@@ -92,17 +94,22 @@ class Bench:
         self.runs.setdefault(what, {}).setdefault(name, []).append((seconds, first, workers, own))
 
     def table(self, names, has_server):
-        columns = ["what", "way", "median", "against one server", "CPU of the first node", "of the workers"]
+        columns = ["what", "way", "runs", "median", "against one server", "CPU of the first node", "of the workers"]
         columns += ["of `serve`"] if has_server else []
         self.say("\n| " + " | ".join(columns) + " |")
         self.say("| --- | --- |" + " ---: |" * (len(columns) - 2))
         for what in names:
             ways = self.runs[what]
-            base = statistics.median(run[0] for run in next(iter(ways.values())))
-            for way, runs in ways.items():
+            base = statistics.median(run[0] for run in ways["one server"])
+            for way, runs in sorted(ways.items(), key=lambda way: (way[0] != "one server", way[0])):
                 seconds, first, workers, own = (statistics.median(run[n] for run in runs) for n in range(4))
-                cells = [what, way, f"{seconds:.2f} s", f"{seconds / base:.2f}", f"{first:.2f} s", f"{workers:.2f} s"]
+                cells = [what, way, str(len(runs)), f"{seconds:.2f} s", f"{seconds / base:.2f}", f"{first:.2f} s", f"{workers:.2f} s"]
                 self.say("| " + " | ".join(cells + ([f"{own:.2f} s"] if has_server else [])) + " |")
+
+
+def in_turns(ways, run):
+    """The first one is not always the first."""
+    return ways if run % 2 == 0 else ways[::-1]
 
 
 def month_file(folder, n, rows):
@@ -112,26 +119,27 @@ def month_file(folder, n, rows):
 
 
 def imports(bench, ways, rows, runs):
-    one, many = f"import of {rows:,} records", f"{AT_ONCE} of them at once, of as many tenants"
+    one, many = f"import of {rows:,} records", f"{AT_ONCE} such imports at once, of as many tenants"
     first, later = (
         f"a {day} day of {dataset.DAILY_TENANTS:,} tenants, {dataset.DAILY_RECORDS} records each" for day in ("first", "second")
     )
     small = f"{SMALL_IMPORTS} imports of one record, one after the other"
     for n in range(runs):
         file = month_file(bench.folder, n, rows)
-        for way in ways:
-            bench.measure(one, way, way.name, lambda way=way: [way.start("import", file)])
-    files = [month_file(bench.folder, runs + n, rows) for n in range(AT_ONCE)]
-    for way in ways:
-        bench.measure(many, way, way.name, lambda way=way: [way.start("import", file) for file in files])
+        for way in in_turns(ways, n):
+            bench.measure(one, way, way.name, lambda way=way, file=file: [way.start("import", file)])
+    for n in range(MANY_RUNS):
+        files = [month_file(bench.folder, runs + AT_ONCE * n + file, rows) for file in range(AT_ONCE)]
+        for way in in_turns(ways, n):
+            bench.measure(many, way, way.name, lambda way=way, files=files: [way.start("import", file) for file in files])
     for what, day in ((first, 1), (later, 2)):
         file = bench.folder / f"day-{day}.csv"
         dataset.write_daily(file, day)
-        for way in ways:
+        for way in in_turns(ways, day):
             bench.measure(what, way, way.name, lambda way=way, file=file: [way.start("import", str(file))])
     file = bench.folder / "one.csv"
     for n in range(runs):
-        for way in ways:
+        for way in in_turns(ways, n):
             bench.measure(small, way, way.name, lambda way=way, n=n: small_imports(way, file, n))
     bench.table([one, many, first, later, small], False)
 
@@ -158,7 +166,7 @@ def downloads(bench, plain, spread, rows, runs):
             Server(spread.program, spread.first.url(DATABASE), "--records-database-url", spread.records_url()),
         ),
     }
-    one, many = f"download of {rows:,} records", f"{AT_ONCE} of them at once, of as many tenants"
+    one, many = f"download of {rows:,} records", f"{AT_ONCE} such downloads at once, of as many tenants"
 
     def usage(server, n, output):
         command = [plain.program, "usage", "--server", f"http://{server.address}", "--tenant", dataset.ordinary_tenant(n)]
@@ -173,11 +181,11 @@ def downloads(bench, plain, spread, rows, runs):
                 raise SystemExit("a report failed")
         if len({file.read_bytes() for file in files}) != 1:
             raise SystemExit("reports differ")
-        for _ in range(runs):
-            for name, (way, server) in servers.items():
+        for n in range(runs):
+            for name, (way, server) in in_turns(list(servers.items()), n):
                 bench.measure(one, way, name, lambda: [usage(server, 0, "/dev/null")], server)
-        for _ in range(max(1, runs // 2)):
-            for name, (way, server) in servers.items():
+        for n in range(runs):
+            for name, (way, server) in in_turns(list(servers.items()), n):
                 bench.measure(many, way, name, lambda: [usage(server, runs + n, "/dev/null") for n in range(AT_ONCE)], server)
     finally:
         for _, server in servers.values():

@@ -52,39 +52,13 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let is_without_partition = error.as_db_error().is_some_and(|error| {
             // A check that a row fails has a name, and a missing partition has none. Messages are in the server's language.
-            (*error.code() == SqlState::CHECK_VIOLATION
+            *error.code() == SqlState::CHECK_VIOLATION
                 && error.constraint().is_none()
-                && error.table() == Some("usage_block"))
-                // Of what a machine of Citus said to its coordinator, only the message is left.
-                || (*error.code() == SqlState::INTERNAL_ERROR && names_a_shard_of_all_months(error.message()))
+                && error.table() == Some("usage_block")
         });
         if is_without_partition {
             return Self::Changed("a month of the import was purged");
         }
         Self::Database(error.into())
-    }
-}
-
-/// Whether a message is about a piece of `usage_block` on a machine of Citus, and not about one of its months.
-fn names_a_shard_of_all_months(message: &str) -> bool {
-    message.split_once("usage_block_").is_some_and(|(_, rest)| {
-        let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-        after.len() < rest.len() && !after.starts_with('_')
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shard_of_all_months_is_told_from_one_of_a_month() {
-        assert!(names_a_shard_of_all_months("no partition of relation \"usage_block_102064\" found for row"));
-        assert!(names_a_shard_of_all_months(
-            "keine Partition von Relation »usage_block_102064« für die Zeile gefunden"
-        ));
-        assert!(!names_a_shard_of_all_months("could not read block 1 of relation \"usage_block_2022_01_102099\""));
-        assert!(!names_a_shard_of_all_months("relation \"usage_block\" does not exist"));
-        assert!(!names_a_shard_of_all_months("relation \"usage_block_old\" does not exist"));
     }
 }

@@ -4,7 +4,9 @@ use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
 use tokio_postgres::Row;
 
-use super::{MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant, columns, usage_key::usage_key};
+use super::{
+    Layout, MeterKey, RecordFilter, SnapshotTime, Store, StoreError, VisibleTenant, columns, usage_key::usage_key,
+};
 use crate::{
     database::{Binds, Statements as _, numeric::parse_sum},
     model::{Month, UsageKey, UtcTime},
@@ -103,6 +105,14 @@ impl Store {
         let client = self.short().await?;
         let statement = "-- is_standby\nSELECT pg_is_in_recovery() AS is_standby";
         Ok(client.fetch_one(statement, &[]).await?.try_get("is_standby")?)
+    }
+
+    /// Whether records of a tenant lie on a machine that may show what is published a little later, or may just have moved. It is asked
+    /// anew where they are.
+    pub async fn may_show_later(&self, tenant: &VisibleTenant) -> Result<bool, StoreError> {
+        self.forget_place(tenant.key());
+        let client = self.short().await?;
+        Ok(Layout::of(client.client()?).await? == Layout::Apart)
     }
 
     /// What loads add up to, from the totals that were stored with them; `None` where some of these are missing. Filters by

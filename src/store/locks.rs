@@ -174,6 +174,12 @@ pub(super) async fn share_assets(transaction: &Transaction<'_>, observer: &Clien
     Ok(())
 }
 
+/// Waits for imports that are writing, and keeps others from beginning to, for the transaction.
+pub(super) async fn wait_for_imports(transaction: &Transaction<'_>, observer: &Client) -> Result<(), Error> {
+    let locked = transaction.run("-- distribute: lock\nSELECT pg_advisory_xact_lock($1)", &[&ASSETS]);
+    wait_for(ASSETS, "spread records", observer, locked).await.map(drop)
+}
+
 /// Says that an import with records that are not published is running. The session holds it until [`release_all`].
 pub(super) async fn own_unpublished(transaction: &Transaction<'_>, import: i64) -> Result<(), Error> {
     let statement = "-- lock_unpublished\nSELECT pg_advisory_lock($1)";

@@ -14,6 +14,7 @@ mod load_history;
 mod loads;
 mod locks;
 mod meters;
+mod partitions;
 mod pools;
 mod prices;
 mod pricing;

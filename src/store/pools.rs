@@ -152,9 +152,18 @@ impl Store {
 
     /// A connection that reads the records of a tenant.
     pub(super) async fn records_of(&self, tenant: i64) -> Result<PooledConnection, StoreError> {
-        match &self.record_machines {
-            Some(machines) => machines.connection(tenant, &self.short).await,
-            None => Ok(self.export.get().await?),
+        if let Some(machines) = &self.record_machines
+            && let Some(connection) = machines.connection(tenant, &self.short).await?
+        {
+            return Ok(connection);
+        }
+        Ok(self.export.get().await?)
+    }
+
+    /// Has it asked anew where a tenant's records are.
+    pub(super) fn forget_place(&self, tenant: i64) {
+        if let Some(machines) = &self.record_machines {
+            machines.forget(tenant);
         }
     }
 

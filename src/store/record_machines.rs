@@ -20,8 +20,8 @@ const MOST_KNOWN: usize = 100_000;
 /// Workers of Citus.
 pub(super) struct RecordMachines {
     machines: Vec<Machine>,
-    /// The machine of each tenant, by its position.
-    places: Mutex<HashMap<i64, (usize, Instant)>>,
+    /// The machine of each tenant, by its position; `None` where it is not one of these.
+    places: Mutex<HashMap<i64, (Option<usize>, Instant)>>,
     strangers: Once,
 }
 
@@ -47,21 +47,37 @@ impl RecordMachines {
         Ok(Self { machines, places: Mutex::default(), strangers: Once::new() })
     }
 
-    /// A connection to the machine of a tenant. The coordinator knows which one it is.
-    pub(super) async fn connection(&self, tenant: i64, coordinator: &Pool) -> Result<PooledConnection, StoreError> {
+    /// A connection to the machine of a tenant; `None` where it is not among these, and the coordinator has to ask it. It knows which
+    /// one it is.
+    pub(super) async fn connection(
+        &self,
+        tenant: i64,
+        coordinator: &Pool,
+    ) -> Result<Option<PooledConnection>, StoreError> {
         let place = match self.known(tenant) {
             Some(place) => place,
             None => self.find(tenant, coordinator).await?,
         };
-        Ok(self.machines[place].pool.get().await?)
+        let Some(place) = place else { return Ok(None) };
+        let connection = self.machines[place].pool.get().await;
+        if connection.is_err() {
+            // It may be elsewhere by now.
+            self.forget(tenant);
+        }
+        Ok(Some(connection?))
     }
 
-    fn known(&self, tenant: i64) -> Option<usize> {
+    /// Has the coordinator asked anew.
+    pub(super) fn forget(&self, tenant: i64) {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+    }
+
+    fn known(&self, tenant: i64) -> Option<Option<usize>> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.get(&tenant).filter(|(_, since)| since.elapsed() < KNOWN_FOR).map(|&(place, _)| place)
     }
 
-    async fn find(&self, tenant: i64, coordinator: &Pool) -> Result<usize, StoreError> {
+    async fn find(&self, tenant: i64, coordinator: &Pool) -> Result<Option<usize>, StoreError> {
         let statement = "-- machine_of_tenant
             SELECT n.nodename::text AS host, n.nodeport AS port
             FROM pg_catalog.pg_dist_placement p JOIN pg_catalog.pg_dist_node n ON n.groupid = p.groupid
@@ -70,14 +86,14 @@ impl RecordMachines {
         let row = coordinator.get().await?.fetch_one(statement, &[&tenant]).await?;
         let (host, port): (String, i32) = (row.try_get("host")?, row.try_get("port")?);
         let is_it = |machine: &Machine| machine.host == host && i32::from(machine.port) == port;
-        let place = self.machines.iter().position(is_it).unwrap_or_else(|| {
+        let place = self.machines.iter().position(is_it);
+        if place.is_none() {
             self.strangers.call_once(|| {
                 tracing::warn!(
-                    "the records database has no host {host}:{port}, which Citus has records on: they are read by another host, which is slower"
+                    "the records database has no host {host}:{port}, which Citus has records on: they are read by the coordinator, which is slower"
                 );
             });
-            usize::try_from(tenant.unsigned_abs()).unwrap_or(0) % self.machines.len()
-        });
+        }
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if places.len() >= MOST_KNOWN {
             places.clear();

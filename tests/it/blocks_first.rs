@@ -151,6 +151,51 @@ async fn what_a_killed_import_left_is_deleted_by_the_next_one_of_a_tenant_of_it_
     assert_eq!(database.import(&content()).await.loads.len(), 3);
 }
 
+/// As what a machine of Citus commits that was away: it appears when its import is long gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_appears_when_its_import_has_ended_is_deleted_then() {
+    let database = database().await;
+    let (sql, late) = (database.sql().await, database.sql().await);
+    sql.batch_execute("CREATE TABLE late (LIKE usage_block)").await.unwrap();
+    let lose = async || {
+        let waiting = Waiting::start(&database, content()).await;
+        let loads: String = sql.query_one("SELECT load_ids::text FROM unpublished_import", &[]).await.unwrap().get(0);
+        let is_it = format!("load_id = ANY ('{loads}')");
+        for statement in [
+            format!("INSERT INTO late SELECT * FROM usage_block WHERE {is_it}"),
+            format!("DELETE FROM usage_block WHERE {is_it}"),
+            // Its session is gone, and has deleted nothing.
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()
+               AND application_name = 'secure-connect-reports' ORDER BY wait_event_type = 'Lock'"
+                .to_owned(),
+        ] {
+            sql.batch_execute(&statement).await.unwrap();
+        }
+        waiting.end().await.expect_err("its connections are gone");
+        assert_eq!(unpublished(&database).await, (0, 1));
+    };
+    let next = async |quantity: &str| {
+        database.import(&csv(&[Row::on("2022-03-01", quantity).of(ORG, TENANT_2)])).await;
+    };
+    lose().await;
+    late.batch_execute("BEGIN; INSERT INTO usage_block SELECT * FROM late").await.unwrap();
+    next("1").await;
+    assert_eq!(purged(&database, NO_MONTHS, false).await.unpublished, 0);
+    assert_eq!(unpublished(&database).await, (0, 1), "it is not forgotten");
+    late.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(unpublished(&database).await, (3, 1));
+    next("2").await;
+    assert_eq!(unpublished(&database).await, (0, 0));
+
+    // What never appears is not waited for.
+    lose().await;
+    next("3").await;
+    assert_eq!(unpublished(&database).await, (0, 1));
+    sql.batch_execute("UPDATE unpublished_import SET discarded_at = discarded_at - interval '61 min'").await.unwrap();
+    next("4").await;
+    assert_eq!(unpublished(&database).await, (0, 0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_leaves_an_import_that_runs_alone_but_for_months_that_go() {
     let database = database().await;

@@ -16,7 +16,7 @@ fn server_config(database: &Database) -> ServerConfig {
 }
 
 /// The version that this program knows.
-const NEWEST: u32 = 23;
+const NEWEST: u32 = 24;
 
 #[tokio::test]
 async fn replicas_may_migrate_at_once() {

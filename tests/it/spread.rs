@@ -3,6 +3,8 @@
 mod moves;
 mod torture;
 
+use std::{process::Stdio, time::Duration};
+
 use futures_util::TryStreamExt as _;
 use secure_connect_reports::{
     auth::AuthConfig,
@@ -18,7 +20,7 @@ use crate::support::{
     Database, Machines, Server,
     builder::{CATALOG, ORG, ORG_EUR, Row, TENANT, TENANT_2, TENANT_EUR, csv},
     calls::{detailed_usage, monthly_costs, reason},
-    program, run,
+    program, run, settle,
 };
 
 const TENANTS: [(&str, &str); 3] = [(ORG, TENANT), (ORG, TENANT_2), (ORG_EUR, TENANT_EUR)];
@@ -86,11 +88,8 @@ async fn records_are_spread_once_and_read_as_before() {
     assert!(done && told.contains("records are spread over 2 workers of Citus, as before"), "{told}{error}");
     assert_eq!(store::layout(&url).await.unwrap(), Layout::Apart);
 
-    // Nothing of it is left where it was.
+    assert_eq!(left_here(&database).await, 0);
     let sql = database.sql().await;
-    let local = "SELECT sum(pg_relation_size(oid))::bigint FROM pg_class
-        WHERE relkind = 'r' AND (relname = 'asset' OR relname LIKE 'usage_block%')";
-    assert_eq!(sql.query_one(local, &[]).await.unwrap().get::<_, i64>(0), 0);
 
     // Each account by the way that is meant for it.
     sql.batch_execute("ALTER ROLE reads LOGIN; ALTER ROLE writes LOGIN").await.unwrap();
@@ -121,6 +120,45 @@ async fn records_are_spread_once_and_read_as_before() {
     assert_eq!(sql.query_one(comments, &[]).await.unwrap().get::<_, i64>(0), 24);
 }
 
+/// Bytes of records on the coordinator.
+async fn left_here(database: &Database) -> i64 {
+    let local = "SELECT sum(pg_relation_size(oid))::bigint FROM pg_class
+        WHERE relkind = 'r' AND (relname = 'asset' OR relname LIKE 'usage_block%')";
+    database.sql().await.query_one(local, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Citus"]
+async fn spreading_that_is_killed_has_done_all_or_nothing() {
+    let machines = Machines::with_citus(&[]);
+    let url = machines.make_migrated("killed").await;
+    let database = Database::at(&url);
+    database.apply(CATALOG).await;
+    database.import(&csv(&rows("2022-02-01"))).await;
+    let server = server(&url, None);
+    let before = reports(&server).await;
+    let (mut done, mut killed) = (0, 0);
+    for delay in (0..).step_by(60) {
+        let mut command = program();
+        command.args(["migrate", "--distribute"]).env("DATABASE_URL", &url).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        child.kill().unwrap();
+        let is_whole = child.wait().unwrap().success();
+        settle(&database).await;
+        assert!(reports(&server).await == before, "killed after {delay} ms");
+        done += u32::from(store::layout(&url).await.unwrap() == Layout::Apart);
+        killed += u32::from(!is_whole);
+        if is_whole {
+            break;
+        }
+    }
+    assert!(killed >= 3 && done >= 1, "{killed} {done}");
+    assert_eq!(store::distribute(&url).await.unwrap(), Distributed { workers: 2, is_new: false });
+    assert_eq!(left_here(&database).await, 0);
+    database.import(&csv(&rows("2022-02-02"))).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Citus"]
 async fn a_worker_that_is_away_concerns_its_tenants_only() {
@@ -133,7 +171,7 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
     let server = server(&url, Some(machines.workers_url("spread")));
     let (mut all, mut bills) = (reports(&server).await, costs(&server).await);
 
-    let (sql, mut refused) = (database.sql().await, 0);
+    let (sql, mut refused, mut refused_imports) = (database.sql().await, 0, 0);
     for (number, worker) in machines.workers.iter().enumerate() {
         let here = "SELECT t.tenant_id::text FROM tenant t
             JOIN pg_dist_placement p ON p.shardid = get_shard_id_for_distribution_column('asset', t.tenant_key)
@@ -159,11 +197,22 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
         }
         assert_eq!(costs(&server).await, bills);
         // Others are imported for, in months that are there.
-        let other = TENANTS.iter().position(|(_, tenant)| !here.contains(&(*tenant).to_owned()));
-        if let Some(other) = other {
-            let day = format!("2022-02-{:02}", number + 10);
-            let (organization, tenant) = TENANTS[other];
-            database.import(&csv(&[Row::on(&day, "1").of(organization, tenant)])).await;
+        let is_here = |tenant: &str| here.contains(&tenant.to_owned());
+        let other = TENANTS.iter().position(|(_, tenant)| !is_here(tenant));
+        let day =
+            |of: (&str, &str), month: &str| csv(&[Row::on(&format!("{month}-{:02}", number + 10), "1").of(of.0, of.1)]);
+        for of in TENANTS {
+            let is_sound = !is_here(of.1) && Some(of) == other.map(|n| TENANTS[n]);
+            let months = if is_sound { &["2022-02", "2021-12"][..] } else { &["2022-02"] };
+            for month in months.iter().filter(|_| is_sound || is_here(of.1)) {
+                let error = database.try_import(&day(of, month), "default", false).await.err();
+                let is_there = is_sound && *month == "2022-02";
+                assert_eq!(error.is_none(), is_there, "{of:?} {month} {error:?}");
+                if let Some(error) = error {
+                    assert!(error.to_string().starts_with("the database is not available: "), "{error}");
+                    refused_imports += 1;
+                }
+            }
         }
         worker.recover().unwrap();
         let after = reports(&server).await;
@@ -174,9 +223,11 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
         bills = costs(&server).await;
     }
     assert_eq!(refused, TENANTS.len());
+    // Of each, and the first of a month of those that were sound.
+    assert!(refused_imports > TENANTS.len(), "{refused_imports}");
 }
 
-/// The newest migration is applied again, and then what others may have to do with tables whose rows lie elsewhere.
+/// The newest migrations are applied again, and then what others may have to do with tables whose rows lie elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Citus"]
 async fn later_migrations_reach_records_on_workers() {
@@ -190,8 +241,10 @@ async fn later_migrations_reach_records_on_workers() {
     let before = reports(&at_workers).await;
     let sql = database.sql().await;
     let count = "SELECT count(*) FROM detailed_usage_report";
+    // Back to the one before that of the view.
     sql.batch_execute(
-        "DELETE FROM refinery_schema_history WHERE version = (SELECT max(version) FROM refinery_schema_history)",
+        "DELETE FROM refinery_schema_history WHERE version >= 23;
+        ALTER TABLE unpublished_import DROP COLUMN record_count, DROP COLUMN discarded_at",
     )
     .await
     .unwrap();
@@ -199,11 +252,16 @@ async fn later_migrations_reach_records_on_workers() {
     assert_eq!(sql.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 4500);
     sql.batch_execute(
         "BEGIN;
-        ALTER TABLE asset ADD COLUMN later smallint NOT NULL DEFAULT 7;
-        ALTER TABLE usage_block ADD COLUMN later smallint NOT NULL DEFAULT 7;
-        ALTER TABLE usage_block ADD CONSTRAINT later_is_more CHECK (later > 6);
+        DO $$ BEGIN
+            ALTER TABLE asset ADD COLUMN later smallint NOT NULL DEFAULT 7;
+            ALTER TABLE usage_block ADD COLUMN later smallint NOT NULL DEFAULT 7;
+            ALTER TABLE usage_block ADD CONSTRAINT later_is_more CHECK (later > 6);
+            CREATE INDEX asset_later ON asset (tenant_key, later);
+            DROP INDEX asset_later;
+            ALTER TABLE usage_block ALTER COLUMN later DROP NOT NULL;
+            ALTER TABLE asset RENAME COLUMN later TO sooner;
+        END $$;
         COMMENT ON COLUMN usage_block.later IS 'Seven.';
-        CREATE INDEX asset_later ON asset (tenant_key, later);
         COMMIT",
     )
     .await
@@ -230,9 +288,13 @@ async fn other_layouts_are_refused() {
         ("SELECT create_distributed_table('asset', 'tenant_key', colocate_with => 'none')", "asset, usage_block"),
     ] {
         sql.batch_execute(statement).await.unwrap();
-        for refusal in [store::layout(&url).await.unwrap_err(), store::distribute(&url).await.unwrap_err()] {
+        let refusals = [
+            store::layout(&url).await.unwrap_err().to_string(),
+            store::distribute(&url).await.unwrap_err().to_string(),
+        ];
+        for refusal in refusals {
             let expected = format!("Citus has distributed tables of this service ({tables}) in another way");
-            assert!(refusal.to_string().contains(&expected), "{refusal}");
+            assert!(refusal.contains(&expected), "{refusal}");
         }
     }
     // As the refusal says.

@@ -27,10 +27,10 @@ pub async fn distribute(database_url: &str) -> Result<Distributed, SchemaError> 
     let observer = options.connect().await.map_err(StoreError::from)?;
     locks::lock_migrations(&client, &observer).await.map_err(StoreError::from)?;
     compare(&client).await?;
-    Ok(spread(&mut client).await?)
+    Ok(spread(&mut client, &observer).await?)
 }
 
-async fn spread(client: &mut Client) -> Result<Distributed, StoreError> {
+async fn spread(client: &mut Client, observer: &Client) -> Result<Distributed, StoreError> {
     let layout = Layout::of(client).await?;
     if layout == Layout::Together {
         return Err(unsuitable(
@@ -46,6 +46,7 @@ async fn spread(client: &mut Client) -> Result<Distributed, StoreError> {
         return Ok(Distributed { workers, is_new: false });
     }
     let transaction = client.transaction().await?;
+    locks::wait_for_imports(&transaction, observer).await?;
     // The function that makes partitions runs as their owner, wherever it is called.
     transaction
         .run_script(

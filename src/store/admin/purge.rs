@@ -12,7 +12,11 @@ use tokio_postgres::{Client, error::SqlState};
 use crate::{
     database::{Scripts as _, Statements, connect},
     model::Month,
-    store::{StoreError, clock, locks, publication::sweep},
+    store::{
+        StoreError, clock, locks,
+        partitions::{month_of, partition_of},
+        publication::sweep,
+    },
 };
 
 /// Loads in one transaction.
@@ -23,7 +27,6 @@ const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// How often.
 const LOCK_TRIES: u32 = 240;
 /// What the names of partitions begin with; a year and the number of a month follow: `usage_block_2022_02`.
-const PARTITION_PREFIX: &str = "usage_block_";
 
 /// What need not be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -211,7 +214,7 @@ async fn partitions(client: &Client) -> Result<Vec<Month>, PurgeError> {
     let rows = client.fetch_all(statement, &[]).await?;
     let months = rows.iter().map(|row| {
         let name: &str = row.try_get("name")?;
-        let month = name.strip_prefix(PARTITION_PREFIX).and_then(|month| month.replace('_', "-").parse().ok());
+        let month = month_of(&name);
         Ok(month.ok_or_else(|| StoreError::corrupt(format!("{name}, a partition of usage_block, is of no month")))?)
     });
     months.collect()
@@ -287,8 +290,7 @@ async fn delete_assets(client: &mut Client, tenant: i64) -> Result<u64, PurgeErr
 /// Drops the partition of a month. What was imported into it meanwhile goes with it, and is marked; an import that has written to
 /// it and not published yet cannot publish any more.
 async fn drop_month(client: &mut Client, month: Month) -> Result<(), PurgeError> {
-    // The name has only digits in it.
-    let partition = format!("{PARTITION_PREFIX}{:04}_{:02}", month.year(), month.number());
+    let partition = partition_of(month);
     let day = month.first_day();
     let sql = format!(
         "/* purge: drop a month */ SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = '5s';

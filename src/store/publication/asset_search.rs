@@ -81,6 +81,10 @@ impl<'a> AssetSearch<'a> {
         Ok(Self { places, ranges, each })
     }
 
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// The keys of assets, in their order, as far as they are there.
     pub(super) async fn find(&self, wanted: &[TenantAsset]) -> Result<Vec<Option<i64>>, StoreError> {
         let Some(parts) = self.places.parts(wanted, |wanted| wanted.tenant) else {

@@ -3,23 +3,25 @@
 //! New assets are committed at once, apart from the import's transaction: two imports of one tenant then never wait for
 //! each other's assets. One that no record names yet shows in no report.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use foldhash::fast::RandomState;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, types::ToSql};
 
 use super::{
     asset_search::{AssetSearch, TenantAsset, columns},
     places::Places,
 };
 use crate::{
-    database::{PreparedStatement, Scripts as _},
+    database::{PreparedStatement, Scripts as _, Statements as _},
     model::Asset,
     store::{AssetKey, RecordToWrite, StoreError, TenantKey},
 };
 
 /// Past so many assets, what was looked up for a tenant is forgotten: records come sorted, so little is lost.
 const MAX_CACHED: usize = 100_000;
+/// How many assets a statement makes where they lie apart. It has parameters for each, and no more than 65,535.
+const MADE_AT_ONCE: usize = 1000;
 
 const PLAN_BY_INDEX: &str = "-- assets: plan
     SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off";
@@ -134,7 +136,36 @@ impl<'a> AssetKeys<'a> {
         let rows = self.draw.fetch_all(&[&count]).await?;
         let keys: Vec<i64> = rows.first().map(|row| row.try_get("keys")).transpose()?.unwrap_or_default();
         let (tenants, types, ids, names) = columns(assets);
-        let made = self.make.run(&[&tenants, &types, &ids, &names, &keys]).await?;
+        let made = if self.are_apart {
+            self.make_apart(assets, &keys).await?
+        } else {
+            self.make.run(&[&tenants, &types, &ids, &names, &keys]).await?
+        };
         Ok((made == assets.len() as u64).then_some(keys))
+    }
+
+    /// By rows of parameters, of a shard each: what a statement selects, Citus copies to the shards first, by a new connection to each.
+    async fn make_apart(&self, assets: &[TenantAsset], keys: &[i64]) -> Result<u64, StoreError> {
+        let mut made = 0;
+        let (tenants, types, ids, names) = columns(assets);
+        let parts = self.search.places().parts(assets, |asset| asset.tenant).unwrap_or_default();
+        for part in parts.iter().flat_map(|part| part.chunks(MADE_AT_ONCE)) {
+            let mut rows = String::new();
+            let mut parameters: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(part.len() * 5);
+            for &n in part {
+                let at = parameters.len();
+                let comma = if at == 0 { "" } else { ", " };
+                write!(rows, "{comma}(${}, ${}, ${}, ${}, ${})", at + 1, at + 2, at + 3, at + 4, at + 5)
+                    .map_err(|_| StoreError::corrupt("no statement"))?;
+                parameters.extend([&tenants[n] as &(dyn ToSql + Sync), &types[n], &ids[n], &names[n], &keys[n]]);
+            }
+            let statement = format!(
+                "-- assets: make apart
+                INSERT INTO asset (tenant_key, asset_type, asset_id, asset_name, asset_key) VALUES {rows}
+                ON CONFLICT DO NOTHING"
+            );
+            made += self.client.run(&statement, &parameters).await?;
+        }
+        Ok(made)
     }
 }

@@ -3,40 +3,39 @@
 use std::collections::BTreeSet;
 
 use chrono::{NaiveDate, Utc};
-use tokio_postgres::{Client, Error, Transaction, error::SqlState};
+use tokio_postgres::{Client, Transaction};
 
 use crate::{
     database::Statements as _,
     model::{Month, UtcTime},
-    store::{Layout, NewLoad, StoreError},
+    store::{NewLoad, StoreError, partitions::partition_of},
 };
 
 /// Makes partitions for the months of the loads: outside the transaction, so that its locks are short. With the present month, the
 /// next one gets its own, so that no import of its first day has to wait for it.
-pub(super) async fn ensure_months(client: &Client, layout: Layout, loads: &[NewLoad]) -> Result<(), StoreError> {
-    let with_records = loads.iter().filter(|load| load.record_count > 0);
-    let mut months: BTreeSet<Month> = with_records.map(|load| load.month).collect();
+pub(super) async fn ensure_months(client: &Client, loads: &[NewLoad]) -> Result<(), StoreError> {
+    let mut months = months_with_records(loads);
     if let Some(present) = Month::of(Utc::now().date_naive())
         && months.contains(&present)
     {
         months.extend(present.shifted(1));
     }
     for month in months {
-        if let Err(error) = client.run("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month.first_day()]).await {
-            return Err(not_ensured(error, layout, month));
-        }
+        client.run("-- ensure_months\nSELECT ensure_usage_month($1)", &[&month.first_day()]).await?;
     }
     Ok(())
 }
 
-/// Citus makes no partition while it moves records from one machine to another, and has no code that says so.
-fn not_ensured(error: Error, layout: Layout, month: Month) -> StoreError {
-    match error.as_db_error() {
-        Some(found) if layout == Layout::Apart && *found.code() == SqlState::INTERNAL_ERROR => StoreError::unavailable(
-            format!("there is no room for the records of {month} yet, and Citus makes none now: {found}"),
-        ),
-        _ => error.into(),
-    }
+/// Whether all of them have partitions. A purge may have dropped one meanwhile.
+pub(super) async fn have_months(client: &Client, loads: &[NewLoad]) -> Result<bool, StoreError> {
+    let partitions: Vec<String> = months_with_records(loads).into_iter().map(partition_of).collect();
+    let statement = "-- have_months
+        SELECT coalesce(bool_and(to_regclass(name) IS NOT NULL), true) AS have FROM unnest($1::text[]) AS name";
+    Ok(client.fetch_one(statement, &[&partitions]).await?.try_get("have")?)
+}
+
+fn months_with_records(loads: &[NewLoad]) -> BTreeSet<Month> {
+    loads.iter().filter(|load| load.record_count > 0).map(|load| load.month).collect()
 }
 
 pub(super) async fn allocate_ids(transaction: &Transaction<'_>, count: usize) -> Result<Vec<i64>, StoreError> {

@@ -8,12 +8,12 @@ use tracing::Instrument as _;
 use super::{
     copy::copy_records,
     in_force::{InForce, Sources, in_force},
-    insert::{ChangedLoad, ensure_months, insert_import, insert_loads},
+    insert::{ChangedLoad, ensure_months, have_months, insert_import, insert_loads},
     months::{MonthChanges, add_months},
     months_before::{MonthBefore, read_months},
     revisions::{LoadsByMonth, Revisions, by_month},
     sums::totals_text,
-    unpublished::{Unpublished, sweep_tenants},
+    unpublished::{PURGED, Unpublished, sweep_tenants},
 };
 use crate::{
     database::{DatabaseError, Scripts as _},
@@ -78,7 +78,8 @@ impl ImportSession {
         (file_name, imported_by): (&str, &str),
         written: impl Fn(u64),
     ) -> Result<Publication, StoreError> {
-        ensure_months(&self.connections.lookups, self.layout, loads).await?;
+        let ensured = ensure_months(&self.connections.lookups, loads).await;
+        ensured.map_err(|error| of_machines(self.layout, "there is no room for a month of it yet", error))?;
         let months = by_month(loads);
         let (store, source) = (self.store.clone(), self.source.clone());
         let ahead = async { Ok(Revisions::ahead(&store, &source, &months).await) };
@@ -106,26 +107,29 @@ impl ImportSession {
         records: mpsc::Receiver<Vec<RecordToWrite>>,
         written: impl Fn(u64),
     ) -> Result<Unpublished, StoreError> {
+        let lookups = &self.connections.lookups;
         let transaction = self.connections.publisher.transaction().await?;
-        let unpublished = Unpublished::begin(&transaction, &self.connections.lookups, self.layout, loads).await?;
-        let copy = copy_records(
-            &transaction,
-            (&self.connections.lookups, self.layout),
-            loads,
-            &unpublished.load_ids,
-            records,
-            written,
-        );
-        let count = step("copy_blocks", copy).await?;
+        locks::share_assets(&transaction, lookups).await?;
+        // From here on, nobody spreads records.
+        self.layout = Layout::of(lookups).await?;
+        let unpublished = Unpublished::begin(&transaction, self.layout, loads).await?;
+        let copy = copy_records(&transaction, (lookups, self.layout), loads, &unpublished.load_ids, records, written);
+        let count = match step("copy_blocks", copy).await {
+            Ok(count) => count,
+            // A worker says so without its code.
+            Err(_) if self.layout == Layout::Apart && !have_months(lookups, loads).await? => return Err(PURGED),
+            Err(error) => return Err(of_machines(self.layout, "its records were not written", error)),
+        };
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();
         if count != expected {
             let what = format!("only {count} of {expected} records arrived; nothing was published");
             return Err(DatabaseError::Failed(what).into());
         }
-        step("commit_blocks", async { Ok(transaction.commit().await?) }).await?;
-        // They may have been spread since.
-        if self.layout != Layout::Together && Layout::of(&self.connections.lookups).await? == Layout::Apart {
-            unpublished.wait_until_visible(&self.connections.lookups, loads).await?;
+        let committed = step("commit_blocks", async { Ok(transaction.commit().await?) }).await;
+        committed.map_err(|error| of_machines(self.layout, "its records were not committed", error))?;
+        if self.layout == Layout::Apart {
+            let are_visible = unpublished.wait_until_visible(&self.connections.lookups, loads).await;
+            are_visible.map_err(|error| of_machines(self.layout, "its records cannot be read yet", error))?;
         }
         Ok(unpublished)
     }
@@ -215,6 +219,16 @@ impl PublishedLoad {
             Some(present) if present.has(&load.digest) => Self::Unchanged,
             Some(present) => Self::Superseded(present.clone()),
         }
+    }
+}
+
+/// What another machine, or the way to it, fails with has no code of its own. It may be away, or move records to another one.
+fn of_machines(layout: Layout, what: &str, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Database(DatabaseError::Failed(error)) if layout == Layout::Apart => {
+            StoreError::unavailable(format!("{what}: {error}"))
+        }
+        _ => error,
     }
 }
 

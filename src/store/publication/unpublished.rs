@@ -2,7 +2,7 @@
 //!
 //! They are in no report: reports read the records of loads. An import says in `unpublished_import` what it wrote, in the
 //! transaction that writes it, and strikes that out in the one that publishes. Who finds an entry whose import does not run
-//! any more deletes its records.
+//! any more deletes its records. On the machines of Citus, these may appear later, so an entry stays until all that it says was deleted.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::{
 /// How long a machine may take to show what it has committed.
 /// Citus finishes within a minute what was cut off between two machines.
 const VISIBLE_LIMIT: Duration = Duration::from_secs(90);
-const PURGED: StoreError = StoreError::Changed("a month of the import was purged");
+pub(super) const PURGED: StoreError = StoreError::Changed("a month of the import was purged");
 const VISIBLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records that an import has written, or is writing.
@@ -34,18 +34,16 @@ pub(super) struct Unpublished {
 // === impl Unpublished ===
 
 impl Unpublished {
-    /// Says what will be written, in the transaction that does. The session holds its locks until they are released.
+    /// Says what will be written, in the transaction that does. The session holds its lock until it is released.
     pub(super) async fn begin(
         transaction: &Transaction<'_>,
-        observer: &Client,
         layout: Layout,
         loads: &[NewLoad],
     ) -> Result<Self, StoreError> {
         // Publishing waits for the disk, and so for all that was written before it. A worker of Citus keeps what a coordinator loses.
-        if layout == Layout::Together {
+        if layout != Layout::Apart {
             transaction.run_script("-- begin_import: commit\nSET LOCAL synchronous_commit = off").await?;
         }
-        locks::share_assets(transaction, observer).await?;
         let load_ids = allocate_ids(transaction, loads.len()).await?;
         let number = "-- begin_import: id\nSELECT nextval('unpublished_import_id_seq') AS id";
         let id = transaction.fetch_one(number, &[]).await?.try_get("id")?;
@@ -54,9 +52,9 @@ impl Unpublished {
         transaction
             .run(
                 "-- begin_import
-                INSERT INTO unpublished_import (unpublished_import_id, tenant_keys, usage_months, load_ids)
-                VALUES ($1, $2, $3, $4)",
-                &[&id, &tenants, &months, &load_ids],
+                INSERT INTO unpublished_import (unpublished_import_id, tenant_keys, usage_months, load_ids, record_count)
+                VALUES ($1, $2, $3, $4, $5)",
+                &[&id, &tenants, &months, &load_ids, &record_count(loads.iter())],
             )
             .await?;
         Ok(Self { id, load_ids })
@@ -67,7 +65,8 @@ impl Unpublished {
         let began = Instant::now();
         let written: Vec<(&NewLoad, i64)> = loads.iter().zip(self.load_ids.iter().copied()).collect();
         let places = Places::of(client, Layout::Apart, loads.iter().map(|load| load.key.tenant)).await?;
-        for part in places.parts(&written, |(load, _)| load.key.tenant).unwrap_or_default() {
+        let parts = places.parts(&written, |(load, _)| load.key.tenant);
+        for part in parts.ok_or_else(|| StoreError::corrupt("records lie apart and have no place"))? {
             let of_part: Vec<(&NewLoad, i64)> = part.into_iter().map(|n| written[n]).collect();
             while !are_visible(client, &places, &of_part).await? {
                 self.check_not_purged(client).await?;
@@ -84,7 +83,8 @@ impl Unpublished {
 
     /// A purge of a month takes what imports have written to it, and what they said of that.
     async fn check_not_purged(&self, client: &Client) -> Result<(), StoreError> {
-        let find = "-- find_import\nSELECT FROM unpublished_import WHERE unpublished_import_id = $1";
+        let find =
+            "-- find_import\nSELECT FROM unpublished_import WHERE unpublished_import_id = $1 AND discarded_at IS NULL";
         if client.fetch_all(find, &[&self.id]).await?.is_empty() { Err(PURGED) } else { Ok(()) }
     }
 
@@ -95,7 +95,8 @@ impl Unpublished {
         left_out: &[(&NewLoad, i64)],
     ) -> Result<(), StoreError> {
         let struck = if left_out.is_empty() {
-            let delete = "-- end_import\nDELETE FROM unpublished_import WHERE unpublished_import_id = $1";
+            let delete = "-- end_import
+                DELETE FROM unpublished_import WHERE unpublished_import_id = $1 AND discarded_at IS NULL";
             transaction.run(delete, &[&self.id]).await?
         } else {
             let (tenants, months) = tenants_and_months(left_out.iter().map(|&(load, _)| load));
@@ -103,9 +104,9 @@ impl Unpublished {
             transaction
                 .run(
                     "-- end_import: all but some
-                    UPDATE unpublished_import SET tenant_keys = $2, usage_months = $3, load_ids = $4
-                    WHERE unpublished_import_id = $1",
-                    &[&self.id, &tenants, &months, &ids],
+                    UPDATE unpublished_import SET tenant_keys = $2, usage_months = $3, load_ids = $4, record_count = $5
+                    WHERE unpublished_import_id = $1 AND discarded_at IS NULL",
+                    &[&self.id, &tenants, &months, &ids, &record_count(left_out.iter().map(|&(load, _)| load))],
                 )
                 .await?
         };
@@ -137,8 +138,11 @@ async fn are_visible(client: &Client, places: &Places, loads: &[(&NewLoad, i64)]
     let of_shard = places.bind(&tenants);
     let parameters = with(vec![&tenants, &months, &ids], of_shard.as_ref());
     let row = client.fetch_one(&statement, &parameters).await?;
-    let expected: i64 = loads.iter().map(|(load, _)| i64::from(load.record_count)).sum();
-    Ok(row.try_get::<_, i64>("records")? == expected)
+    Ok(row.try_get::<_, i64>("records")? == record_count(loads.iter().map(|&(load, _)| load)))
+}
+
+fn record_count<'a>(loads: impl Iterator<Item = &'a NewLoad>) -> i64 {
+    loads.map(|load| i64::from(load.record_count)).sum()
 }
 
 /// Of each load, whose it is and of which month.

@@ -1,5 +1,7 @@
 //! Machines are killed in turns while tenants import, close their months, read and download. What was seen once is seen again.
 
+mod check;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -12,12 +14,12 @@ use std::{
 use futures_util::TryStreamExt as _;
 use secure_connect_reports::{
     auth::TenantScope,
-    billing::{CloseOutcome, CloseRequest, Closer},
+    billing::{CloseRequest, Closer},
     client::{Client, ClientConfig, UsageQuery},
-    contract::proto::{GetDetailedUsageRequest, YearMonth},
+    contract::proto::GetDetailedUsageResponse,
     embedded::EphemeralServer,
     model::UtcTime,
-    store::{self, PurgeRules, Store},
+    store::{self, Store},
 };
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -27,7 +29,7 @@ use super::server;
 use crate::support::{
     Database, Machines, Server,
     builder::{CATALOG, ORG, Row, csv},
-    calls::{monthly_costs, reason},
+    calls::reason,
     proxy::{Fate, Proxy},
     rng, rounds, to_csv,
 };
@@ -41,8 +43,8 @@ const DAYS: u32 = 3;
 /// Nothing finishes what was cut off between two machines, but this test.
 const SETTINGS: [(&str, &str); 2] = [("citus.recover_2pc_interval", "-1"), ("synchronous_commit", "on")];
 
-/// A tenant, the moment it is read as of, and the revision that was found.
-type Seen = (usize, UtcTime, String);
+/// A tenant, the moment it is read as of, the revision that was found, and what the answer had.
+type Seen = (usize, UtcTime, String, String);
 
 struct Scene {
     database: Database,
@@ -52,7 +54,7 @@ struct Scene {
     /// The quantity that each tenant's day was last imported with, and those of imports that were refused since.
     imported: Mutex<BTreeMap<(usize, u32), Vec<u32>>>,
     reads: Mutex<Vec<Seen>>,
-    downloads: Mutex<Vec<(Seen, String)>>,
+    downloads: Mutex<Vec<Seen>>,
     /// The digest of each closed month's statement.
     statements: Mutex<Vec<(String, Vec<u8>)>>,
     refused: Mutex<BTreeMap<&'static str, u32>>,
@@ -98,7 +100,9 @@ impl Scene {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    async fn refused(&self, what: &'static str) {
+    /// Each is told that another try may succeed.
+    async fn refused(&self, what: &'static str, error: &(dyn std::error::Error + Send + Sync)) {
+        assert!(error.to_string().starts_with("the database is not available"), "{what}: {error}");
         *self.refused.lock().unwrap().entry(what).or_default() += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -108,7 +112,7 @@ impl Scene {
         while self.goes_on() {
             match self.database.try_import(content, "default", false).await {
                 Ok(_) => return true,
-                Err(_) => self.refused("imports").await,
+                Err(error) => self.refused("imports", &error).await,
             }
         }
         false
@@ -122,12 +126,11 @@ impl Scene {
             if !self.goes_on() {
                 return;
             }
-            let result = self.database.try_import(&content, "default", false).await;
-            if result.is_ok() {
-                self.imported.lock().unwrap().insert((of, on), vec![n]);
-            } else {
+            if let Err(error) = self.database.try_import(&content, "default", false).await {
                 self.imported.lock().unwrap().entry((of, on)).or_default().push(n);
-                self.refused("imports").await;
+                self.refused("imports", &error).await;
+            } else {
+                self.imported.lock().unwrap().insert((of, on), vec![n]);
             }
         }
     }
@@ -141,17 +144,17 @@ impl Scene {
                 return;
             }
             while self.goes_on() {
-                let Ok(mut closer) = Closer::open(Store::new(&config).unwrap(), &config, None, "test").await else {
-                    self.refused("closes").await;
-                    continue;
+                let closed = async {
+                    let mut closer = Closer::open(Store::new(&config)?, &config, None, "test").await?;
+                    closer.close(&TenantScope::operator(), &close(&month)).await
                 };
-                match closer.close(&TenantScope::operator(), &close(&month)).await {
+                match closed.await {
                     Ok(closed) => {
                         assert_eq!(closed.cost.to_string(), "22.40");
                         self.statements.lock().unwrap().push((month, closed.statement.unwrap().digest.to_vec()));
                         break;
                     }
-                    Err(_) => self.refused("closes").await,
+                    Err(error) => self.refused("closes", &error).await,
                 }
             }
         }
@@ -165,23 +168,18 @@ impl Scene {
                 return;
             }
             let (of, moment) = (n % TENANTS, now());
-            let request = GetDetailedUsageRequest {
-                tenant_id: tenant(of),
-                month: Some(YearMonth { year: 2022, month: 2 }),
-                as_of: Some(moment.into()),
-                ..Default::default()
-            };
+            let request = february(of, Some(moment)).to_request();
             let read = async { stub.get_detailed_usage(request).await?.into_inner().try_collect::<Vec<_>>().await };
             match read.await {
                 Ok(messages) => {
                     let revision = messages[0].header.as_ref().unwrap().revision.clone();
-                    assert!(messages.last().unwrap().summary.is_some(), "it ends as it should");
-                    self.reads.lock().unwrap().push((of, moment, revision));
+                    self.reads.lock().unwrap().push((of, moment, revision, seen(&messages)));
                 }
                 Err(status) => {
                     assert_eq!(reason(&status), (Code::Unavailable, "DATABASE_UNAVAILABLE".to_owned()), "{status}");
                     assert!(status.get_details_retry_info().is_some(), "{status}");
-                    self.refused("reads").await;
+                    let error = std::io::Error::other(status.message());
+                    self.refused("reads", &error).await;
                 }
             }
         }
@@ -202,9 +200,15 @@ impl Scene {
             let download = client.detailed_usage(&february(of, Some(moment))).await.expect("a report");
             let revision = download.header().revision.clone();
             let csv = to_csv(download).await;
-            self.downloads.lock().unwrap().push(((of, moment, revision), csv));
+            self.downloads.lock().unwrap().push((of, moment, revision, csv));
         }
     }
+}
+
+/// The records of an answer, which ends as it should.
+fn seen(messages: &[GetDetailedUsageResponse]) -> String {
+    assert!(messages.last().unwrap().summary.is_some());
+    messages.iter().flat_map(|message| &message.records).map(|record| format!("{record:?}\n")).collect()
 }
 
 fn close(month: &str) -> CloseRequest {
@@ -293,91 +297,4 @@ async fn torture(kills_coordinator: bool) -> Arc<Scene> {
     }
     scene.check(rounds, cut_off, kills_coordinator).await;
     scene
-}
-
-impl Scene {
-    /// A coordinator that was killed may have published what the importer was not told of.
-    async fn check(&self, crashes: u32, cut_off: i32, kills_coordinator: bool) {
-        let sql = self.database.sql().await;
-        // No load is lost, none is there that was refused, and each is whole.
-        let imported = std::mem::take(&mut *self.imported.lock().unwrap());
-        let mut lost = 0;
-        for of in 0..TENANTS {
-            let report = self.servers[1].csv(&february(of, None)).await.0;
-            let of_day = |on: u32| {
-                let may_be = if kills_coordinator { &imported[&(of, on)][..] } else { &imported[&(of, on)][..1] };
-                let days = may_be.iter().map(|&n| day(of, &format!("2022-02-{on:02}"), n));
-                days.map(|rows| csv(&rows)).find(|rows| report.contains(rows.split_once('\n').expect("a header").1))
-            };
-            let days: Vec<String> = (1..=DAYS).filter_map(of_day).collect();
-            let is_all = report.lines().count() == 1 + DAYS as usize * ASSETS;
-            lost += u32::from(days.len() < DAYS as usize || !is_all);
-        }
-        // What was read is what is read, by the other way.
-        let (reads, downloads) = (self.reads.lock().unwrap().clone(), self.downloads.lock().unwrap().clone());
-        let mut changed = 0;
-        for (n, (of, moment, revision)) in reads.iter().enumerate() {
-            changed += u32::from(self.servers[n % 2].csv(&february(*of, Some(*moment))).await.1 != *revision);
-        }
-        let mut different = 0;
-        for (n, ((of, moment, revision), report)) in downloads.iter().enumerate() {
-            let again = self.servers[n % 2].csv(&february(*of, Some(*moment))).await;
-            different += u32::from(again.0 != *report || again.1 != *revision);
-        }
-        // The detail reconciles with the bill, as of each of some moments.
-        let mut unreconciled = 0;
-        for (_, moment, _) in reads.iter().step_by(reads.len().div_ceil(20)) {
-            let mut detail = 0_u64;
-            for of in 0..=LARGE {
-                let report = self.servers[1].csv(&february(of, Some(*moment))).await.0;
-                let quantities = csv_quantities(&report);
-                let whole = if of == LARGE { LARGE_ASSETS } else { ASSETS * DAYS as usize };
-                assert_eq!(quantities.len(), whole, "each load is whole");
-                detail += quantities.iter().sum::<u64>();
-            }
-            let mut request = monthly_costs(ORG);
-            request.as_of = Some((*moment).into());
-            let costs = self.servers[0].stub().await.get_monthly_costs(request).await.unwrap().into_inner();
-            let billed: u64 = costs.lines.iter().map(|line| line.quantity.parse::<u64>().unwrap()).sum();
-            unreconciled += u32::from(billed != detail);
-        }
-        let statements = self.statements.lock().unwrap().clone();
-        let config = self.database.config();
-        let mut closer = Closer::open(Store::new(&config).unwrap(), &config, None, "test").await.unwrap();
-        let mut rewritten = 0;
-        for (month, digest) in &statements {
-            let again = closer.close(&TenantScope::operator(), &close(month)).await.unwrap();
-            rewritten += u32::from(
-                again.outcome != CloseOutcome::Unchanged || again.statement.unwrap().digest.to_vec() != *digest,
-            );
-        }
-        // What imports left that did not come to their end goes.
-        let rules = PurgeRules { superseded_for: None, months_before: Some("1990-01".parse().unwrap()) };
-        store::purge(&self.database.url, rules, Duration::from_secs(300), false).await.unwrap();
-        let left = "SELECT count(*) FROM (SELECT tenant_key, load_id FROM usage_block OFFSET 0) r WHERE NOT EXISTS (
-            SELECT FROM usage_load l WHERE l.tenant_key = r.tenant_key AND l.load_id = r.load_id)";
-        let left: i64 = sql.query_one(left, &[]).await.unwrap().get(0);
-        let loads: i64 = sql.query_one("SELECT count(*) FROM usage_load", &[]).await.unwrap().get(0);
-
-        let refused = self.refused.lock().unwrap();
-        eprintln!(
-            "{crashes} crashes, {cut_off} commits cut off between machines; {loads} loads, {lost} tenants that lost one; {} reads, \
-             {changed} changed; {} downloads, {different} differ; {} statements, {rewritten} rewritten; {unreconciled} moments \
-             not reconciled; {left} blocks left; refused while a worker was away: {refused:?}",
-            reads.len(),
-            downloads.len(),
-            statements.len(),
-        );
-        assert_eq!((lost, changed, different, rewritten, unreconciled, left), (0, 0, 0, 0, 0, 0));
-        for (what, count) in [("reads", reads.len()), ("downloads", downloads.len()), ("statements", statements.len())]
-        {
-            assert!(count >= crashes as usize / 4, "{count} {what}");
-        }
-    }
-}
-
-fn csv_quantities(report: &str) -> Vec<u64> {
-    let mut reader = csv::Reader::from_reader(report.as_bytes());
-    let at = reader.headers().unwrap().iter().position(|name| name == "quantity").expect("a column");
-    reader.records().map(|record| record.unwrap()[at].parse().unwrap()).collect()
 }
