@@ -2,6 +2,7 @@
 
 use crate::model::Month;
 
+/// A year and the number of a month follow: `usage_block_2022_02`.
 const PREFIX: &str = "usage_block_";
 
 /// Its name has only digits in it.

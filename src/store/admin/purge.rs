@@ -26,7 +26,6 @@ const LOCK_LIMIT: Duration = Duration::from_millis(200);
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// How often.
 const LOCK_TRIES: u32 = 240;
-/// What the names of partitions begin with; a year and the number of a month follow: `usage_block_2022_02`.
 
 /// What need not be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,7 +213,7 @@ async fn partitions(client: &Client) -> Result<Vec<Month>, PurgeError> {
     let rows = client.fetch_all(statement, &[]).await?;
     let months = rows.iter().map(|row| {
         let name: &str = row.try_get("name")?;
-        let month = month_of(&name);
+        let month = month_of(name);
         Ok(month.ok_or_else(|| StoreError::corrupt(format!("{name}, a partition of usage_block, is of no month")))?)
     });
     months.collect()
