@@ -147,19 +147,21 @@ impl BlockReader {
 
     /// Explains an error in the middle of the loads: missing records may have been purged.
     pub(super) async fn explain(&self, error: ReportError) -> ReportError {
-        let ReportError::Store(StoreError::Corrupt(_) | StoreError::Database(DatabaseError::Failed(_))) = error else {
-            return error;
+        let (may_be_elsewhere, may_come) = match &error {
+            ReportError::Store(StoreError::Missing(_)) => (true, true),
+            ReportError::Store(StoreError::Database(DatabaseError::Failed(_))) => (true, false),
+            ReportError::Store(StoreError::Corrupt(_)) => (false, true),
+            _ => return error,
         };
         if self.store.are_purged(&self.tenant, &self.loads).await.unwrap_or(false) {
             return ReportError::Purged;
         }
-        if self.store.may_show_later(&self.tenant).await.unwrap_or(false) {
+        if may_be_elsewhere && self.store.may_show_later(&self.tenant).await.unwrap_or(false) {
             tracing::warn!(%error, "a machine of Citus does not have what it should have");
             return StoreError::unavailable(format!("a machine does not have what it should have: {error}")).into();
         }
         // Connections may lead to standbys with different replication lag.
-        let is_missing = matches!(error, ReportError::Store(StoreError::Corrupt(_)));
-        if is_missing && self.store.is_standby().await.unwrap_or(false) {
+        if may_come && self.store.is_standby().await.unwrap_or(false) {
             return StoreError::unavailable(format!("a standby is behind another one: {error}")).into();
         }
         error

@@ -250,7 +250,7 @@ impl From<StoreError> for Status {
                 tracing::error!(%error, "a call failed");
                 status(Reason::ClockSkew, error.to_string())
             }
-            StoreError::Corrupt(_) => {
+            StoreError::Corrupt(_) | StoreError::Missing(_) => {
                 tracing::error!(%error, "a call failed");
                 internal()
             }

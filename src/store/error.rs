@@ -20,6 +20,9 @@ pub enum StoreError {
     /// The database holds what this version cannot have written.
     #[error("the database holds unexpected data: {0}")]
     Corrupt(String),
+    /// The same, by what is not there: records of a load, or the asset of a record.
+    #[error("the database holds unexpected data: {0}")]
+    Missing(String),
 }
 
 /// Nothing can be published, or be fixed to the present, by clocks as they are.

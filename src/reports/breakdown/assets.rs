@@ -117,7 +117,7 @@ impl AssetSlots {
             permit.cover(kept + text_bytes / GROUP_BYTES)?;
         }
         if found.len() != seen.len() {
-            return Err(StoreError::Corrupt("a record names an asset that is not there".to_owned()).into());
+            return Err(StoreError::Missing("a record names an asset that is not there".to_owned()).into());
         }
         Ok(NamedAssets::ranked(found, &seen))
     }

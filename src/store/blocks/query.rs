@@ -82,7 +82,7 @@ impl BlockRange {
         if all_there && blocks.iter().all(has_rows) {
             return Ok(());
         }
-        Err(StoreError::corrupt(format!("load {} lacks rows in blocks {} to {}", load.id, self.first, self.last)))
+        Err(StoreError::Missing(format!("load {} lacks rows in blocks {} to {}", load.id, self.first, self.last)))
     }
 }
 

@@ -201,7 +201,7 @@ impl UsageBatches {
             if keys.get(at) != Some(key) {
                 at = if keys.get(at + 1) == Some(key) { at + 1 } else { keys.binary_search(key).unwrap_or(usize::MAX) };
             }
-            let there = || StoreError::corrupt(format!("a record names an asset that is not there ({key:?})"));
+            let there = || StoreError::Missing(format!("a record names an asset that is not there ({key:?})"));
             let (name, id) = match known.get(at).ok_or_else(there)? {
                 Some(known) => *known,
                 None => {

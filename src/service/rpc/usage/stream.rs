@@ -203,7 +203,7 @@ impl Producer {
             None => encode(&rows[..rows.len().min(MESSAGE_RECORDS)], &mut self.encoder, &mut message),
         };
         let count = count
-            .map_err(|asset| StoreError::corrupt(format!("a record names an asset that is not there ({asset:?})")))?;
+            .map_err(|asset| StoreError::Missing(format!("a record names an asset that is not there ({asset:?})")))?;
         let end = start + count;
         let resume_token = self.report.resume_token(chunk, end - 1);
         let token = proto::GetDetailedUsageResponse { resume_token, ..Default::default() };
