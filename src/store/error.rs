@@ -41,6 +41,8 @@ pub enum ClockError {
 }
 
 impl StoreError {
+    pub(crate) const MONTH_PURGED: Self = Self::Changed("a month of the import was purged");
+
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
     }
@@ -60,7 +62,7 @@ impl From<tokio_postgres::Error> for StoreError {
                 && error.table() == Some("usage_block")
         });
         if is_without_partition {
-            return Self::Changed("a month of the import was purged");
+            return Self::MONTH_PURGED;
         }
         Self::Database(error.into())
     }

@@ -32,6 +32,15 @@ fn rows(day: &str) -> Vec<Row> {
     TENANTS.iter().flat_map(|&tenant| (0..1500).map(move |n| of(tenant, n))).collect()
 }
 
+/// A database with this catalog, whose records lie on the workers.
+async fn spread_database(machines: &Machines, name: &str, catalog: &str) -> Database {
+    let url = machines.make_migrated(name).await;
+    store::distribute(&url).await.unwrap();
+    let database = Database::at(&url);
+    database.apply(catalog).await;
+    database
+}
+
 fn server(url: &str, workers: Option<String>) -> Server {
     let store = StoreConfig { records_database_url: workers, ..StoreConfig::new(url) };
     let open = AuthConfig { insecure_no_auth: true, ..AuthConfig::default() };
@@ -163,12 +172,10 @@ async fn spreading_that_is_killed_has_done_all_or_nothing() {
 #[ignore = "needs Citus"]
 async fn a_worker_that_is_away_concerns_its_tenants_only() {
     let machines = Machines::with_citus(&[]);
-    let url = machines.make_migrated("spread").await;
-    store::distribute(&url).await.unwrap();
-    let database = Database::at(&url);
-    database.apply(CATALOG).await;
+    let database = spread_database(&machines, "spread", CATALOG).await;
+    let url = &database.url;
     database.import(&csv(&rows("2022-02-01"))).await;
-    let server = server(&url, Some(machines.workers_url("spread")));
+    let server = server(url, Some(machines.workers_url("spread")));
     let (mut all, mut bills) = (reports(&server).await, costs(&server).await);
 
     let (sql, mut refused, mut refused_imports) = (database.sql().await, 0, 0);
@@ -232,12 +239,10 @@ async fn a_worker_that_is_away_concerns_its_tenants_only() {
 #[ignore = "needs Citus"]
 async fn later_migrations_reach_records_on_workers() {
     let machines = Machines::with_citus(&[]);
-    let url = machines.make_migrated("later").await;
-    store::distribute(&url).await.unwrap();
-    let database = Database::at(&url);
-    database.apply(CATALOG).await;
+    let database = spread_database(&machines, "later", CATALOG).await;
+    let url = &database.url;
     database.import(&csv(&rows("2022-02-01"))).await;
-    let at_workers = server(&url, Some(machines.workers_url("later")));
+    let at_workers = server(url, Some(machines.workers_url("later")));
     let before = reports(&at_workers).await;
     let sql = database.sql().await;
     let count = "SELECT count(*) FROM detailed_usage_report";
@@ -248,7 +253,7 @@ async fn later_migrations_reach_records_on_workers() {
     )
     .await
     .unwrap();
-    store::migrate(&url).await.unwrap();
+    store::migrate(url).await.unwrap();
     assert_eq!(sql.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 4500);
     sql.batch_execute(
         "BEGIN;
@@ -273,7 +278,7 @@ async fn later_migrations_reach_records_on_workers() {
     database.import(&csv(&rows("2022-02-02"))).await;
     database.import(&csv(&rows("2022-03-01"))).await;
     assert_eq!(sql.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 13_500);
-    assert_eq!(store::distribute(&url).await.unwrap(), Distributed { workers: 2, is_new: false });
+    assert_eq!(store::distribute(url).await.unwrap(), Distributed { workers: 2, is_new: false });
 }
 
 /// By Citus itself, and not by a catalog that looks like its own.

@@ -13,7 +13,7 @@ use super::{
     months_before::{MonthBefore, read_months},
     revisions::{LoadsByMonth, Revisions, by_month},
     sums::totals_text,
-    unpublished::{PURGED, Unpublished, sweep_tenants},
+    unpublished::{Unpublished, sweep_tenants},
 };
 use crate::{
     database::{DatabaseError, Scripts as _},
@@ -117,7 +117,9 @@ impl ImportSession {
         let count = match step("copy_blocks", copy).await {
             Ok(count) => count,
             // A worker says so without its code.
-            Err(_) if self.layout == Layout::Apart && !have_months(lookups, loads).await? => return Err(PURGED),
+            Err(_) if self.layout == Layout::Apart && !have_months(lookups, loads).await? => {
+                return Err(StoreError::MONTH_PURGED);
+            }
             Err(error) => return Err(of_machines(self.layout, "its records were not written", error)),
         };
         let expected: u64 = loads.iter().map(|load| u64::try_from(load.record_count).unwrap_or(0)).sum();

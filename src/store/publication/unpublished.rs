@@ -18,10 +18,8 @@ use crate::{
     store::{Layout, NewLoad, StoreError, locks},
 };
 
-/// How long a machine may take to show what it has committed.
-/// Citus finishes within a minute what was cut off between two machines.
+/// How long a machine may take to show what it has committed: Citus finishes within a minute what was cut off between two machines.
 const VISIBLE_LIMIT: Duration = Duration::from_secs(90);
-pub(super) const PURGED: StoreError = StoreError::Changed("a month of the import was purged");
 const VISIBLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records that an import has written, or is writing.
@@ -85,7 +83,7 @@ impl Unpublished {
     async fn check_not_purged(&self, client: &Client) -> Result<(), StoreError> {
         let find =
             "-- find_import\nSELECT FROM unpublished_import WHERE unpublished_import_id = $1 AND discarded_at IS NULL";
-        if client.fetch_all(find, &[&self.id]).await?.is_empty() { Err(PURGED) } else { Ok(()) }
+        if client.fetch_all(find, &[&self.id]).await?.is_empty() { Err(StoreError::MONTH_PURGED) } else { Ok(()) }
     }
 
     /// Strikes out what is published with the transaction: all but these loads.
@@ -110,7 +108,7 @@ impl Unpublished {
                 )
                 .await?
         };
-        if struck == 1 { Ok(()) } else { Err(PURGED) }
+        if struck == 1 { Ok(()) } else { Err(StoreError::MONTH_PURGED) }
     }
 
     /// Deletes what was not published. Where that fails, the next import does it.

@@ -5,14 +5,11 @@ use std::{
     time::Duration,
 };
 
-use secure_connect_reports::{
-    client::{Client, ClientConfig},
-    store,
-};
+use secure_connect_reports::client::{Client, ClientConfig};
 
-use super::{february, server};
+use super::{february, server, spread_database};
 use crate::support::{
-    Database, Machines,
+    Machines,
     builder::{CATALOG, Row, TENANT, csv},
     proxy::{Fate, Proxy},
     rounds, to_csv,
@@ -45,14 +42,11 @@ async fn move_away(sql: &tokio_postgres::Client, mode: &str) {
 #[ignore = "needs Citus"]
 async fn downloads_and_imports_go_on_while_their_records_move() {
     let machines = Machines::with_citus(&[]);
-    let url = machines.make_migrated("moves").await;
-    store::distribute(&url).await.unwrap();
-    let database = Database::at(&url);
-    database.apply(CATALOG).await;
+    let database = spread_database(&machines, "moves", CATALOG).await;
     let rows: Vec<Row> = (0..ROWS).map(|n| Row::on("2022-02-01", "0.25").bulky(n)).collect();
     database.import(&csv(&rows)).await;
     database.import(&csv(&[Row::on("2022-03-01", "0")])).await;
-    let servers = [server(&url, None), server(&url, Some(machines.workers_url("moves")))];
+    let servers = [server(&database.url, None), server(&database.url, Some(machines.workers_url("moves")))];
     let before = servers[0].csv(&february(TENANT)).await;
     assert_eq!(before.0, csv(&rows));
     let sql = database.sql().await;

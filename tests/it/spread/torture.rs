@@ -19,13 +19,13 @@ use secure_connect_reports::{
     contract::proto::GetDetailedUsageResponse,
     embedded::EphemeralServer,
     model::UtcTime,
-    store::{self, Store},
+    store::Store,
 };
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use super::server;
+use super::{server, spread_database};
 use crate::support::{
     Database, Machines, Server,
     builder::{CATALOG, ORG, Row, csv},
@@ -237,17 +237,14 @@ async fn nor_does_a_coordinator_that_is_killed() {
 
 async fn torture(kills_coordinator: bool) -> Arc<Scene> {
     let machines = Machines::with_citus(&SETTINGS);
-    let url = machines.make_migrated("torture").await;
-    store::distribute(&url).await.unwrap();
-    let database = Database::at(&url);
-    database.apply(&catalog()).await;
+    let database = spread_database(&machines, "torture", &catalog()).await;
     for of in 0..TENANTS {
         let first: Vec<Row> = (1..=DAYS).flat_map(|on| day(of, &format!("2022-02-{on:02}"), 0)).collect();
         database.import(&csv(&first)).await;
     }
     database.import(&csv(&day(LARGE, "2022-02-01", 0))).await;
     let scene = Arc::new(Scene {
-        servers: [server(&url, None), server(&url, Some(machines.workers_url("torture")))],
+        servers: [server(&database.url, None), server(&database.url, Some(machines.workers_url("torture")))],
         database,
         is_over: AtomicBool::new(false),
         imported: Mutex::new((0..TENANTS).flat_map(|of| (1..=DAYS).map(move |on| ((of, on), vec![0]))).collect()),

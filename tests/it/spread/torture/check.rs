@@ -86,7 +86,7 @@ impl Scene {
         eprintln!(
             "{crashes} crashes, {cut_off} commits cut off between machines; {loads} loads, {lost} tenants that lost one; {} reads, \
              {changed} changed; {} downloads, {different} differ; {} statements, {rewritten} rewritten; {unreconciled} moments \
-             not reconciled; {left} blocks left; refused while a worker was away: {refused:?}",
+             not reconciled; {left} blocks left; refused meanwhile: {refused:?}",
             reads.len(),
             downloads.len(),
             statements.len(),
